@@ -1,0 +1,103 @@
+"""What all tests share: what is left out where a program is missing, the people, and the server."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from pytest_django import DjangoDbBlocker, Settings
+
+from tests.programs import PACKAGES, PROGRAMS, missing
+from tests.server import Databases, Server, Servers
+
+# What is left out
+
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = Counter()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Skip what cannot run here, or refuse to run at all when nothing may be left out."""
+    reasons = {
+        mark: f"{', '.join(missing(mark))}: apt-get install {PACKAGES[mark]}" for mark in PROGRAMS if missing(mark)
+    }
+    absent = {mark for item in session.items for mark in reasons if item.get_closest_marker(mark)}
+    if absent and os.environ.get("REQUIRE_ALL") == "1":
+        raise pytest.UsageError(*(f"REQUIRE_ALL=1, but there is no {reasons[mark]}" for mark in sorted(absent)))
+    if not os.environ.get("WIRE_RECORDINGS"):
+        reasons["wire"] = "recordings of real endpoints: set WIRE_RECORDINGS to their directory"
+    for item in session.items:
+        for mark, reason in reasons.items():
+            if item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=f"no {reason}"))
+                session.config.stash[LEFT_OUT][reason] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if left_out := terminalreporter.config.stash[LEFT_OUT]:
+        terminalreporter.section("left out")
+        for reason, count in left_out.items():
+            terminalreporter.line(f"{count} tests, for want of {reason}")
+
+
+# Django
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests run on a file as people do: a SQLite database in memory locks in another way."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "tests.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+# People
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """She owns the conversations."""
+    return User.objects.create_user("alice", email="alice@example.org", password="alice's password")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """He is a stranger to Alice's conversations."""
+    return User.objects.create_user("bob", email="bob@example.org", password="bob's password")
+
+
+@pytest.fixture
+def sam(db: None) -> User:
+    """Staff: an administrator."""
+    return User.objects.create_superuser("sam", email="sam@example.org", password="sam's password")
+
+
+# Servers
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[Databases]:
+    with Databases(tmp_path_factory.mktemp("databases"), django_db_blocker) as databases:
+        yield databases
+
+
+@pytest.fixture
+def start_server(databases: Databases) -> Iterator[Servers]:
+    """Starts real servers, each with a database of its own: `start_server(OPENAI_BASE_URL=…)`."""
+    with Servers(databases) as servers:
+        yield servers
+
+
+@pytest.fixture
+def server(start_server: Servers) -> Server:
+    """A real server with the built-in demo model."""
+    return start_server()

@@ -1,0 +1,228 @@
+"""Real servers for tests: Daphne in a process of its own, on a real socket, with a database of its own."""
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import psycopg
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connections
+from django.test import Client
+from psycopg import sql
+from pytest_django import DjangoDbBlocker
+
+START_SECONDS = 30
+STOP_SECONDS = 15
+
+
+class Database:
+    """A migrated database that a server and a test share."""
+
+    def __init__(self, name: str, url: str, blocker: DjangoDbBlocker) -> None:
+        self.name = name
+        self.url = url
+        self._blocker = blocker
+
+    def run[T](self, query: Callable[[], T]) -> T:
+        """What `query` returns when it runs against this database.
+
+        It runs in a thread of its own, because Django refuses queries where an event loop runs, and Playwright has one.
+        """
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._run, query).result()
+
+    def _run[T](self, query: Callable[[], T]) -> T:
+        default = connections["default"]
+        connections["default"] = type(default)({**default.settings_dict, "NAME": self.name}, "default")
+        with self._blocker.unblock():
+            try:
+                return query()
+            finally:
+                connections["default"].close()
+
+
+class Databases:
+    """Makes databases as copies of one that is migrated once, on SQLite or on the server that DATABASE_URL names."""
+
+    def __init__(self, folder: Path, blocker: DjangoDbBlocker) -> None:
+        self._folder = folder
+        self._blocker = blocker
+        self._postgresql = os.environ.get("DATABASE_URL", "").startswith("postgres")
+        self._numbers = itertools.count()
+        self._template: Database | None = None
+        self._made: list[Database] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._postgresql:
+            for database in reversed(self._made):
+                self._execute("DROP DATABASE {} WITH (FORCE)", database.name)
+
+    def make(self) -> Database:
+        if self._template is None:
+            self._template = self._empty()
+            self._template.run(lambda: call_command("migrate", verbosity=0))
+        return self._copy(self._template)
+
+    def _empty(self) -> Database:
+        database = self._next()
+        if self._postgresql:
+            self._execute("CREATE DATABASE {}", database.name)
+        return database
+
+    def _copy(self, template: Database) -> Database:
+        database = self._next()
+        if self._postgresql:
+            self._execute("CREATE DATABASE {} TEMPLATE {}", database.name, template.name)
+        else:
+            shutil.copyfile(template.name, database.name)
+        return database
+
+    def _next(self) -> Database:
+        name = f"parley_{os.getpid()}_{next(self._numbers)}"
+        if self._postgresql:
+            url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+        else:
+            name = str(self._folder / f"{name}.sqlite3")
+            url = f"sqlite:///{name}"
+        self._made.append(database := Database(name, url, self._blocker))
+        return database
+
+    def _execute(self, statement: str, *names: str) -> None:
+        administration = urlsplit(os.environ["DATABASE_URL"])._replace(path="/postgres").geturl()
+        with psycopg.connect(administration, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+class Server:
+    """A Daphne process. It can be killed and started again, at the same address and on the same database."""
+
+    def __init__(self, database: Database, environment: dict[str, str]) -> None:
+        self.database = database
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = environment
+        self._lines: list[str] = []
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process, "the server does not run"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the process and wait until it listens."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "config.asgi:application"],
+            cwd=settings.BASE_DIR,
+            env={**os.environ, "DEBUG": "1", "DATABASE_URL": self.database.url, **self._environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, args=(self._process, ready))
+        self._reader.start()
+        if not ready.wait(START_SECONDS) or self._process.poll() is not None:
+            self.kill()
+            raise RuntimeError(f"The server did not start:\n{self.log()}")
+
+    def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
+        assert process.stdout
+        for line in process.stdout:
+            self._lines.append(line)
+            if "Listening on TCP address" in line:
+                ready.set()
+        process.wait()
+        ready.set()
+
+    def kill(self) -> None:
+        """SIGKILL: the process cannot do anything about it."""
+        if self._process:
+            self._process.kill()
+            self._ended()
+
+    def terminate(self) -> int:
+        """SIGTERM, as at a deployment; the exit status once the process has ended."""
+        assert self._process, "the server does not run"
+        self._process.terminate()
+        return self._ended()
+
+    def _ended(self) -> int:
+        assert self._process
+        try:
+            status = self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        finally:
+            self._reader.join()
+        assert self._process.stdout
+        self._process.stdout.close()
+        self._process = None
+        return status
+
+    def restart(self) -> None:
+        """Start the process again; one that still runs is killed before."""
+        self.kill()
+        self.start()
+
+    def log(self) -> str:
+        """All that the processes of this server have written."""
+        return "".join(self._lines)
+
+    def session_cookie(self, username: str, **fields: Any) -> str:
+        """The `sessionid` of a person who is signed in; who does not exist yet is made, with `fields`."""
+
+        def sign_in() -> str:
+            user, _ = User.objects.get_or_create(username=username, defaults=fields)
+            client = Client()
+            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+            return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+        return self.database.run(sign_in)
+
+
+class Servers:
+    """Starts servers and, at the end, kills those that still run."""
+
+    def __init__(self, databases: Databases) -> None:
+        self._databases = databases
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def __call__(self, database: Database | None = None, **environment: str) -> Server:
+        """Start a server, on a database of its own or beside another on the same one."""
+        server = Server(database or self._databases.make(), environment)
+        self._running.callback(server.kill)
+        server.start()
+        return server
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

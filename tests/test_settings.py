@@ -1,0 +1,124 @@
+"""A setting that cannot be used stops the start and is named; the documents know every setting."""
+
+import ast
+import os
+import re
+import runpy
+import subprocess
+import sys
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+ROOT = settings.BASE_DIR
+USABLE = {"ENV_FILE": os.devnull, "SECRET_KEY": "k" * 32}
+
+
+def load(**environment: str) -> dict[str, Any]:
+    """The settings as a process with just this environment would have them."""
+    with patch.dict(os.environ, {**USABLE, **environment}, clear=True):
+        return runpy.run_path(str(ROOT / "config/settings.py"))
+
+
+def settings_of_the_environment() -> set[str]:
+    tree = ast.parse((ROOT / "config/settings.py").read_text())
+    return {
+        str(node.args[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "env"
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", ""),
+        ("SECRET_KEY", "short"),
+        ("DEBUG", "maybe"),
+        ("SECURE_SSL_REDIRECT", "2"),
+        ("SECURE_COOKIES", "ja"),
+        ("CHAT_SIGNUP", "open"),
+        ("CSRF_TRUSTED_ORIGINS", "chat.example.org"),
+        ("DATABASE_URL", "mysql://localhost/parley"),
+        ("DATABASE_URL", "parley.sqlite3"),
+        ("DATABASE_URL", "postgresql://localhost:port/parley"),
+        ("EMAIL_URL", "carrier-pigeon://loft"),
+        ("OPENAI_BASE_URL", "localhost:11434/v1"),
+        ("CHAT_QUESTION_CHARS", "many"),
+        ("CHAT_HISTORY_CHARS", "0"),
+        ("CHAT_CONNECT_SECONDS", "-1"),
+        ("CHAT_FIRST_PIECE_SECONDS", "1.5"),
+        ("CHAT_GAP_SECONDS", "soon"),
+        ("CHAT_TOTAL_SECONDS", "0"),
+        ("TIME_ZONE", "Mars/Olympus"),
+    ],
+)
+def test_a_bad_value_stops_the_start_with_its_name(name: str, value: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=name):
+        load(**{name: value})
+
+
+def test_an_endpoint_needs_the_name_of_a_model() -> None:
+    with pytest.raises(ImproperlyConfigured, match="OPENAI_MODEL"):
+        load(OPENAI_API_KEY="sk-test")
+
+
+def test_an_error_never_shows_the_value_of_a_secret() -> None:
+    with pytest.raises(ImproperlyConfigured) as error:
+        load(DATABASE_URL="postgresql://parley:hunter2@localhost:port/parley")
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_key_alone_means_openai() -> None:
+    assert load(OPENAI_API_KEY="sk-test", OPENAI_MODEL="one, two")["OPENAI_MODELS"] == ["one", "two"]
+    assert load(OPENAI_API_KEY="sk-test", OPENAI_MODEL="one")["OPENAI_BASE_URL"] == "https://api.openai.com/v1"
+
+
+def test_without_an_endpoint_the_demo_model_answers() -> None:
+    loaded = load()
+    assert loaded["CHAT_DEMO"]
+    assert loaded["OPENAI_MODELS"] == ["demo"]
+
+
+def test_cookies_are_secure_unless_debugging() -> None:
+    assert load()["SESSION_COOKIE_SECURE"]
+    assert load()["CSRF_COOKIE_SECURE"]
+    assert not load(DEBUG="1")["SESSION_COOKIE_SECURE"]
+
+
+def test_a_process_without_a_secret_key_does_not_start() -> None:
+    process = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={"ENV_FILE": os.devnull, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode != 0
+    assert "SECRET_KEY is not set." in process.stderr.splitlines()[-1]
+
+
+def test_the_environment_file_loses_to_the_environment(tmp_path: Any) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("TIME_ZONE=Europe/Berlin\nDEFAULT_FROM_EMAIL=chat@example.org\n")
+    loaded = load(ENV_FILE=str(env_file), TIME_ZONE="Europe/Lisbon")
+    assert loaded["TIME_ZONE"] == "Europe/Lisbon"
+    assert loaded["DEFAULT_FROM_EMAIL"] == "chat@example.org"
+
+
+def test_the_readme_explains_every_setting() -> None:
+    explained = re.findall(r"^\| `([A-Z][A-Z_]+)`", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert set(explained) == settings_of_the_environment()
+
+
+def test_the_example_lists_every_setting() -> None:
+    listed = re.findall(r"^(?:# )?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert set(listed) == settings_of_the_environment()
