@@ -1,0 +1,108 @@
+"""The built-in model: answers without a network, so that Parley can be tried at once and every state of it be seen."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+
+from django.conf import settings
+
+from chat.completions import CutOff, Event, Stalled, Unavailable
+from chat.events import Delta, Finished, Opened, Reasoning
+
+# Between two words, in seconds.
+PACE = 0.04
+SLOW_PACE = 0.6
+SLOW_START = 8.0
+LONGEST = 200_000
+
+# What a question may ask for while DEBUG is on.
+COMMAND = re.compile(r"/(fail|cut|slow|long|stall)(?:\s+(\d{1,6}))?\s*$")
+
+THOUGHT = """\
+The person wrote to the demo model. I have no network and no knowledge, so an honest answer shows what a reply can
+look like: prose, a list, a table and some code. I will say who I am first."""
+
+ANSWER = """\
+I am Parley's built-in **demo model**. I do not understand what you write; I only show how a reply arrives: word by \
+word, stored before you see it. Reload this page now and you will find every word again.
+
+## Things to try
+
+1. Press **Stop**: the text never grows after that.
+2. Open this conversation in a second tab and watch both.
+3. Close the tab. The reply goes on without you.
+
+| What you see | What it means |
+| :-- | :-- |
+| a caret | the reply is being written |
+| *Stopped* | you ended it; the text so far is kept |
+| *Interrupted* | the connection to the model was lost; you can retry |
+
+To talk to a real model, set three values and start again:
+
+```sh
+OPENAI_BASE_URL=https://api.openai.com/v1
+OPENAI_API_KEY=your-key
+OPENAI_MODEL=gpt-5-mini
+```
+
+Any server that speaks the same protocol will do. A client for it is short:
+
+```python
+import httpx
+
+
+def ask(question: str) -> str:
+    \"\"\"Return the model's whole answer.\"\"\"
+    body = {"model": "demo", "messages": [{"role": "user", "content": question}]}
+    answer = httpx.post("http://localhost:8080/v1/chat/completions", json=body)
+    return answer.json()["choices"][0]["message"]["content"]
+```
+
+> Nothing that you have read here is ever lost.
+"""
+
+
+async def stream(model: str, messages: list[dict[str, str]]) -> AsyncIterator[list[Event]]:
+    """Answer the last message like `completions.Endpoint.stream` does."""
+    command, count = _command(messages[-1]["content"])
+    if command == "fail":
+        raise Unavailable
+    if command == "slow":
+        await asyncio.sleep(SLOW_START)
+    yield [Opened("demo")]
+    pace = SLOW_PACE if command == "slow" else PACE
+    if command == "long":
+        async for pieces in _long(count or 2000):
+            yield pieces
+    else:
+        for word in _words(THOUGHT):
+            yield [Reasoning(word)]
+            await asyncio.sleep(pace / 2)
+        for number, word in enumerate(_words(ANSWER)):
+            if number == 20 and command == "cut":
+                raise CutOff
+            if number == 20 and command == "stall":
+                await asyncio.sleep(settings.CHAT_GAP_SECONDS)
+                raise Stalled
+            yield [Delta(word)]
+            await asyncio.sleep(pace)
+    yield [Finished("stop", None)]
+
+
+def _command(question: str) -> tuple[str, int]:
+    found = COMMAND.match(question.strip()) if settings.DEBUG else None
+    return (found[1], int(found[2] or 0)) if found else ("", 0)
+
+
+def _words(text: str) -> Iterator[str]:
+    """The text in words, each with the space before it."""
+    return (match[0] for match in re.finditer(r"\s*\S+\s*$|\s*\S+", text))
+
+
+async def _long(count: int) -> AsyncIterator[list[Event]]:
+    """Many numbered words, a paragraph a hundred, as fast as a quick model writes."""
+    for number in range(1, min(count, LONGEST) + 1):
+        yield [Delta(f"word {number}{'\n\n' if number % 100 == 0 else ' '}")]
+        if number % 10 == 0:
+            await asyncio.sleep(PACE)

@@ -1,0 +1,75 @@
+"""What can happen to a reply.
+
+`Delta`, `Reasoning` and `End` are stored in the reply's log, each under a `seq` that counts from 1 without a gap.
+`Snapshot` is made on the way to a reader whose place is no longer in the log. `Opened` and `Finished` pass only from a
+model to the task that makes the reply.
+"""
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text to append to the reply."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """Text to append to the model's thinking."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Why a reply ended early: a code for programs and a sentence for people, both free of keys and addresses."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last event of every reply; `status` is one of the four final values of `Reply.Status`."""
+
+    status: str
+    finish_reason: str = ""
+    usage: dict[str, Any] | None = None
+    error: Error | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All of the reply up to and with `seq`."""
+
+    text: str
+    reasoning: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The model has begun to answer; `upstream_id` is its own name for the completion."""
+
+    upstream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The model has said all it has to say."""
+
+    finish_reason: str
+    usage: dict[str, Any] | None
+
+
+type Piece = Delta | Reasoning
+type Entry = tuple[int, Piece | End]
+
+
+def joined(pieces: list[Piece]) -> list[Piece]:
+    """The same text in as few pieces as possible: neighbours of one kind become one."""
+    return [kind("".join(piece.text for piece in group)) for kind, group in groupby(pieces, key=type)]

@@ -1,0 +1,58 @@
+"""What people send."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+
+class QuestionForm(forms.Form):
+    """A question and the model that shall answer it; `code` names the first error for programs."""
+
+    text = forms.CharField(
+        strip=False,
+        widget=forms.Textarea,
+        error_messages={"required": "Write a question first.", "blank": "Write a question first."},
+    )
+    model = forms.ChoiceField(
+        required=False, error_messages={"invalid_choice": "This model is not offered here. Choose another one."}
+    )
+
+    parent = forms.UUIDField(required=False, widget=forms.HiddenInput)
+
+    CODES = {"required": "empty_question", "max_length": "question_too_long", "invalid_choice": "unknown_model", "invalid": "unknown_parent"}
+
+    def __init__(self, *args: Any, model: str = "", **kwargs: Any) -> None:
+        """`model` is the one that the conversation has used so far."""
+        super().__init__(*args, **kwargs)
+        models = settings.OPENAI_MODELS
+        self._default_model = model if model in models else models[0]
+        self.fields["model"].choices = [(name, name) for name in models]  # type: ignore[attr-defined]
+        self.fields["model"].initial = self._default_model
+
+    @property
+    def code(self) -> str:
+        first = next(iter(self.errors.as_data().values()))[0]
+        return self.CODES.get(first.code or "", "bad_question")
+
+    @property
+    def message(self) -> str:
+        return next(iter(self.errors.values()))[0]
+
+    def clean_text(self) -> str:
+        text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")
+        most = settings.CHAT_QUESTION_CHARS
+        if not text.strip():
+            raise forms.ValidationError(self.fields["text"].error_messages["blank"], code="required")
+        if len(text) > most:
+            raise forms.ValidationError(
+                f"The question has {len(text):,} characters; {most:,} are allowed. Shorten it.", code="max_length"
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise forms.ValidationError("The question holds characters that are not text. Remove them.") from None
+        return text
+
+    def clean_model(self) -> str:
+        return self.cleaned_data["model"] or self._default_model

@@ -1,0 +1,295 @@
+"""The task that makes a reply: claim it, relay the model's pieces into the log, finish it; and recover lost ones.
+
+A reply belongs to this process as long as its lease is renewed. Whoever claims it next raises `attempt`, and this
+process finds itself fenced off with the next piece or the next renewal.
+"""
+
+import asyncio
+import contextvars
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from chat import demo
+from chat.completions import CompletionError, Endpoint, Event, Limits
+from chat.database import in_thread
+from chat.events import Delta, End, Error, Finished, Opened, Piece
+from chat.models import LEASE, Message, Reply
+from chat.replylog import Fenced, NotStored, Writer, log
+
+logger = logging.getLogger(__name__)
+
+WORKER = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+# Leases are renewed and orphans looked for this often, in seconds.
+BEAT = LEASE.total_seconds() / 3
+# Ended replies leave the log every so many beats.
+PURGE_BEATS = 30
+# So many orphans are taken at a beat, so that a host that comes back is not buried under them.
+TAKEN_AT_ONCE = 100
+
+# The model is sent no message before this many.
+LOOKED_AT = 1000
+
+INTERRUPTED = Error("interrupted", "The server was restarted while this reply was being written. Try again.")
+BROKEN = Error("broken", "Something went wrong on the server while this reply was being written. Try again.")
+
+_runs: dict[UUID, "Run"] = {}
+_keeper: asyncio.Task[None] | None = None
+
+
+def start(reply_id: UUID, attempt: int = 0) -> "Run":
+    """Make the reply in a task of this process; `attempt` is the one that the row shows."""
+    _keep()
+    run = _runs[reply_id] = Run(reply_id, attempt)
+    return run
+
+
+async def stop(reply_id: UUID) -> None:
+    """Return when the reply has ended, whoever was writing it."""
+    for _ in range(3):
+        run = _runs.get(reply_id)
+        if run is None:
+            attempt = await _running_attempt(reply_id)
+            if attempt is None:
+                return
+            # Another process writes it: claim it, which fences that one off, and end it here.
+            run = _runs.get(reply_id) or start(reply_id, attempt)
+        run.stop()
+        await asyncio.wait([run.task])
+    raise TimeoutError
+
+
+def start_with_server() -> None:
+    """Look for replies that a process before this one has left, as soon as the server's event loop runs."""
+    # Daphne has no start-up hook; the reactor is the one that it has installed.
+    from twisted.internet import reactor
+
+    reactor.callLater(0, _keep)  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a process needs to know of a reply it has just claimed."""
+
+    reply: Reply
+    messages: list[dict[str, str]]
+
+
+class Run:
+    """One reply in the hands of this process."""
+
+    def __init__(self, reply_id: UUID, attempt: int) -> None:
+        self._reply_id = reply_id
+        self._attempt = attempt
+        self._stopping = False
+        self._relaying: asyncio.Task[End] | None = None
+        self._upstream_id = ""
+        self._answered = False
+        self.claimed = False
+        # A fresh context: in the request's own, database calls would borrow its thread after it has ended.
+        self.task = asyncio.create_task(self._run(), context=contextvars.Context())
+
+    def stop(self) -> None:
+        """End as stopped; the connection to the model closes at once."""
+        self._stopping = True
+        self.drop()
+
+    def drop(self) -> None:
+        if self._relaying:
+            self._relaying.cancel()
+
+    async def _run(self) -> None:
+        try:
+            claim = await _claim(self._reply_id, self._attempt)
+            if claim is not None:
+                self.claimed = True
+                await self._make(claim)
+        except Fenced:
+            logger.info("Reply %s was taken over", self._reply_id)
+        except Exception:
+            # The lease runs out, and the sweep ends what this task could not.
+            logger.exception("Reply %s could not be finished", self._reply_id)
+        finally:
+            del _runs[self._reply_id]
+
+    async def _make(self, claim: Claim) -> None:
+        reply = claim.reply
+        with log.writer(reply.pk, reply.attempt, reply.last_seq) as writer:
+            if self._stopping:
+                end = End(Reply.Status.STOPPED)
+            elif reply.last_seq:
+                end = End(Reply.Status.INTERRUPTED, error=INTERRUPTED)
+            else:
+                end = await self._relay(claim, writer)
+            await writer.end(end, partial(_record, reply, self._upstream_id, end))
+
+    async def _relay(self, claim: Claim, writer: Writer) -> End:
+        # In a task of its own: a stop cancels the relay and nothing else.
+        self._relaying = asyncio.create_task(self._pump(claim, writer))
+        await asyncio.wait([self._relaying])
+        if self._stopping:
+            return End(Reply.Status.STOPPED)
+        if self._relaying.cancelled():
+            raise Fenced
+        return self._relaying.result()
+
+    async def _pump(self, claim: Claim, writer: Writer) -> End:
+        finished = Finished("", None)
+        try:
+            async with aclosing(_source(claim.reply.model, claim.messages)) as stream:
+                async for events in stream:
+                    pieces: list[Piece] = []
+                    for event in events:
+                        match event:
+                            case Opened():
+                                self._upstream_id = event.upstream_id
+                            case Finished():
+                                finished = event
+                            case _:
+                                pieces.append(event)
+                    if pieces:
+                        await self._append(claim.reply, writer, pieces)
+        except CompletionError as error:
+            logger.warning("Reply %s: %s", self._reply_id, error.code)
+            failed = error.told or not writer.seq
+            return End(
+                Reply.Status.FAILED if failed else Reply.Status.INTERRUPTED,
+                error=Error(error.code, error.message),
+            )
+        except (Fenced, NotStored):
+            raise
+        except Exception:
+            logger.exception("Reply %s broke", self._reply_id)
+            return End(Reply.Status.FAILED, error=BROKEN)
+        return End(Reply.Status.COMPLETE, finished.finish_reason, finished.usage)
+
+    async def _append(self, reply: Reply, writer: Writer, pieces: list[Piece]) -> None:
+        first = not writer.seq
+        await writer.append(pieces)
+        answers = not self._answered and any(isinstance(piece, Delta) for piece in pieces)
+        if first or answers:
+            self._answered = self._answered or answers
+            await _mark(reply.pk, reply.attempt, first, answers)
+
+
+def _source(model: str, messages: list[dict[str, str]]) -> AsyncIterator[list[Event]]:
+    return demo.stream(model, messages) if settings.CHAT_DEMO else _endpoint().stream(model, messages)
+
+
+@cache
+def _endpoint() -> Endpoint:
+    limits = Limits(
+        settings.CHAT_CONNECT_SECONDS,
+        settings.CHAT_FIRST_PIECE_SECONDS,
+        settings.CHAT_GAP_SECONDS,
+        settings.CHAT_TOTAL_SECONDS,
+    )
+    return Endpoint(settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, limits)
+
+
+def history(branch: list[Message], system_prompt: str, budget: int) -> list[dict[str, str]]:
+    """The messages to send for a branch that ends with a question.
+
+    The oldest are left out as long as there are more than `budget` characters, the question never.
+    """
+    messages = [{"role": message.role, "content": message.text} for message in branch if message.text]
+    kept = messages[-1:]
+    left = budget - len(system_prompt) - len(kept[0]["content"])
+    for message in reversed(messages[:-1]):
+        left -= len(message["content"])
+        if left < 0:
+            break
+        kept.insert(0, message)
+    # An answer without its question says nothing.
+    if len(kept) < len(messages) and kept[0]["role"] == Message.Role.ASSISTANT:
+        del kept[0]
+    return [{"role": "system", "content": system_prompt}, *kept] if system_prompt else kept
+
+
+@in_thread
+def _claim(reply_id: UUID, attempt: int) -> Claim | None:
+    if not Reply.objects.claim(reply_id, attempt, WORKER):
+        return None
+    reply = Reply.objects.select_related("message__conversation").get(pk=reply_id)
+    last = reply.events.order_by("seq").last()
+    reply.last_seq = last.seq if last else 0
+    branch = reply.message.conversation.branch(reply.message.parent_id, last=LOOKED_AT)
+    return Claim(reply, history(branch, settings.CHAT_SYSTEM_PROMPT, settings.CHAT_HISTORY_CHARS))
+
+
+@in_thread
+def _mark(reply_id: UUID, attempt: int, first: bool, answers: bool) -> None:
+    """Store when the first piece and the first word of the answer came."""
+    now = timezone.now()
+    times = ({"started": now} if first else {}) | ({"answered": now} if answers else {})
+    Reply.objects.filter(pk=reply_id, attempt=attempt).update(**times)
+
+
+def _record(reply: Reply, upstream_id: str, end: End, text: str, reasoning: str, last_seq: int) -> bool:
+    fields: dict[str, Any] = {
+        "status": end.status,
+        "finish_reason": end.finish_reason,
+        "usage": end.usage,
+        "upstream_id": upstream_id,
+        "reasoning": reasoning,
+        "last_seq": last_seq,
+    }
+    if end.error:
+        fields |= {"error_code": end.error.code, "error_message": end.error.message}
+    return reply.end(reply.attempt, text, **fields)
+
+
+@in_thread
+def _running_attempt(reply_id: UUID) -> int | None:
+    return Reply.objects.running().filter(pk=reply_id).values_list("attempt", flat=True).first()
+
+
+def _keep() -> None:
+    """Let the keeper run, of which a process needs one."""
+    global _keeper
+    if _keeper is None or _keeper.done():
+        _keeper = asyncio.create_task(_beat(), context=contextvars.Context())
+
+
+async def _beat() -> None:
+    beats = 0
+    while True:
+        try:
+            for reply_id in await _renew({reply_id for reply_id, run in _runs.items() if run.claimed}):
+                if run := _runs.get(reply_id):
+                    run.drop()
+            for reply_id, attempt in await _orphans():
+                if reply_id not in _runs:
+                    start(reply_id, attempt)
+            if beats % PURGE_BEATS == 0:
+                await log.purge()
+        except Exception:
+            logger.exception("Leases could not be renewed")
+        beats += 1
+        await asyncio.sleep(BEAT)
+
+
+@in_thread
+def _renew(reply_ids: set[UUID]) -> set[UUID]:
+    """Renew this process's leases; returns those of its replies that it has lost."""
+    if not reply_ids:
+        return set()
+    held = Reply.objects.held_by(WORKER).filter(pk__in=reply_ids)
+    held.update(lease=Now() + LEASE)
+    return reply_ids - set(held.values_list("pk", flat=True))
+
+
+@in_thread
+def _orphans() -> list[tuple[UUID, int]]:
+    return list(Reply.objects.orphaned().values_list("pk", "attempt")[:TAKEN_AT_ONCE])

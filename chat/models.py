@@ -1,0 +1,301 @@
+"""Conversations, their messages, and the replies of the model with their live log."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+# A running reply belongs to its process for this long; the process renews it while it lives.
+LEASE = timedelta(seconds=6)
+
+TITLE_CHARS = 80
+
+
+class ReplyRunning(Exception):
+    """A question was asked while the reply before it is still being written."""
+
+
+def title_of(text: str) -> str:
+    """The first line of a question, cut at a word."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if len(line) <= TITLE_CHARS:
+        return line
+    return line[: TITLE_CHARS - 1].rsplit(" ", 1)[0] + "…"
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def for_user(self, user: User | AnonymousUser) -> ConversationQuerySet:
+        return self.filter(owner_id=user.pk)
+
+    def newest(self, before: tuple[datetime, uuid.UUID] | None = None) -> ConversationQuerySet:
+        """Latest activity first; `before` is the activity and id of the last one already known."""
+        newest = self.order_by("-updated", "-pk")
+        if before is None:
+            return newest
+        # Not as one OR: this form lets the database walk the index from that place on.
+        updated, pk = before
+        return newest.filter(updated__lte=updated).exclude(updated=updated, pk__gte=pk)
+
+
+class Conversation(models.Model):
+    """A tree of messages that one person owns; `leaf` is the end of the branch on screen."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations")
+    title = models.CharField(max_length=200)
+    model = models.CharField(max_length=200)
+    leaf = models.ForeignKey("Message", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    created = models.DateTimeField(default=timezone.now, editable=False)
+    updated = models.DateTimeField("last activity", default=timezone.now, editable=False, db_index=True)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["owner", "-updated", "-id"], name="conversation_history")]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("conversation", args=[self.pk])
+
+    @classmethod
+    def begin(cls, owner: User, text: str, model: str) -> tuple[Conversation, Message, Reply]:
+        """Store a new conversation with its first question and the queued reply to it."""
+        with transaction.atomic():
+            conversation = cls.objects.create(owner=owner, title=title_of(text), model=model)
+            return (conversation, *conversation.ask(text, model))
+
+    def ask(self, text: str, model: str, parent: uuid.UUID | None = None) -> tuple[Message, Reply]:
+        """Store a question after the answer `parent` (by default the leaf) with the queued reply to it, all or nothing.
+
+        Raises Message.DoesNotExist for a parent that is not here, ReplyRunning while it is still being written.
+        """
+        with transaction.atomic():
+            # The lock lets one of two questions asked at the same moment see the other.
+            leaf = Conversation.objects.select_for_update().values_list("leaf", flat=True).get(pk=self.pk)
+            if parent:
+                leaf = self.messages.get(pk=parent, role=Message.Role.ASSISTANT).pk
+            if Reply.objects.running().filter(pk=leaf).exists():
+                raise ReplyRunning
+            question = self.messages.create(parent_id=leaf, role=Message.Role.USER, text=text)
+            return question, self._queue_reply(question, model)
+
+    def retry(self, reply: Reply) -> Reply:
+        """Store a queued second answer beside `reply`, which stays; raises ReplyRunning while it is being written."""
+        with transaction.atomic():
+            Conversation.objects.select_for_update().get(pk=self.pk)
+            if Reply.objects.running().filter(message__parent=reply.message.parent_id).exists():
+                raise ReplyRunning
+            return self._queue_reply(self.messages.get(pk=reply.message.parent_id), reply.model)
+
+    def _queue_reply(self, question: Message, model: str) -> Reply:
+        answer = self.messages.create(parent=question, role=Message.Role.ASSISTANT)
+        reply = Reply.objects.create(message=answer, model=model, lease=timezone.now() + LEASE)
+        self.leaf, self.model, self.updated = answer, model, timezone.now()
+        self.save(update_fields=["leaf", "model", "updated"])
+        return reply
+
+    def branch(self, leaf_id: uuid.UUID | None, last: int) -> list[Message]:
+        """The `last` messages up to the leaf, oldest first, each with its reply if it is an answer."""
+        tree = self._tree()
+        path: list[uuid.UUID] = []
+        pk = leaf_id
+        while pk in tree and len(path) < last:
+            path.append(pk)
+            pk = tree[pk].parent_id
+        rows = self.messages.select_related("reply").in_bulk(path)
+        branch = [rows[pk] for pk in reversed(path) if pk in rows]
+        for message in branch:
+            same_parent = [node.pk for node in tree.values() if node.parent_id == message.parent_id]
+            message.siblings = Siblings.of(message.pk, same_parent)
+        return branch
+
+    def show(self, message: Message) -> None:
+        """Put the branch through `message` on screen, down to its newest end."""
+        tree = self._tree()
+        pk = message.pk
+        while children := [node for node in tree.values() if node.parent_id == pk]:
+            pk = children[-1].pk
+        self.leaf_id = pk
+        self.save(update_fields=["leaf"])
+
+    def _tree(self) -> dict[uuid.UUID, Message]:
+        """All messages in the order in which they came, without their texts."""
+        nodes = self.messages.only("pk", "parent_id", "conversation_id").order_by("created")
+        return {node.pk: node for node in nodes}
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """Where a message stands among those with the same parent, counted from 1."""
+
+    position: int
+    count: int
+    previous: uuid.UUID | None
+    next: uuid.UUID | None
+
+    @classmethod
+    def of(cls, pk: uuid.UUID, siblings: list[uuid.UUID]) -> Siblings | None:
+        """None for a message that has none."""
+        if len(siblings) < 2:
+            return None
+        index = siblings.index(pk)
+        return cls(
+            index + 1,
+            len(siblings),
+            siblings[index - 1] if index else None,
+            siblings[index + 1] if index + 1 < len(siblings) else None,
+        )
+
+
+class Message(models.Model):
+    """A question or an answer. The text of an answer is written once, when its reply ends."""
+
+    class Role(models.TextChoices):
+        USER = "user"
+        ASSISTANT = "assistant"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages", db_index=False)
+    parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="children")
+    role = models.CharField(max_length=9, choices=Role)
+    text = models.TextField(blank=True)
+    created = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["conversation", "created"], name="message_order")]
+
+    siblings: Siblings | None = None
+
+    def __str__(self) -> str:
+        return f"{self.role} message {self.pk}"
+
+    def find_siblings(self) -> None:
+        pks = Message.objects.filter(conversation_id=self.conversation_id, parent_id=self.parent_id)
+        self.siblings = Siblings.of(self.pk, list(pks.order_by("created").values_list("pk", flat=True)))
+
+
+class ReplyQuerySet(models.QuerySet["Reply"]):
+    def for_user(self, user: User | AnonymousUser) -> ReplyQuerySet:
+        return self.filter(message__conversation__owner_id=user.pk)
+
+    def running(self) -> ReplyQuerySet:
+        return self.filter(status__in=Reply.RUNNING)
+
+    def orphaned(self) -> ReplyQuerySet:
+        """Running replies that no living process claims."""
+        return self.running().filter(lease__lt=Now())
+
+    def held_by(self, worker: str) -> ReplyQuerySet:
+        return self.running().filter(worker=worker)
+
+    def claim(self, pk: uuid.UUID, attempt: int, worker: str) -> bool:
+        """Make a running reply this worker's, if nobody has claimed it since it was at `attempt`."""
+        claimed = self.running().filter(pk=pk, attempt=attempt)
+        return bool(
+            claimed.update(
+                status=Reply.Status.STREAMING, attempt=attempt + 1, worker=worker, lease=Now() + LEASE
+            )
+        )
+
+
+class Reply(models.Model):
+    """How an assistant's message comes about: queued → streaming → complete, stopped, interrupted or failed.
+
+    `attempt` is the fencing token: each claim raises it, and a writer whose attempt is no longer the row's writes
+    nothing any more.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        STREAMING = "streaming"
+        COMPLETE = "complete"
+        STOPPED = "stopped"
+        INTERRUPTED = "interrupted"
+        FAILED = "failed"
+
+    RUNNING = (Status.QUEUED, Status.STREAMING)
+
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, primary_key=True, related_name="reply")
+    status = models.CharField(max_length=11, choices=Status, default=Status.QUEUED)
+    model = models.CharField(max_length=200)
+    attempt = models.PositiveIntegerField(default=0)
+    worker = models.CharField(max_length=200, blank=True)
+    lease = models.DateTimeField(null=True)
+    asked = models.DateTimeField(default=timezone.now)
+    started = models.DateTimeField("first piece", null=True)
+    answered = models.DateTimeField("first word of the answer", null=True)
+    ended = models.DateTimeField(null=True)
+    last_seq = models.PositiveIntegerField(default=0)
+    finish_reason = models.CharField(max_length=64, blank=True)
+    usage = models.JSONField(null=True, blank=True)
+    upstream_id = models.CharField("upstream request id", max_length=200, blank=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_message = models.TextField(blank=True)
+    reasoning = models.TextField(blank=True)
+
+    objects = ReplyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "replies"
+        indexes = [
+            models.Index(
+                fields=["lease"], condition=models.Q(status__in=("queued", "streaming")), name="reply_running"
+            ),
+            models.Index(fields=["ended"], name="reply_ended"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} reply {self.pk}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.status in self.RUNNING
+
+    @property
+    def thought_for(self) -> timedelta | None:
+        """How long the model thought before its answer; None while it still does, or if it did not."""
+        until = self.answered or self.ended
+        return until - self.started if self.started and until and self.reasoning else None
+
+    def end(self, attempt: int, text: str, **fields: Any) -> bool:
+        """Store the end of the reply and the whole text of its message, if `attempt` still owns it."""
+        now = timezone.now()
+        with transaction.atomic():
+            mine = Reply.objects.running().filter(pk=self.pk, attempt=attempt)
+            if not mine.update(lease=None, ended=now, **fields):
+                return False
+            Message.objects.filter(pk=self.pk).update(text=text)
+            Conversation.objects.filter(messages=self.pk).update(updated=now)
+        return True
+
+
+class ReplyEvent(models.Model):
+    """One event of a reply's live log. It is purged some minutes after the reply has ended."""
+
+    class Kind(models.TextChoices):
+        DELTA = "delta"
+        REASONING = "reasoning"
+        END = "end"
+
+    pk = models.CompositePrimaryKey("reply_id", "seq")
+    reply = models.ForeignKey(Reply, on_delete=models.CASCADE, related_name="events", db_index=False)
+    seq = models.PositiveIntegerField()
+    kind = models.CharField(max_length=9, choices=Kind)
+    # The text of a piece, the JSON of an end.
+    data = models.TextField()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.seq} of {self.reply_id}"

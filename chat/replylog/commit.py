@@ -1,0 +1,101 @@
+"""Group commit: one writer a process stores what all its replies have gathered."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from chat.events import Entry
+
+logger = logging.getLogger(__name__)
+
+# Under load the writer commits at most once in this time, one frame, in seconds.
+FRAME = 0.025
+# The writer stays for more work for this long, in seconds.
+LINGER = 1.0
+
+# Stores the end of a reply, given its text, its reasoning and its last seq; False when the reply was claimed meanwhile.
+Record = Callable[[str, str, int], bool]
+
+
+class Fenced(Exception):
+    """Another process has claimed the reply: this writer must write nothing any more."""
+
+
+class NotStored(Exception):
+    """The store failed: the entries are not in the log, and their writer must not go on behind the gap."""
+
+
+@dataclass(slots=True, eq=False)
+class Append:
+    """Entries of one reply on their way into the store; `stored` tells their writer how it went."""
+
+    reply_id: UUID
+    attempt: int
+    entries: list[Entry]
+    stored: asyncio.Future[None]
+    record: Record | None = None
+
+
+class GroupCommit:
+    """Gathers appends, stores them together, and only then publishes them: nothing is shown that is not stored.
+
+    `store` returns the replies that are fenced off. The first append after a rest is stored at once, the next ones
+    a frame later.
+    """
+
+    def __init__(
+        self, store: Callable[[list[Append]], Awaitable[set[UUID]]], publish: Callable[[UUID, list[Entry]], None]
+    ) -> None:
+        self._store = store
+        self._publish = publish
+        self._pending: list[Append] = []
+        self._more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def put(self, append: Append) -> None:
+        self._pending.append(append)
+        self._more.set()
+        if self._task is None or self._task.done():
+            # A fresh context, so that the writer does not live in the request that happened to come first.
+            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
+        await append.stored
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while await self._has_more():
+            began = loop.time()
+            batch, self._pending = self._pending, []
+            self._more.clear()
+            await self._commit(batch)
+            await asyncio.sleep(max(0.0, began + FRAME - loop.time()))
+
+    async def _has_more(self) -> bool:
+        try:
+            async with asyncio.timeout(LINGER):
+                await self._more.wait()
+        except TimeoutError:
+            pass
+        return bool(self._pending)
+
+    async def _commit(self, batch: list[Append]) -> None:
+        try:
+            fenced = await self._store(batch)
+        except Exception:
+            logger.exception("%d appends could not be stored", len(batch))
+            for append in batch:
+                if not append.stored.done():
+                    append.stored.set_exception(NotStored())
+            return
+        for append in batch:
+            if append.reply_id not in fenced:
+                self._publish(append.reply_id, append.entries)
+            # A writer that was stopped no longer waits.
+            if append.stored.done():
+                continue
+            if append.reply_id in fenced:
+                append.stored.set_exception(Fenced())
+            else:
+                append.stored.set_result(None)

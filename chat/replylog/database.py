@@ -1,0 +1,123 @@
+"""The default log: rows of ReplyEvent. Readers in other processes poll."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import timedelta
+from functools import reduce
+from itertools import batched
+from operator import or_
+from uuid import UUID
+
+from django.db import close_old_connections, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from chat.database import in_thread
+from chat.events import Delta, End, Entry, Error, Reasoning
+from chat.models import Reply, ReplyEvent
+from chat.replylog.base import PAGE, PlaceLost, ReplyLog
+from chat.replylog.commit import Append
+
+# Readers that were away for this long find the rest of a reply in its log; later ones get a snapshot.
+KEPT = timedelta(minutes=10)
+# SQLite allows an expression to be a thousand levels deep.
+POLLED_AT_ONCE = 200
+
+_PIECES: dict[str, type[Delta] | type[Reasoning]] = {"delta": Delta, "reasoning": Reasoning}
+_KINDS: dict[type, str] = {Delta: "delta", Reasoning: "reasoning"}
+
+
+class DatabaseLog(ReplyLog):
+    def __init__(self) -> None:
+        super().__init__()
+        # A thread of its own: no slow query delays what all readers wait for.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
+
+    async def read(self, reply_id: UUID, after: int) -> list[Entry]:
+        return await in_thread(_read)(reply_id, after)
+
+    async def purge(self) -> None:
+        await in_thread(_purge)()
+
+    async def _store(self, appends: list[Append]) -> set[UUID]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _store, appends)
+
+    async def _poll(self, places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
+        return await in_thread(_poll)(places)
+
+
+def _store(appends: list[Append]) -> set[UUID]:
+    try:
+        with transaction.atomic():
+            ids = {append.reply_id for append in appends}
+            # The lock keeps a claim out until the commit, so that no two attempts write at the same time.
+            attempts = dict(
+                Reply.objects.running().filter(pk__in=ids).select_for_update().values_list("pk", "attempt")
+            )
+            mine = [append for append in appends if attempts.get(append.reply_id) == append.attempt]
+            ReplyEvent.objects.bulk_create(
+                _row(append.reply_id, seq, event) for append in mine for seq, event in append.entries
+            )
+            for append in mine:
+                if append.record is not None:
+                    append.record(*_text(append.reply_id), append.entries[-1][0])
+            return ids - {append.reply_id for append in mine}
+    finally:
+        close_old_connections()
+
+
+def _row(reply_id: UUID, seq: int, event: Delta | Reasoning | End) -> ReplyEvent:
+    if isinstance(event, End):
+        return ReplyEvent(reply_id=reply_id, seq=seq, kind="end", data=json.dumps(asdict(event)))
+    return ReplyEvent(reply_id=reply_id, seq=seq, kind=_KINDS[type(event)], data=event.text)
+
+
+def _entry(seq: int, kind: str, data: str) -> Entry:
+    if kind == "end":
+        fields = json.loads(data)
+        error = Error(**fields.pop("error")) if fields["error"] else fields.pop("error")
+        return seq, End(**fields, error=error)
+    return seq, _PIECES[kind](data)
+
+
+def _text(reply_id: UUID) -> tuple[str, str]:
+    """All that is stored of a reply's text and reasoning."""
+    rows = ReplyEvent.objects.filter(reply_id=reply_id).order_by("seq").values_list("kind", "data")
+    pieces = list(rows)
+    return (
+        "".join(data for kind, data in pieces if kind == "delta"),
+        "".join(data for kind, data in pieces if kind == "reasoning"),
+    )
+
+
+def _read(reply_id: UUID, after: int) -> list[Entry]:
+    # The entry at the place itself proves that the log still holds what follows it.
+    rows = list(
+        ReplyEvent.objects.filter(reply_id=reply_id, seq__gte=after)
+        .order_by("seq")
+        .values_list("seq", "kind", "data")[: PAGE + 1]
+    )
+    if rows:
+        if rows[0][0] == after and rows[0][1] != "end":
+            del rows[0]
+        elif rows[0][0] != after + 1:
+            raise PlaceLost
+    elif after or not Reply.objects.running().filter(pk=reply_id).exists():
+        raise PlaceLost
+    return [_entry(*row) for row in rows[:PAGE]]
+
+
+def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
+    found: dict[UUID, list[Entry]] = {}
+    for some in batched(places.items(), POLLED_AT_ONCE, strict=False):
+        behind = reduce(or_, (Q(reply_id=reply_id, seq__gt=place) for reply_id, place in some))
+        rows = ReplyEvent.objects.filter(behind).order_by("seq").values_list("reply_id", "seq", "kind", "data")
+        for reply_id, *row in rows[:PAGE]:
+            found.setdefault(reply_id, []).append(_entry(*row))
+    return found
+
+
+def _purge() -> None:
+    ReplyEvent.objects.filter(reply__ended__lt=Now() - KEPT).delete()

@@ -1,0 +1,21 @@
+"""Addresses of the chat."""
+
+from django.urls import path
+
+from chat.views import conversations, health, messages, replies
+
+urlpatterns = [
+    path("", conversations.new_conversation, name="new_conversation"),
+    path("c/", messages.start, name="start"),
+    path("c/<uuid:pk>/", conversations.conversation, name="conversation"),
+    path("c/<uuid:pk>/messages/", messages.ask, name="ask"),
+    path("c/<uuid:pk>/branch/", conversations.show_branch, name="show_branch"),
+    path("c/<uuid:pk>/delete/", conversations.delete_conversation, name="delete_conversation"),
+    path("history/", conversations.history, name="history"),
+    path("replies/<uuid:pk>/", replies.reply, name="reply"),
+    path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),
+    path("replies/<uuid:pk>/stop/", replies.stop, name="stop"),
+    path("replies/<uuid:pk>/retry/", replies.retry, name="retry"),
+    path("healthz/", health.healthz, name="healthz"),
+    path("readyz/", health.readyz, name="readyz"),
+]

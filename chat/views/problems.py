@@ -1,0 +1,65 @@
+"""Errors in one form: JSON for programs, a page for people."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, Concatenate
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+SIGNED_OUT = "You are signed out. Sign in and try again."
+
+type View[**P] = Callable[Concatenate[HttpRequest, P], Awaitable[Any]]
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Whether the client is a program: a page, or a reader of an event stream."""
+    kinds = ["text/html", "application/json", "text/event-stream"]
+    return request.get_preferred_type(kinds) not in ("text/html", None)
+
+
+def problem(request: HttpRequest, status: int, code: str, message: str) -> HttpResponse:
+    """Say what went wrong: `code` for programs, `message` a sentence that tells a person what to do."""
+    if wants_json(request):
+        return JsonResponse({"error": {"code": code, "message": message}}, status=status)
+    context = {"status": status, "title": HTTPStatus(status).phrase, "message": message}
+    return render(request, "problem.html", context, status=status)
+
+
+def signed_in[**P](view: View[P]) -> View[P]:
+    """Let only signed-in people in. Browsers are sent to sign in, programs get a 401."""
+
+    @wraps(view)
+    async def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> Any:
+        user = await request.auser()
+        if not user.is_authenticated:
+            if wants_json(request):
+                return problem(request, 401, "signed_out", SIGNED_OUT)
+            return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
+        # Templates and forms read it from a thread without asking the database again.
+        request.user = user
+        return await view(request, *args, **kwargs)
+
+    return guarded
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return problem(request, 400, "bad_request", "The request could not be read. Go back, reload the page and try again.")
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return problem(request, 403, "forbidden", "You may not do this. Ask your administrator if you should.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return problem(request, 403, "csrf", "The page was too old to be trusted. Reload it and try again.")
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return problem(request, 404, "not_found", "There is nothing here, or it is not yours.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return problem(request, 500, "server_error", "Something went wrong on the server. Try again in a moment.")

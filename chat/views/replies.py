@@ -1,0 +1,178 @@
+"""One reply: its stream of events, its stop, its second try, and the message as the server renders it."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.shortcuts import aget_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from chat import generation, sse
+from chat.database import in_thread
+from chat.events import Delta, End, Entry, Error, Snapshot
+from chat.models import Conversation, Message, Reply, ReplyRunning
+from chat.replylog import PlaceLost, log
+from chat.views.problems import problem, signed_in, wants_json
+
+# The browser waits this long before it comes back by itself, in milliseconds.
+RETRY = 2000
+# Seqs are stored as positive 32-bit integers.
+LARGEST_SEQ = 2**31 - 1
+GONE = End(Reply.Status.INTERRUPTED, error=Error("deleted", "This conversation was deleted."))
+
+
+@require_GET
+@signed_in
+async def reply(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """The reply's message as a fragment of a page."""
+    reply = await _get(request, pk)
+    message = reply.message
+    await read_live(message)
+    return await in_thread(_render_message)(request, message)
+
+
+@require_GET
+@signed_in
+async def reply_events(request: HttpRequest, pk: UUID) -> HttpResponse | StreamingHttpResponse:
+    """The reply's events behind `Last-Event-ID`, else `after`, from its log and as they come."""
+    reply = await _get(request, pk)
+    after = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
+    if not (after.isascii() and after.isdecimal() and int(after) <= LARGEST_SEQ):
+        return problem(request, 400, "bad_after", "The place to go on from must be a number. Reload the page.")
+    return event_stream(reply.pk, int(after))
+
+
+@require_POST
+@signed_in
+async def stop(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Answers once the reply has ended."""
+    reply = await _get(request, pk)
+    try:
+        await generation.stop(reply.pk)
+    except TimeoutError:
+        return problem(request, 503, "not_stopped", "The reply could not be stopped. Try again.")
+    if not wants_json(request):
+        return redirect(reply.message.conversation)
+    await reply.arefresh_from_db(fields=["status"])
+    return JsonResponse({"status": reply.status})
+
+
+@require_POST
+@signed_in
+async def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Ask the same question again; the new answer stands beside the old one."""
+    reply = await _get(request, pk)
+    conversation = reply.message.conversation
+    try:
+        second = await in_thread(conversation.retry)(reply)
+    except ReplyRunning:
+        return running(request)
+    return accepted(request, conversation, reply.message.parent_id, second)
+
+
+def accepted(
+    request: HttpRequest, conversation: Conversation, message_id: UUID | None, reply: Reply
+) -> HttpResponse | StreamingHttpResponse:
+    """Start the stored reply and answer in the form that the client asked for."""
+    generation.start(reply.pk)
+    kind = request.get_preferred_type(["text/html", "application/json", "text/event-stream"])
+    if kind not in ("application/json", "text/event-stream"):
+        return redirect(conversation)
+    started = {
+        "conversation": {"id": str(conversation.pk), "url": conversation.get_absolute_url()},
+        "message": {"id": str(message_id)},
+        "reply": {
+            "id": str(reply.pk),
+            "url": reverse("reply", args=[reply.pk]),
+            "events_url": reverse("reply_events", args=[reply.pk]),
+            "stop_url": reverse("stop", args=[reply.pk]),
+        },
+    }
+    if kind == "application/json":
+        return JsonResponse(started, status=201)
+    return event_stream(reply.pk, 0, sse.encode("reply", json.dumps(started)))
+
+
+def running(request: HttpRequest) -> HttpResponse:
+    sentence = "The reply before is still being written. Wait for its end, or stop it first."
+    return problem(request, 409, "reply_running", sentence)
+
+
+async def read_live(message: Message) -> None:
+    """Show in a message whose reply is still being written what is stored of it now."""
+    if message.role != Message.Role.ASSISTANT or not message.reply.is_running:
+        return
+    try:
+        so_far = await log.snapshot(message.pk)
+    except PlaceLost:
+        # It ended, and its log is gone, since the message was read.
+        await message.arefresh_from_db()
+        return
+    message.text, message.reply.reasoning, message.reply.last_seq = so_far.text, so_far.reasoning, so_far.seq
+
+
+def event_stream(reply_id: UUID, after: int, first: bytes = b"") -> StreamingHttpResponse:
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(_stream(reply_id, after, first), content_type="text/event-stream", headers=headers)
+
+
+async def _stream(reply_id: UUID, after: int, first: bytes) -> AsyncIterator[bytes]:
+    yield sse.retry(RETRY) + first
+    while True:
+        try:
+            async for entries in log.follow(reply_id, after):
+                yield _encode(entries) if entries else sse.comment()
+            return
+        except PlaceLost:
+            snapshot, end = await _whole(reply_id)
+        if snapshot:
+            after = snapshot.seq
+            yield sse.encode("snapshot", _json(asdict(snapshot)))
+        if end:
+            yield sse.encode("end", _json(asdict(end)), after)
+            return
+
+
+def _encode(entries: list[Entry]) -> bytes:
+    """The entries as events. What a reader has missed comes in few of them, each under the last seq that it covers."""
+    blocks: list[bytes] = []
+    for kind, group in groupby(entries, key=lambda entry: type(entry[1])):
+        run = list(group)
+        seq, last = run[-1]
+        if isinstance(last, End):
+            blocks.append(sse.encode("end", _json(asdict(last)), seq))
+        else:
+            text = "".join(event.text for _, event in run if not isinstance(event, End))
+            blocks.append(sse.encode("delta" if kind is Delta else "reasoning", _json({"text": text}), seq))
+    return b"".join(blocks)
+
+
+async def _whole(reply_id: UUID) -> tuple[Snapshot | None, End | None]:
+    """All of a reply whose log does not hold the reader's place, and its end if it has ended."""
+    reply = await Reply.objects.select_related("message").filter(pk=reply_id).afirst()
+    if reply is None:
+        return None, GONE
+    if reply.is_running:
+        return await log.snapshot(reply_id), None
+    error = Error(reply.error_code, reply.error_message) if reply.error_code else None
+    end = End(reply.status, reply.finish_reason, reply.usage, error)
+    return Snapshot(reply.message.text, reply.reasoning, reply.last_seq), end
+
+
+async def _get(request: HttpRequest, pk: UUID) -> Reply:
+    replies = Reply.objects.for_user(request.user).select_related("message__conversation")
+    return await aget_object_or_404(replies, pk=pk)
+
+
+def _render_message(request: HttpRequest, message: Message) -> HttpResponse:
+    message.find_siblings()
+    return render(request, "chat/_message.html", {"message": message})
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

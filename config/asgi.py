@@ -1,0 +1,14 @@
+"""The ASGI application that Daphne serves."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django = get_asgi_application()
+
+from chat import generation  # noqa: E402  (needs the apps)
+from config.threads import SharedThreads  # noqa: E402
+
+application = SharedThreads(django)
+generation.start_with_server()

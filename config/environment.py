@@ -1,0 +1,86 @@
+"""Reads settings from the environment; a value that cannot be used names its setting.
+
+django-environ parses; what it lets through (a boolean `maybe`, a database URL of an unknown kind) is refused here, so
+that a mistake stops the start instead of surfacing in front of a user.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off", "")
+
+
+class Environment:
+    """Typed access to the process's environment, completed from a `.env` file where there is one."""
+
+    def __init__(self, env_file: Path) -> None:
+        self._env = environ.Env()
+        self._env.read_env(env_file)
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value without surrounding space; without a default it must be there and not be empty."""
+        value = str(self._env.str(name, default=default or "")).strip()
+        if not value and default is None:
+            raise ImproperlyConfigured(f"{name} is not set. Set it in the environment or in the .env file.")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self.text(name, "1" if default else "0").lower()
+        if value not in _TRUE + _FALSE:
+            raise ImproperlyConfigured(f"{name} must be 1 or 0.")
+        return value in _TRUE
+
+    def number(self, name: str, default: int, least: int = 1) -> int:
+        value = self.text(name, str(default))
+        if not value.isdecimal() or int(value) < least:
+            raise ImproperlyConfigured(f"{name} must be a whole number of at least {least}.")
+        return int(value)
+
+    def words(self, name: str, default: str = "") -> list[str]:
+        """A list, separated by commas."""
+        return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
+
+    def http_url(self, name: str, default: str = "") -> str:
+        value = self.text(name, default).rstrip("/")
+        parts = urlsplit(value)
+        if value and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ImproperlyConfigured(f"{name} must be an address that begins with http:// or https://.")
+        return value
+
+    def origins(self, name: str) -> list[str]:
+        for origin in (values := self.words(name)):
+            if not origin.startswith(("http://", "https://")):
+                raise ImproperlyConfigured(f"{name} must list addresses that begin with http:// or https://.")
+        return values
+
+    def database(self, name: str, default: str) -> dict[str, Any]:
+        """A Django database dictionary for SQLite or PostgreSQL."""
+        url = self.text(name, default)
+        kind = url.partition(":")[0]
+        if kind not in ("sqlite", "postgres", "postgresql"):
+            raise ImproperlyConfigured(f"{name} must begin with sqlite:/// or postgresql://.")
+        try:
+            return dict(self._env.db_url_config(url))
+        except ValueError:
+            raise ImproperlyConfigured(f"{name} is not an address of a database.") from None
+
+    def mailer(self, name: str, default: str) -> dict[str, Any]:
+        """An entry of Django's MAILERS from a URL such as smtp+tls://user:password@host:587."""
+        try:
+            config = self._env.email_url_config(self.text(name, default))
+        except (ImproperlyConfigured, ValueError):
+            raise ImproperlyConfigured(f"{name} is not an address of a mail server.") from None
+        options = {
+            "host": config["EMAIL_HOST"],
+            "port": config["EMAIL_PORT"],
+            "username": config["EMAIL_HOST_USER"],
+            "password": config["EMAIL_HOST_PASSWORD"],
+            "use_tls": config.get("EMAIL_USE_TLS"),
+            "use_ssl": config.get("EMAIL_USE_SSL"),
+        }
+        return {"BACKEND": config["EMAIL_BACKEND"], "OPTIONS": {key: value for key, value in options.items() if value}}

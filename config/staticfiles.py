@@ -1,0 +1,43 @@
+"""WhiteNoise for an asynchronous stack."""
+
+from collections.abc import Awaitable, Callable
+
+from asgiref.sync import markcoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from whitenoise.middleware import WhiteNoiseMiddleware
+from whitenoise.storage import CompressedManifestStaticFilesStorage
+
+
+class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):
+    """Names files by their content and rewrites the relative imports of JavaScript modules to those names."""
+
+    support_js_module_import_aggregation = True
+    # A page with plain file names beats a 500 where `collectstatic` was forgotten; a system check says so.
+    manifest_strict = False
+
+
+class StaticFilesMiddleware(WhiteNoiseMiddleware):
+    """WhiteNoise's middleware is synchronous, and one of those holds a thread for as long as each view takes."""
+
+    sync_capable = False
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]) -> None:
+        super().__init__(get_response)
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        find = sync_to_async(self.find_file) if self.autorefresh else self._known_file
+        static_file = await find(request.path_info) if request.path_info.startswith(self.static_prefix) else None
+        if static_file is None:
+            return await self.get_response(request)
+        return await sync_to_async(self._read)(static_file, request)
+
+    async def _known_file(self, path: str) -> object:
+        return self.files.get(path)
+
+    def _read(self, static_file: object, request: HttpRequest) -> HttpResponse:
+        """Static files are small: read whole, they need no iterator, which ASGI would have to run in a thread."""
+        served = self.serve(static_file, request)
+        return HttpResponse(b"".join(served), status=served.status_code, headers=dict(served.items()))

@@ -1,0 +1,57 @@
+"""A few threads shared by all requests.
+
+Django gives each request a thread of its own for as long as it lasts, so a thousand open streams would be a thousand
+threads, and each thread that has touched the database may hold a connection. Here a request borrows one of a fixed
+number of threads, which bounds both, also when a thousand readers come back at the same moment.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+THREADS = 6
+
+
+class _Thread:
+    """One thread and the number of requests that still may need it: those that have not begun to answer."""
+
+    def __init__(self, number: int) -> None:
+        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"request-{number}")
+        self.waiting = 0
+
+
+class SharedThreads:
+    """ASGI middleware that runs the synchronous parts of each request in the least busy of a few threads."""
+
+    def __init__(self, application: Application, count: int = THREADS) -> None:
+        self._application = application
+        self._threads = [_Thread(number) for number in range(count)]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A client may send the header Daphne-Root-Path; nothing of Parley lives under a prefix.
+        scope["root_path"] = ""
+        thread = min(self._threads, key=lambda thread: thread.waiting)
+        thread.waiting += 1
+        answering = False
+
+        async def send_and_release(message: Message) -> None:
+            nonlocal answering
+            if not answering:
+                answering = True
+                thread.waiting -= 1
+            await send(message)
+
+        try:
+            async with ThreadSensitiveContext(executor=thread.executor):
+                await self._application(scope, receive, send_and_release)
+        finally:
+            if not answering:
+                thread.waiting -= 1

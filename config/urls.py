@@ -1,0 +1,19 @@
+"""Addresses of the project: the chat, the accounts and the admin."""
+
+from allauth.account.decorators import secure_admin_login
+from django.contrib import admin
+from django.urls import include, path
+
+# The admin's own login page would stand beside the throttled one.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+urlpatterns = [
+    path("", include("chat.urls")),
+    path("accounts/", include("allauth.account.urls")),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "chat.views.problems.bad_request"
+handler403 = "chat.views.problems.forbidden"
+handler404 = "chat.views.problems.not_found"
+handler500 = "chat.views.problems.server_error"
