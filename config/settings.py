@@ -68,6 +68,9 @@ TEMPLATES = [
 
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Threads are few (config/threads.py), so connections may stay. SQLite tidies its write-ahead log up whenever the
+    # last one closes, which would cost each request some milliseconds.
+    DATABASES["default"]["CONN_MAX_AGE"] = None
     DATABASES["default"]["OPTIONS"] = {
         # A deferred transaction that turns into a write fails at once when another writer is ahead, whatever the
         # timeout; an immediate one waits its turn.
