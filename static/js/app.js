@@ -1,0 +1,7 @@
+import { Conversation } from "./conversation.js";
+import { copyOnClick } from "./copy.js";
+import { History } from "./history.js";
+
+copyOnClick();
+new Conversation(document);
+new History(document.querySelector("[data-history]"), document.querySelector("[data-delete-dialog]"));

@@ -1,0 +1,10 @@
+const SHORTEST_MS = 500;
+const LONGEST_MS = 15_000;
+
+/**
+ * How long to wait after so many failures, in milliseconds. Chance keeps a crowd of readers from coming back at once.
+ * @param {number} failures at least 1
+ */
+export function backoff(failures) {
+  return Math.min(LONGEST_MS, SHORTEST_MS * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
+}

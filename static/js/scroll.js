@@ -1,0 +1,58 @@
+// Fractions of a pixel and a browser's rounding count as the bottom.
+const SLACK_PX = 8;
+
+/** Follows the growing page down, but only while the reader is at its bottom; otherwise offers a way back down. */
+export class Follower {
+  #button;
+  #label;
+  #isFollowing;
+  #lastTop = 0;
+
+  /** @param {Element} content that grows @param {HTMLButtonElement} button that leads back down */
+  constructor(content, button) {
+    this.#button = button;
+    this.#label = button.querySelector("[data-to-end-label]");
+    // A reload puts the reader back where they were, unless that was the end: the page has grown since.
+    const [{ type }] = performance.getEntriesByType("navigation");
+    this.#isFollowing = history.scrollRestoration === "manual" || (type === "navigate" && !location.hash);
+    addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    addEventListener("resize", () => this.#follow());
+    new ResizeObserver(() => this.#follow()).observe(content);
+    button.addEventListener("click", () => this.toEnd());
+  }
+
+  /** Go to the end and follow again. */
+  toEnd() {
+    this.#isFollowing = true;
+    this.#follow();
+  }
+
+  /** There is new text, which the reader may not see. */
+  news() {
+    if (this.#isFollowing) return;
+    this.#button.toggleAttribute("data-news", true);
+    this.#label.textContent = "New text below";
+  }
+
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = document.documentElement;
+    const isAtEnd = scrollHeight - clientHeight - scrollTop <= SLACK_PX;
+    // Where the page grew and nobody scrolled up, the bottom is only late.
+    this.#isFollowing = isAtEnd || (this.#isFollowing && scrollTop >= this.#lastTop);
+    this.#lastTop = scrollTop;
+    this.#show();
+  }
+
+  #follow() {
+    if (this.#isFollowing) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+    this.#show();
+  }
+
+  #show() {
+    history.scrollRestoration = this.#isFollowing ? "manual" : "auto";
+    this.#button.hidden = this.#isFollowing;
+    if (!this.#isFollowing) return;
+    this.#button.removeAttribute("data-news");
+    this.#label.textContent = "Back down";
+  }
+}

@@ -1,0 +1,106 @@
+import { backoff } from "./backoff.js";
+
+// A connection can die without a word: a laptop sleeps, a network changes.
+const SILENCE_MS = 45_000;
+// Six streams block every other request to the server, so hidden tabs give theirs back.
+const HIDDEN_MS = 30_000;
+
+/**
+ * The events of one reply, from a place in its log to its end, over as many connections as it takes.
+ *
+ * An EventSource gives up on any status but 200, so each connection is a new one that names its place in the query.
+ */
+export class ReplyStream {
+  #url;
+  #seq;
+  #handlers;
+  #source = null;
+  #failures = 0;
+  #timer = 0;
+  #hiddenTimer = 0;
+  #isAsleep = false;
+  #closed = new AbortController();
+
+  /**
+   * @param {string} url
+   * @param {number} seq the last event that the page already shows
+   * @param {{delta: Function, reasoning: Function, snapshot: Function, end: Function, connected: Function,
+   *   disconnected: (failures: number) => void}} handlers
+   */
+  constructor(url, seq, handlers) {
+    this.#url = url;
+    this.#seq = seq;
+    this.#handlers = handlers;
+    const { signal } = this.#closed;
+    document.addEventListener("visibilitychange", () => this.#sleepOrWake(), { signal });
+    for (const change of ["online", "offline", "pageshow"]) addEventListener(change, () => this.#connect(), { signal });
+    addEventListener("pagehide", () => this.#disconnect(), { signal });
+    this.#sleepOrWake();
+  }
+
+  close() {
+    this.#closed.abort();
+    clearTimeout(this.#hiddenTimer);
+    this.#disconnect();
+  }
+
+  #connect() {
+    this.#disconnect();
+    if (this.#isAsleep) return;
+    const source = new EventSource(`${this.#url}?after=${this.#seq}`);
+    source.onopen = () => this.#handlers.connected();
+    source.onerror = () => this.#connectLater();
+    for (const kind of ["delta", "reasoning", "snapshot", "end"]) {
+      source.addEventListener(kind, (event) => this.#receive(kind, event));
+    }
+    this.#source = source;
+    this.#listenForSilence();
+  }
+
+  #disconnect() {
+    clearTimeout(this.#timer);
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  #connectLater() {
+    this.#disconnect();
+    this.#failures += 1;
+    this.#timer = setTimeout(() => this.#connect(), backoff(this.#failures));
+    this.#handlers.disconnected(this.#failures);
+  }
+
+  #listenForSilence() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#connect(), SILENCE_MS);
+  }
+
+  #receive(kind, event) {
+    const data = JSON.parse(event.data);
+    this.#failures = 0;
+    this.#listenForSilence();
+    if (kind === "end") {
+      this.close();
+    } else {
+      const seq = data.seq ?? Number(event.lastEventId);
+      if (seq <= this.#seq) return;
+      this.#seq = seq;
+    }
+    this.#handlers[kind](data);
+  }
+
+  #sleepOrWake() {
+    clearTimeout(this.#hiddenTimer);
+    if (document.hidden) {
+      this.#hiddenTimer = setTimeout(() => this.#sleep(), HIDDEN_MS);
+    } else {
+      this.#isAsleep = false;
+    }
+    if (!this.#source) this.#connect();
+  }
+
+  #sleep() {
+    this.#isAsleep = true;
+    this.#disconnect();
+  }
+}

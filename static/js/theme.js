@@ -1,0 +1,21 @@
+// A classic script that blocks the first paint, so that no page flashes in the wrong theme. `data-theme` also tells
+// the style sheets that there is JavaScript.
+{
+  const KEY = "theme";
+  const root = document.documentElement;
+
+  function show() {
+    root.dataset.theme = localStorage.getItem(KEY) ?? "system";
+    for (const choice of document.getElementsByName("theme")) choice.checked = choice.value === root.dataset.theme;
+  }
+
+  show();
+  document.addEventListener("DOMContentLoaded", show);
+  // Another tab has chosen.
+  addEventListener("storage", show);
+  document.addEventListener("change", ({ target }) => {
+    if (target.name !== "theme") return;
+    localStorage.setItem(KEY, target.value);
+    show();
+  });
+}
