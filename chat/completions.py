@@ -8,7 +8,7 @@ and OpenRouter do beside it. Nothing that an endpoint says in an error reaches a
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -179,7 +179,7 @@ class Endpoint:
             transport=AiohttpTransport(client=_session),
         )
 
-    async def stream(self, model: str, messages: list[dict[str, str]]) -> AsyncIterator[list[Event]]:
+    async def stream(self, model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
         """The answer as it comes, a list of events for each read; a Finished is last. Raises CompletionError.
 
         Tries again, at most twice, as long as nothing has come.
@@ -204,7 +204,7 @@ class Endpoint:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _attempt(self, body: dict[str, Any], deadline: float) -> AsyncIterator[list[Event]]:
+    async def _attempt(self, body: dict[str, Any], deadline: float) -> AsyncGenerator[list[Event]]:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._limits.first_piece
         completion = Completion()
@@ -231,7 +231,7 @@ class Endpoint:
                 raise self._timed_out(completion, loop.time() >= deadline) from error
         except (httpx.HTTPError, aiohttp.ClientError) as error:
             if not completion.finish_reason:
-                raise (CutOff if completion.begun else Unreachable)() from error
+                raise (CutOff if completion.begun else Unreachable) from error
         yield [completion.finished()]
 
     def _timed_out(self, completion: "Completion", total: bool) -> CompletionError:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from django.conf import settings
 
@@ -63,7 +63,7 @@ def ask(question: str) -> str:
 """
 
 
-async def stream(model: str, messages: list[dict[str, str]]) -> AsyncIterator[list[Event]]:
+async def stream(model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
     """Answer the last message like `completions.Endpoint.stream` does."""
     command, count = _command(messages[-1]["content"])
     if command == "fail":
@@ -100,7 +100,7 @@ def _words(text: str) -> Iterator[str]:
     return (match[0] for match in re.finditer(r"\s*\S+\s*$|\s*\S+", text))
 
 
-async def _long(count: int) -> AsyncIterator[list[Event]]:
+async def _long(count: int) -> AsyncGenerator[list[Event]]:
     """Many numbered words, a paragraph a hundred, as fast as a quick model writes."""
     for number in range(1, min(count, LONGEST) + 1):
         yield [Delta(f"word {number}{'\n\n' if number % 100 == 0 else ' '}")]

@@ -20,7 +20,12 @@ class QuestionForm(forms.Form):
 
     parent = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
-    CODES = {"required": "empty_question", "max_length": "question_too_long", "invalid_choice": "unknown_model", "invalid": "unknown_parent"}
+    CODES = {
+        "required": "empty_question",
+        "max_length": "question_too_long",
+        "invalid_choice": "unknown_model",
+        "invalid": "unknown_parent",
+    }
 
     def __init__(self, *args: Any, model: str = "", **kwargs: Any) -> None:
         """`model` is the one that the conversation has used so far."""
@@ -37,7 +42,7 @@ class QuestionForm(forms.Form):
 
     @property
     def message(self) -> str:
-        return next(iter(self.errors.values()))[0]
+        return str(next(iter(self.errors.values()))[0])
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")

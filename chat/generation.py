@@ -10,10 +10,11 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +31,6 @@ from chat.replylog import Fenced, NotStored, Writer, log
 
 logger = logging.getLogger(__name__)
 
-WORKER = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 # Leases are renewed and orphans looked for this often, in seconds.
 BEAT = LEASE.total_seconds() / 3
 # Ended replies leave the log every so many beats.
@@ -44,38 +44,67 @@ LOOKED_AT = 1000
 INTERRUPTED = Error("interrupted", "The server was restarted while this reply was being written. Try again.")
 BROKEN = Error("broken", "Something went wrong on the server while this reply was being written. Try again.")
 
-_runs: dict[UUID, "Run"] = {}
-_keeper: asyncio.Task[None] | None = None
 
+class Worker:
+    """This process's part in making replies: the runs in its hands, their leases, and the orphans it adopts."""
 
-def start(reply_id: UUID, attempt: int = 0) -> "Run":
-    """Make the reply in a task of this process; `attempt` is the one that the row shows."""
-    _keep()
-    run = _runs[reply_id] = Run(reply_id, attempt)
-    return run
+    def __init__(self) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._runs: dict[UUID, Run] = {}
+        self._keeping: asyncio.Task[None] | None = None
 
+    def start(self, reply_id: UUID, attempt: int = 0) -> "Run":
+        """Make the reply in a task of this process; `attempt` is the one that its row shows."""
+        self.keep()
+        run = self._runs[reply_id] = Run(self.name, reply_id, attempt)
+        run.task.add_done_callback(lambda _: self._runs.pop(reply_id))
+        return run
 
-async def stop(reply_id: UUID) -> None:
-    """Return when the reply has ended, whoever was writing it."""
-    for _ in range(3):
-        run = _runs.get(reply_id)
-        if run is None:
+    async def stop(self, reply_id: UUID) -> None:
+        """Return when the reply has ended, whoever was writing it; raises TimeoutError when it does not end."""
+        for _ in range(3):
             attempt = await _running_attempt(reply_id)
             if attempt is None:
                 return
-            # Another process writes it: claim it, which fences that one off, and end it here.
-            run = _runs.get(reply_id) or start(reply_id, attempt)
-        run.stop()
-        await asyncio.wait([run.task])
-    raise TimeoutError
+            # If another process writes it, claiming it fences that one off, and it is ended here.
+            run = self._runs.get(reply_id) or self.start(reply_id, attempt)
+            run.stop()
+            await asyncio.wait([run.task])
+        raise TimeoutError
 
+    def keep(self) -> None:
+        """Renew leases and adopt orphans from now on."""
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep(), context=contextvars.Context())
 
-def start_with_server() -> None:
-    """Look for replies that a process before this one has left, as soon as the server's event loop runs."""
-    # Daphne has no start-up hook; the reactor is the one that it has installed.
-    from twisted.internet import reactor
+    def start_with_server(self) -> None:
+        """Look for replies that a process before this one has left, as soon as the server's event loop runs."""
+        # Daphne has no start-up hook; the reactor is the one that it has installed.
+        from twisted.internet import reactor
 
-    reactor.callLater(0, _keep)  # type: ignore[attr-defined]
+        reactor.callLater(0, self.keep)  # type: ignore[arg-type]
+
+    async def _keep(self) -> None:
+        for beat in count():
+            try:
+                await self._renew()
+                await self._adopt()
+                if beat % PURGE_BEATS == 0:
+                    await log.purge()
+            except Exception:
+                logger.exception("Leases could not be renewed")
+            await asyncio.sleep(BEAT)
+
+    async def _renew(self) -> None:
+        claimed = {reply_id for reply_id, run in self._runs.items() if run.claimed}
+        for reply_id in await _renew(self.name, claimed) if claimed else ():
+            if run := self._runs.get(reply_id):
+                run.drop()
+
+    async def _adopt(self) -> None:
+        for reply_id, attempt in await _orphans():
+            if reply_id not in self._runs:
+                self.start(reply_id, attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +118,8 @@ class Claim:
 class Run:
     """One reply in the hands of this process."""
 
-    def __init__(self, reply_id: UUID, attempt: int) -> None:
+    def __init__(self, worker: str, reply_id: UUID, attempt: int) -> None:
+        self._worker = worker
         self._reply_id = reply_id
         self._attempt = attempt
         self._stopping = False
@@ -111,7 +141,7 @@ class Run:
 
     async def _run(self) -> None:
         try:
-            claim = await _claim(self._reply_id, self._attempt)
+            claim = await _claim(self._worker, self._reply_id, self._attempt)
             if claim is not None:
                 self.claimed = True
                 await self._make(claim)
@@ -120,8 +150,6 @@ class Run:
         except Exception:
             # The lease runs out, and the sweep ends what this task could not.
             logger.exception("Reply %s could not be finished", self._reply_id)
-        finally:
-            del _runs[self._reply_id]
 
     async def _make(self, claim: Claim) -> None:
         reply = claim.reply
@@ -183,7 +211,7 @@ class Run:
             await _mark(reply.pk, reply.attempt, first, answers)
 
 
-def _source(model: str, messages: list[dict[str, str]]) -> AsyncIterator[list[Event]]:
+def _source(model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
     return demo.stream(model, messages) if settings.CHAT_DEMO else _endpoint().stream(model, messages)
 
 
@@ -218,8 +246,8 @@ def history(branch: list[Message], system_prompt: str, budget: int) -> list[dict
 
 
 @in_thread
-def _claim(reply_id: UUID, attempt: int) -> Claim | None:
-    if not Reply.objects.claim(reply_id, attempt, WORKER):
+def _claim(worker: str, reply_id: UUID, attempt: int) -> Claim | None:
+    if not Reply.objects.claim(reply_id, attempt, worker):
         return None
     reply = Reply.objects.select_related("message__conversation").get(pk=reply_id)
     last = reply.events.order_by("seq").last()
@@ -255,37 +283,10 @@ def _running_attempt(reply_id: UUID) -> int | None:
     return Reply.objects.running().filter(pk=reply_id).values_list("attempt", flat=True).first()
 
 
-def _keep() -> None:
-    """Let the keeper run, of which a process needs one."""
-    global _keeper
-    if _keeper is None or _keeper.done():
-        _keeper = asyncio.create_task(_beat(), context=contextvars.Context())
-
-
-async def _beat() -> None:
-    beats = 0
-    while True:
-        try:
-            for reply_id in await _renew({reply_id for reply_id, run in _runs.items() if run.claimed}):
-                if run := _runs.get(reply_id):
-                    run.drop()
-            for reply_id, attempt in await _orphans():
-                if reply_id not in _runs:
-                    start(reply_id, attempt)
-            if beats % PURGE_BEATS == 0:
-                await log.purge()
-        except Exception:
-            logger.exception("Leases could not be renewed")
-        beats += 1
-        await asyncio.sleep(BEAT)
-
-
 @in_thread
-def _renew(reply_ids: set[UUID]) -> set[UUID]:
-    """Renew this process's leases; returns those of its replies that it has lost."""
-    if not reply_ids:
-        return set()
-    held = Reply.objects.held_by(WORKER).filter(pk__in=reply_ids)
+def _renew(worker: str, reply_ids: set[UUID]) -> set[UUID]:
+    """Renew the leases of these replies; returns those that the worker has lost."""
+    held = Reply.objects.held_by(worker).filter(pk__in=reply_ids)
     held.update(lease=Now() + LEASE)
     return reply_ids - set(held.values_list("pk", flat=True))
 
@@ -293,3 +294,6 @@ def _renew(reply_ids: set[UUID]) -> set[UUID]:
 @in_thread
 def _orphans() -> list[tuple[UUID, int]]:
     return list(Reply.objects.orphaned().values_list("pk", "attempt")[:TAKEN_AT_ONCE])
+
+
+worker = Worker()

@@ -16,7 +16,8 @@ Rendering keeps a processor busy for milliseconds to a second: an asynchronous c
 """
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from html import escape
 
 import nh3
@@ -28,10 +29,11 @@ from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
-from pygments import highlight
+from pygments import format
 from pygments.formatters import HtmlFormatter
+from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
-from pygments.token import STANDARD_TYPES
+from pygments.token import STANDARD_TYPES, Text, _TokenType
 
 # Changes with every change of the markup, so that nothing stored under the old one is shown.
 VERSION = 1
@@ -39,6 +41,7 @@ VERSION = 1
 # The slowest text of this length takes a second or two; longer ones are shown as they are.
 MARKDOWN_CHARS = 150_000
 HIGHLIGHT_CHARS = 60_000
+HIGHLIGHT_SECONDS = 0.5
 TABLE_CELLS = 10_000
 
 LINK = re.compile(r"(https?|mailto):", re.IGNORECASE)
@@ -49,9 +52,9 @@ LANGUAGE = re.compile(r" *([A-Za-z0-9+#._-]{1,30})")
 HIGHLIGHTED = frozenset(
     """
     bash c c# c++ cpp cs csharp css diff docker dockerfile go golang graphql html ini java javascript js json jsx
-    kotlin kt less lua make makefile nginx objective-c objectivec patch perl php pl powershell ps1 py python r rb rs
-    ruby rust scss sh shell sql svg swift toml ts tsx typescript xml yaml yml zsh
-    """.split()
+    kotlin less lua make makefile nginx objective-c objectivec perl php pl powershell ps1 py python r rb rs
+    ruby rust scss sh shell sql swift toml ts tsx typescript xml yaml yml zsh
+    """.split()  # noqa: SIM905 - a list of words is read as one.
 )
 
 
@@ -59,7 +62,8 @@ def render(text: str) -> SafeString:
     """Return `text` as HTML that is safe to show, whoever wrote it."""
     if len(text) > MARKDOWN_CHARS:
         return format_html('<pre class="plain" tabindex="0">\n{}</pre>', text)
-    env = {"highlight": len(text) <= HIGHLIGHT_CHARS}
+    deadline = time.thread_time() + HIGHLIGHT_SECONDS if len(text) <= HIGHLIGHT_CHARS else 0
+    env = {"deadline": deadline}
     return mark_safe(CLEANER.clean(MARKDOWN.render(text, env)))  # noqa: S308 - it comes from the cleaner.
 
 
@@ -83,7 +87,7 @@ def _code(token: Token, env: EnvType) -> str:
     named = LANGUAGE.match(token.info)
     language = named[1].lower() if named else ""
     attribute = f' class="language-{language}"' if language else ""
-    content = _highlighted(token.content, language) if env["highlight"] else escape(token.content)
+    content = _highlighted(token.content, language, env["deadline"])
     return (
         f'<div class="code"><div class="code__header"><span class="code__language">{language or "code"}</span>'
         '<button class="code__copy" type="button" data-copy>Copy</button></div>'
@@ -91,12 +95,23 @@ def _code(token: Token, env: EnvType) -> str:
     )
 
 
-def _highlighted(code: str, language: str) -> str:
-    if language not in HIGHLIGHTED:
+def _highlighted(code: str, language: str, deadline: float) -> str:
+    if language not in HIGHLIGHTED or not deadline:
         return escape(code)
-    # The code is shown as it was written: by default Pygments takes empty lines away and adds a last one.
-    lexer = get_lexer_by_name(language, stripnl=False, ensurenl=False)
-    return highlight(code, lexer, HtmlFormatter(nowrap=True))
+    html = format(_coloured(code, get_lexer_by_name(language), deadline), HtmlFormatter(nowrap=True))
+    return html if code.endswith("\n") else html.removesuffix("\n")
+
+
+def _coloured(code: str, lexer: Lexer, deadline: float) -> Iterator[tuple[_TokenType, str]]:
+    """Yield the code with its kinds; lexers can be made quadratic, so what is left at the deadline is plain text."""
+    done = 0
+    # Unprocessed: otherwise Pygments takes empty lines away.
+    for _, kind, text in lexer.get_tokens_unprocessed(code):
+        if time.thread_time() > deadline:
+            yield Text, code[done:]
+            return
+        yield kind, text
+        done += len(text)
 
 
 def _bounded_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -175,7 +190,7 @@ ATTRIBUTES: dict[str, set[str]] = {"a": {"href", "title"}, "code": {"class"}, "o
 TAGS = set(
     """
     a blockquote br button code div em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul
-    """.split()
+    """.split()  # noqa: SIM905 - a list of words is read as one.
 )
 CLEANER = nh3.Cleaner(
     tags=TAGS,

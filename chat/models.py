@@ -98,7 +98,7 @@ class Conversation(models.Model):
             Conversation.objects.select_for_update().get(pk=self.pk)
             if Reply.objects.running().filter(message__parent=reply.message.parent_id).exists():
                 raise ReplyRunning
-            return self._queue_reply(self.messages.get(pk=reply.message.parent_id), reply.model)
+            return self._queue_reply(self.messages.get(children=reply.message), reply.model)
 
     def _queue_reply(self, question: Message, model: str) -> Reply:
         answer = self.messages.create(parent=question, role=Message.Role.ASSISTANT)
@@ -205,9 +205,7 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         """Make a running reply this worker's, if nobody has claimed it since it was at `attempt`."""
         claimed = self.running().filter(pk=pk, attempt=attempt)
         return bool(
-            claimed.update(
-                status=Reply.Status.STREAMING, attempt=attempt + 1, worker=worker, lease=Now() + LEASE
-            )
+            claimed.update(status=Reply.Status.STREAMING, attempt=attempt + 1, worker=worker, lease=Now() + LEASE)
         )
 
 

@@ -55,7 +55,7 @@ class Decoder:
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
         self.dropped = 0
-        self._start: bytes | None = b""  # Held back while it may be part of a byte order mark.
+        self._start: bytes | None = b""  # Fewer bytes than a byte order mark has.
         self._after_cr = False
         self._line = bytearray()
         self._size = 0
@@ -84,7 +84,7 @@ class Decoder:
         """The chunk without a byte order mark and with LF as its only line end."""
         if self._start is not None:
             chunk = self._start + chunk
-            if len(chunk) < len(BOM_UTF8) and BOM_UTF8.startswith(chunk):
+            if len(chunk) < len(BOM_UTF8):
                 self._start = chunk
                 return b""
             self._start = None
@@ -118,11 +118,10 @@ class Decoder:
     def _hold(self, rest: bytes) -> None:
         """Keep the beginning of a line, of a comment or a skipped line only what tells it from an empty one."""
         self._line += rest
-        ignored = self._skipping or self._line.startswith(b":")
-        if not ignored and self._size + len(self._line) > self.limit:
+        comment = self._line.startswith(b":")
+        if not comment and not self._skipping and self._size + len(self._line) > self.limit:
             self._skip()
-            ignored = True
-        if ignored:
+        if comment or self._skipping:
             del self._line[1:]
 
     def _skip(self) -> None:

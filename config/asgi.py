@@ -7,8 +7,8 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_asgi_application()
 
-from chat import generation  # noqa: E402  (needs the apps)
+from chat.generation import worker  # noqa: E402  (needs the apps)
 from config.threads import SharedThreads  # noqa: E402
 
-application = SharedThreads(django)
-generation.start_with_server()
+application = SharedThreads(django)  # type: ignore[arg-type]
+worker.start_with_server()

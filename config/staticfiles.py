@@ -31,7 +31,8 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
         find = sync_to_async(self.find_file) if self.autorefresh else self._known_file
         static_file = await find(request.path_info) if request.path_info.startswith(self.static_prefix) else None
         if static_file is None:
-            return await self.get_response(request)
+            response: HttpResponseBase = await self.get_response(request)
+            return response
         return await sync_to_async(self._read)(static_file, request)
 
     async def _known_file(self, path: str) -> object:

@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,89 +16,157 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('role', models.CharField(choices=[('user', 'User'), ('assistant', 'Assistant')], max_length=9)),
-                ('text', models.TextField(blank=True)),
-                ('created', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("role", models.CharField(choices=[("user", "User"), ("assistant", "Assistant")], max_length=9)),
+                ("text", models.TextField(blank=True)),
+                ("created", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
         ),
         migrations.CreateModel(
-            name='Conversation',
+            name="Conversation",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('title', models.CharField(max_length=200)),
-                ('model', models.CharField(max_length=200)),
-                ('created', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('updated', models.DateTimeField(db_index=True, default=django.utils.timezone.now, editable=False, verbose_name='last activity')),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='conversations', to=settings.AUTH_USER_MODEL)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("title", models.CharField(max_length=200)),
+                ("model", models.CharField(max_length=200)),
+                ("created", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "updated",
+                    models.DateTimeField(
+                        db_index=True, default=django.utils.timezone.now, editable=False, verbose_name="last activity"
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="conversations",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Reply',
+            name="Reply",
             fields=[
-                ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='reply', serialize=False, to='chat.message')),
-                ('status', models.CharField(choices=[('queued', 'Queued'), ('streaming', 'Streaming'), ('complete', 'Complete'), ('stopped', 'Stopped'), ('interrupted', 'Interrupted'), ('failed', 'Failed')], default='queued', max_length=11)),
-                ('model', models.CharField(max_length=200)),
-                ('attempt', models.PositiveIntegerField(default=0)),
-                ('worker', models.CharField(blank=True, max_length=200)),
-                ('lease', models.DateTimeField(null=True)),
-                ('asked', models.DateTimeField(default=django.utils.timezone.now)),
-                ('started', models.DateTimeField(null=True, verbose_name='first piece')),
-                ('answered', models.DateTimeField(null=True, verbose_name='first word of the answer')),
-                ('ended', models.DateTimeField(null=True)),
-                ('last_seq', models.PositiveIntegerField(default=0)),
-                ('finish_reason', models.CharField(blank=True, max_length=64)),
-                ('usage', models.JSONField(blank=True, null=True)),
-                ('upstream_id', models.CharField(blank=True, max_length=200, verbose_name='upstream request id')),
-                ('error_code', models.CharField(blank=True, max_length=64)),
-                ('error_message', models.TextField(blank=True)),
-                ('reasoning', models.TextField(blank=True)),
+                (
+                    "message",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="reply",
+                        serialize=False,
+                        to="chat.message",
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("streaming", "Streaming"),
+                            ("complete", "Complete"),
+                            ("stopped", "Stopped"),
+                            ("interrupted", "Interrupted"),
+                            ("failed", "Failed"),
+                        ],
+                        default="queued",
+                        max_length=11,
+                    ),
+                ),
+                ("model", models.CharField(max_length=200)),
+                ("attempt", models.PositiveIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, max_length=200)),
+                ("lease", models.DateTimeField(null=True)),
+                ("asked", models.DateTimeField(default=django.utils.timezone.now)),
+                ("started", models.DateTimeField(null=True, verbose_name="first piece")),
+                ("answered", models.DateTimeField(null=True, verbose_name="first word of the answer")),
+                ("ended", models.DateTimeField(null=True)),
+                ("last_seq", models.PositiveIntegerField(default=0)),
+                ("finish_reason", models.CharField(blank=True, max_length=64)),
+                ("usage", models.JSONField(blank=True, null=True)),
+                ("upstream_id", models.CharField(blank=True, max_length=200, verbose_name="upstream request id")),
+                ("error_code", models.CharField(blank=True, max_length=64)),
+                ("error_message", models.TextField(blank=True)),
+                ("reasoning", models.TextField(blank=True)),
             ],
             options={
-                'verbose_name_plural': 'replies',
+                "verbose_name_plural": "replies",
             },
         ),
         migrations.AddField(
-            model_name='message',
-            name='conversation',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='chat.conversation'),
+            model_name="message",
+            name="conversation",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="messages",
+                to="chat.conversation",
+            ),
         ),
         migrations.AddField(
-            model_name='message',
-            name='parent',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='children', to='chat.message'),
+            model_name="message",
+            name="parent",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="children", to="chat.message"
+            ),
         ),
         migrations.AddField(
-            model_name='conversation',
-            name='leaf',
-            field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='chat.message'),
+            model_name="conversation",
+            name="leaf",
+            field=models.ForeignKey(
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="chat.message",
+            ),
         ),
         migrations.CreateModel(
-            name='ReplyEvent',
+            name="ReplyEvent",
             fields=[
-                ('pk', models.CompositePrimaryKey('reply_id', 'seq', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('seq', models.PositiveIntegerField()),
-                ('kind', models.CharField(choices=[('delta', 'Delta'), ('reasoning', 'Reasoning'), ('end', 'End')], max_length=9)),
-                ('data', models.TextField()),
-                ('reply', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='chat.reply')),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "reply_id", "seq", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("seq", models.PositiveIntegerField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("delta", "Delta"), ("reasoning", "Reasoning"), ("end", "End")], max_length=9
+                    ),
+                ),
+                ("data", models.TextField()),
+                (
+                    "reply",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="chat.reply",
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='reply',
-            index=models.Index(condition=models.Q(('status__in', ('queued', 'streaming'))), fields=['lease'], name='reply_running'),
+            model_name="reply",
+            index=models.Index(
+                condition=models.Q(("status__in", ("queued", "streaming"))), fields=["lease"], name="reply_running"
+            ),
         ),
         migrations.AddIndex(
-            model_name='reply',
-            index=models.Index(fields=['ended'], name='reply_ended'),
+            model_name="reply",
+            index=models.Index(fields=["ended"], name="reply_ended"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['conversation', 'created'], name='message_order'),
+            model_name="message",
+            index=models.Index(fields=["conversation", "created"], name="message_order"),
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(fields=['owner', '-updated', '-id'], name='conversation_history'),
+            model_name="conversation",
+            index=models.Index(fields=["owner", "-updated", "-id"], name="conversation_history"),
         ),
     ]

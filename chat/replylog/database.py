@@ -53,9 +53,7 @@ def _store(appends: list[Append]) -> set[UUID]:
         with transaction.atomic():
             ids = {append.reply_id for append in appends}
             # The lock keeps a claim out until the commit, so that no two attempts write at the same time.
-            attempts = dict(
-                Reply.objects.running().filter(pk__in=ids).select_for_update().values_list("pk", "attempt")
-            )
+            attempts = dict(Reply.objects.running().filter(pk__in=ids).select_for_update().values_list("pk", "attempt"))
             mine = [append for append in appends if attempts.get(append.reply_id) == append.attempt]
             ReplyEvent.objects.bulk_create(
                 _row(append.reply_id, seq, event) for append in mine for seq, event in append.entries
@@ -114,8 +112,8 @@ def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
     for some in batched(places.items(), POLLED_AT_ONCE, strict=False):
         behind = reduce(or_, (Q(reply_id=reply_id, seq__gt=place) for reply_id, place in some))
         rows = ReplyEvent.objects.filter(behind).order_by("seq").values_list("reply_id", "seq", "kind", "data")
-        for reply_id, *row in rows[:PAGE]:
-            found.setdefault(reply_id, []).append(_entry(*row))
+        for reply_id, seq, kind, data in rows[:PAGE]:
+            found.setdefault(reply_id, []).append(_entry(seq, kind, data))
     return found
 
 

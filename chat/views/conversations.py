@@ -7,18 +7,18 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import aget_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import dateformat, timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from chat import generation
 from chat.database import in_thread
 from chat.forms import QuestionForm
+from chat.generation import worker
 from chat.models import Conversation, Message, Reply
-from chat.views.problems import problem, signed_in, wants_json
+from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
 from chat.views.replies import read_live
 
 # The sidebar is loaded in pieces of so many conversations.
@@ -29,20 +29,20 @@ SHOWN = 60
 
 @require_GET
 @signed_in
-async def new_conversation(request: HttpRequest) -> HttpResponse:
+async def new_conversation(request: SignedInRequest) -> HttpResponse:
     return await page(request, None, QuestionForm())
 
 
 @require_GET
 @signed_in
-async def conversation(request: HttpRequest, pk: UUID) -> HttpResponse:
+async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
     conversation = await _get(request, pk)
     return await page(request, conversation, QuestionForm(model=conversation.model))
 
 
 @require_POST
 @signed_in
-async def show_branch(request: HttpRequest, pk: UUID) -> HttpResponse:
+async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Put another answer to the same question on screen."""
     conversation = await _get(request, pk)
     message = await _message(conversation, request.POST.get("message", ""))
@@ -54,21 +54,21 @@ async def show_branch(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @signed_in
-async def delete_conversation(request: HttpRequest, pk: UUID) -> HttpResponse:
+async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Asks first; what is still being written is stopped."""
     conversation = await _get(request, pk)
     if request.method == "GET":
         return await in_thread(render)(request, "chat/delete.html", {"conversation": conversation})
     running = Reply.objects.running().filter(message__conversation=conversation).values_list("pk", flat=True)
     async for reply_id in running:
-        await generation.stop(reply_id)
+        await worker.stop(reply_id)
     await conversation.adelete()
     return JsonResponse({}) if wants_json(request) else redirect("new_conversation")
 
 
 @require_GET
 @signed_in
-async def history(request: HttpRequest) -> HttpResponse:
+async def history(request: SignedInRequest) -> HttpResponse:
     """The next piece of the sidebar as a fragment of a page."""
     updated, _, pk = request.GET.get("before", "").partition("_")
     try:
@@ -83,7 +83,7 @@ async def history(request: HttpRequest) -> HttpResponse:
 
 
 async def page(
-    request: HttpRequest, conversation: Conversation | None, form: QuestionForm, status: int = 200
+    request: SignedInRequest, conversation: Conversation | None, form: QuestionForm, status: int = 200
 ) -> HttpResponse:
     """The whole page, with what is stored so far of a reply that is being written."""
     last = _count(request.GET.get("last", ""))
@@ -117,7 +117,7 @@ def _count(last: str) -> int:
     return min(int(last), 100_000) if last.isascii() and last.isdecimal() and 0 < len(last) < 8 else SHOWN
 
 
-def _history(request: HttpRequest, before: tuple[datetime, UUID] | None = None) -> dict[str, Any]:
+def _history(request: SignedInRequest, before: tuple[datetime, UUID] | None = None) -> dict[str, Any]:
     """A piece of the sidebar in groups of a day, and the address of the piece after it."""
     newest = Conversation.objects.for_user(request.user).newest(before)
     listed = list(newest.only("pk", "title", "updated", "owner_id")[: LISTED + 1])
@@ -155,7 +155,7 @@ def _moment(value: str) -> datetime:
     return moment
 
 
-async def _get(request: HttpRequest, pk: UUID) -> Conversation:
+async def _get(request: SignedInRequest, pk: UUID) -> Conversation:
     return await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import aget_object_or_404
 from django.views.decorators.http import require_POST
 
@@ -13,13 +13,13 @@ from chat.database import in_thread
 from chat.forms import QuestionForm
 from chat.models import Conversation, Message, ReplyRunning
 from chat.views.conversations import page
-from chat.views.problems import problem, signed_in, wants_json
+from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
 from chat.views.replies import accepted, running
 
 
 @require_POST
 @signed_in
-async def start(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+async def start(request: SignedInRequest) -> HttpResponseBase:
     """Begin a conversation with a question."""
     data = _body(request)
     if data is None:
@@ -34,7 +34,7 @@ async def start(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 
 @require_POST
 @signed_in
-async def ask(request: HttpRequest, pk: UUID) -> HttpResponse | StreamingHttpResponse:
+async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Go on with a conversation, from its leaf or from `parent`."""
     conversation = await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
     data = _body(request)
@@ -67,7 +67,7 @@ def _unreadable(request: HttpRequest) -> HttpResponse:
     return problem(request, 400, "bad_json", "The request is not a JSON object. Send one with a text.")
 
 
-async def _invalid(request: HttpRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponse:
+async def _invalid(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponse:
     """A program gets the first error, a person the page again with the text still in it."""
     if wants_json(request):
         return problem(request, 422, form.code, form.message)

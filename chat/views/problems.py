@@ -1,17 +1,26 @@
 """Errors in one form: JSON for programs, a page for people."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, Concatenate
+from typing import Any, Concatenate, cast
 
+from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 
 SIGNED_OUT = "You are signed out. Sign in and try again."
 
-type View[**P] = Callable[Concatenate[HttpRequest, P], Awaitable[Any]]
+
+class SignedInRequest(HttpRequest):
+    """A request behind `signed_in`."""
+
+    user: User
+
+
+type View[**P] = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
+type SignedInView[**P] = Callable[Concatenate[SignedInRequest, P], Coroutine[Any, Any, HttpResponseBase]]
 
 
 def wants_json(request: HttpRequest) -> bool:
@@ -28,25 +37,27 @@ def problem(request: HttpRequest, status: int, code: str, message: str) -> HttpR
     return render(request, "problem.html", context, status=status)
 
 
-def signed_in[**P](view: View[P]) -> View[P]:
+def signed_in[**P](view: SignedInView[P]) -> View[P]:
     """Let only signed-in people in. Browsers are sent to sign in, programs get a 401."""
 
     @wraps(view)
-    async def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> Any:
+    async def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         user = await request.auser()
-        if not user.is_authenticated:
+        if not isinstance(user, User):
             if wants_json(request):
                 return problem(request, 401, "signed_out", SIGNED_OUT)
             return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
         # Templates and forms read it from a thread without asking the database again.
         request.user = user
-        return await view(request, *args, **kwargs)
+        return await view(cast("SignedInRequest", request), *args, **kwargs)
 
     return guarded
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return problem(request, 400, "bad_request", "The request could not be read. Go back, reload the page and try again.")
+    return problem(
+        request, 400, "bad_request", "The request could not be read. Go back, reload the page and try again."
+    )
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -7,17 +7,18 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import aget_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from chat import generation, sse
+from chat import sse
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Snapshot
+from chat.generation import worker
 from chat.models import Conversation, Message, Reply, ReplyRunning
 from chat.replylog import PlaceLost, log
-from chat.views.problems import problem, signed_in, wants_json
+from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
 
 # The browser waits this long before it comes back by itself, in milliseconds.
 RETRY = 2000
@@ -28,7 +29,7 @@ GONE = End(Reply.Status.INTERRUPTED, error=Error("deleted", "This conversation w
 
 @require_GET
 @signed_in
-async def reply(request: HttpRequest, pk: UUID) -> HttpResponse:
+async def reply(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """The reply's message as a fragment of a page."""
     reply = await _get(request, pk)
     message = reply.message
@@ -38,7 +39,7 @@ async def reply(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_GET
 @signed_in
-async def reply_events(request: HttpRequest, pk: UUID) -> HttpResponse | StreamingHttpResponse:
+async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """The reply's events behind `Last-Event-ID`, else `after`, from its log and as they come."""
     reply = await _get(request, pk)
     after = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
@@ -49,11 +50,11 @@ async def reply_events(request: HttpRequest, pk: UUID) -> HttpResponse | Streami
 
 @require_POST
 @signed_in
-async def stop(request: HttpRequest, pk: UUID) -> HttpResponse:
+async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Answers once the reply has ended."""
     reply = await _get(request, pk)
     try:
-        await generation.stop(reply.pk)
+        await worker.stop(reply.pk)
     except TimeoutError:
         return problem(request, 503, "not_stopped", "The reply could not be stopped. Try again.")
     if not wants_json(request):
@@ -64,7 +65,7 @@ async def stop(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_POST
 @signed_in
-async def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
+async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask the same question again; the new answer stands beside the old one."""
     reply = await _get(request, pk)
     conversation = reply.message.conversation
@@ -77,9 +78,9 @@ async def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 def accepted(
     request: HttpRequest, conversation: Conversation, message_id: UUID | None, reply: Reply
-) -> HttpResponse | StreamingHttpResponse:
+) -> HttpResponseBase:
     """Start the stored reply and answer in the form that the client asked for."""
-    generation.start(reply.pk)
+    worker.start(reply.pk)
     kind = request.get_preferred_type(["text/html", "application/json", "text/event-stream"])
     if kind not in ("application/json", "text/event-stream"):
         return redirect(conversation)
@@ -164,7 +165,7 @@ async def _whole(reply_id: UUID) -> tuple[Snapshot | None, End | None]:
     return Snapshot(reply.message.text, reply.reasoning, reply.last_seq), end
 
 
-async def _get(request: HttpRequest, pk: UUID) -> Reply:
+async def _get(request: SignedInRequest, pk: UUID) -> Reply:
     replies = Reply.objects.for_user(request.user).select_related("message__conversation")
     return await aget_object_or_404(replies, pk=pk)
 
