@@ -241,13 +241,14 @@ class Endpoint:
 
 
 class Completion:
-    """Decodes one streamed answer: bytes in, events out, no I/O. `feed` and `finished` raise CompletionError."""
+    """Decodes one streamed answer: bytes in, events out, no I/O."""
 
     def __init__(self) -> None:
         self._decoder = sse.Decoder()
         self._upstream_id = ""
         self._usage: dict[str, Any] | None = None
         self._answered = False
+        self._error: CompletionError | None = None
         self.finish_reason = ""
         self.begun = False
         self.done = False
@@ -255,15 +256,20 @@ class Completion:
     def feed(self, chunk: bytes) -> list[Event]:
         """The events in the next bytes: none, as long as only keep-alives and empty chunks come."""
         pieces: list[Piece] = []
-        for event in self._decoder.feed(chunk):
-            if event.data == "[DONE]":
-                self.done = True
-                break
-            if event.data.strip():
-                self._read(event, pieces)
-        if self._decoder.dropped:
-            # What is left out cannot be guessed, and a reply with a hole in it is worse than one that ended.
-            raise NotAStream
+        try:
+            for event in self._decoder.feed(chunk):
+                if event.data == "[DONE]":
+                    self.done = True
+                    break
+                if event.data.strip():
+                    self._read(event, pieces)
+            if self._decoder.dropped:
+                # A reply with a hole in it would be worse than one that ended.
+                raise NotAStream
+        except CompletionError as error:
+            # Raised by `finished`: what came before it shall be shown.
+            self._error = error
+            self.done = True
         if not pieces:
             return []
         self._answered = self._answered or any(isinstance(piece, Delta) for piece in pieces)
@@ -272,7 +278,12 @@ class Completion:
         return [*opened, *pieces]
 
     def finished(self) -> Finished:
-        """Success is a finish reason, or [DONE] after text; the end of a body alone never is."""
+        """Success is a finish reason, or [DONE] after text; the end of a body alone never is.
+
+        Raises CompletionError.
+        """
+        if self._error:
+            raise self._error
         if self.finish_reason or (self.done and self._answered):
             return Finished(self.finish_reason, self._usage)
         raise CutOff if self.begun else NoAnswer
