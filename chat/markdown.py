@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 import nh3
+import pygments
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
@@ -29,7 +30,6 @@ from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
-from pygments import format
 from pygments.formatters import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
@@ -98,7 +98,7 @@ def _code(token: Token, env: EnvType) -> str:
 def _highlighted(code: str, language: str, deadline: float) -> str:
     if language not in HIGHLIGHTED or not deadline:
         return escape(code)
-    html = format(_coloured(code, get_lexer_by_name(language), deadline), HtmlFormatter(nowrap=True))
+    html = pygments.format(_coloured(code, get_lexer_by_name(language), deadline), HtmlFormatter(nowrap=True))
     return html if code.endswith("\n") else html.removesuffix("\n")
 
 

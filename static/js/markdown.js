@@ -1,0 +1,236 @@
+// Markdown, drawn while it is being written. The rules of the markup stand in chat/markdown.py, numbered; both sides
+// follow them, so that the server's own rendering can take this one's place without a visible change.
+
+import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
+
+const MARKDOWN_CHARS = 150_000;
+const HIGHLIGHT_CHARS = 60_000;
+const TABLE_CELLS = 10_000;
+
+const LINK = /^(https?|mailto):/i;
+const LINK_ATTRS = [["rel", "noopener noreferrer nofollow"], ["target", "_blank"]];
+const LANGUAGE = /^ *([A-Za-z0-9+#._-]{1,30})/;
+
+// A hidden tab gets no animation frames; its text is drawn all the same, for it would pile up.
+const HIDDEN_MS = 250;
+const FRAME_MS = 16;
+// Drawing takes at most a fifth of the time, however long the block at the end has become.
+const REST = 4;
+
+const markdown = new MarkdownIt("commonmark", { html: false, xhtmlOut: false }).enable(["table", "strikethrough"]);
+const { escapeHtml } = markdown.utils;
+
+// Rule 3.
+markdown.validateLink = (url) => LINK.test(url);
+
+// Rule 5: a row may leave cells out and has them all the same, so a short text can hold millions.
+const [table] = markdown.block.ruler.getRules("");
+markdown.block.ruler.at("table", boundedTable, { alt: ["paragraph", "reference"] });
+
+function boundedTable(state, start, end, silent) {
+  if (!table(state, start, end, true)) return false;
+  if (silent) return true;
+  let last = start;
+  while (last < end && !state.isEmpty(last)) last++;
+  const columns = state.src.slice(state.bMarks[start], state.eMarks[start]).split("|").length;
+  const cells = (state.env.cells ?? 0) + (last - start) * columns;
+  if (cells > TABLE_CELLS) return false;
+  state.env.cells = cells;
+  return table(state, start, end, false);
+}
+
+// Rules 3 to 5, on what has been parsed.
+markdown.core.ruler.push("restrict", ({ tokens, Token }) => {
+  for (const token of tokens) {
+    if (token.type === "th_open" || token.type === "td_open") {
+      if (token.attrs) token.attrs = [["class", token.attrGet("style").replace("text-align:", "align-")]];
+    } else if (token.children) {
+      token.children = withoutImages(token.children, Token);
+    }
+  }
+});
+
+function withoutImages(tokens, Token) {
+  let insideLink = false;
+  return tokens.flatMap((token) => {
+    if (token.type === "image") return image(token, insideLink, Token);
+    if (token.tag === "a") insideLink = token.nesting === 1;
+    if (token.type === "link_open") token.attrs.push(...LINK_ATTRS);
+    return token;
+  });
+}
+
+function image(token, insideLink, Token) {
+  const address = token.attrGet("src");
+  const text = new Token("text", "", 0);
+  text.content = markdown.renderer.renderInlineAsText(token.children, markdown.options, {}) || address;
+  if (insideLink) return [text];
+  const open = new Token("link_open", "a", 1);
+  open.attrs = [["href", address], ...LINK_ATTRS];
+  return [open, text, new Token("link_close", "a", -1)];
+}
+
+// Rules 5 and 6.
+Object.assign(markdown.renderer.rules, {
+  fence: code,
+  code_block: code,
+  table_open: () => '<div class="table" role="group" aria-label="Table" tabindex="0"><table>\n',
+  table_close: () => "</table></div>\n",
+});
+
+function code(tokens, index) {
+  const { info, content } = tokens[index];
+  const language = LANGUAGE.exec(info)?.[1].toLowerCase();
+  const attribute = language ? ` class="language-${language}"` : "";
+  return (
+    `<div class="code"><div class="code__header"><span class="code__language">${language ?? "code"}</span>` +
+    '<button class="code__copy" type="button" data-copy>Copy</button></div>' +
+    `<pre tabindex="0"><code${attribute}>${escapeHtml(content)}</code></pre></div>\n`
+  );
+}
+
+/**
+ * Draws a growing text. A top-level block that nothing to come can change is drawn once and never touched again; only
+ * what follows it is drawn anew.
+ */
+export class LiveMarkdown {
+  #element;
+  #source;
+  #finished; // How much of the source has been drawn for good,
+  #finishedNodes; // in how many nodes,
+  #env; // with which references and table cells.
+  #frame = 0;
+  #timer = 0;
+  #drawn = 0;
+  #took = 0;
+
+  /** @param {Element} element whose children this object owns from now on */
+  constructor(element) {
+    this.#element = element;
+    this.#clear();
+  }
+
+  /** Add text to the end; it is drawn with the next frame. */
+  append(text) {
+    this.#source += withoutReturns(text);
+    this.#schedule();
+  }
+
+  /** Put other text in the place of all there is; it is drawn with the next frame. */
+  replace(text) {
+    this.#clear();
+    this.append(text);
+  }
+
+  /** Draw what there is now. */
+  flush() {
+    this.#draw();
+  }
+
+  #clear() {
+    this.#source = "";
+    this.#finished = 0;
+    this.#finishedNodes = 0;
+    this.#env = { references: {}, cells: 0 };
+  }
+
+  #schedule() {
+    if (this.#timer) return;
+    const rest = REST * this.#took - (performance.now() - this.#drawn);
+    if (rest < FRAME_MS) this.#frame = requestAnimationFrame(() => this.#draw());
+    this.#timer = setTimeout(() => this.#draw(), rest < FRAME_MS ? HIDDEN_MS : rest);
+  }
+
+  #draw() {
+    cancelAnimationFrame(this.#frame);
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    const start = performance.now();
+    if (this.#source.length > MARKDOWN_CHARS) {
+      this.#drawPlain();
+    } else {
+      this.#drawFinished();
+      this.#drawTail();
+    }
+    this.#drawn = performance.now();
+    this.#took = this.#drawn - start;
+  }
+
+  #drawPlain() {
+    const plain = document.createElement("pre");
+    plain.className = "plain";
+    plain.tabIndex = 0;
+    plain.textContent = this.#source;
+    this.#element.replaceChildren(plain);
+  }
+
+  #drawFinished() {
+    const end = this.#finished + finishedChars(this.#completeLines(), this.#scratch());
+    if (end === this.#finished) return;
+    const nodes = parsed(markdown.render(this.#source.slice(this.#finished, end), this.#env));
+    const codes = nodes.querySelectorAll("code[class]");
+    this.#removeTail();
+    this.#element.append(nodes);
+    this.#finished = end;
+    this.#finishedNodes = this.#element.childNodes.length;
+    if (this.#source.length <= HIGHLIGHT_CHARS) highlight(codes);
+  }
+
+  #drawTail() {
+    this.#removeTail();
+    this.#element.append(parsed(markdown.render(this.#source.slice(this.#finished), this.#scratch())));
+  }
+
+  #removeTail() {
+    while (this.#element.childNodes.length > this.#finishedNodes) this.#element.lastChild.remove();
+  }
+
+  #completeLines() {
+    return this.#source.slice(this.#finished, this.#source.lastIndexOf("\n") + 1);
+  }
+
+  /** What the finished blocks have defined, with room for what may still be half a definition. */
+  #scratch() {
+    return { references: Object.create(this.#env.references), cells: this.#env.cells };
+  }
+}
+
+/**
+ * How many characters of `text`, which ends with a line, belong to blocks that are finished.
+ *
+ * The last block never is: a paragraph may go on or turn out a heading or the head of a table, a list or a quote may go
+ * on after an empty line or lazily without its mark. Only a fence can be seen to be closed. Every other block ended where
+ * the next began, and that was decided by whole lines. The definitions of links between two blocks make no block and
+ * may be half of one, so what is finished ends with a block and not where the next begins.
+ */
+function finishedChars(text, env) {
+  const tokens = [];
+  markdown.block.parse(text, markdown, env, tokens);
+  const blocks = tokens.filter(({ level, map, type }) => level === 0 && map && type !== "reference_definition");
+  if (blocks.length && !isClosedFence(blocks.at(-1))) blocks.pop();
+  const end = blocks.at(-1)?.map[1] ?? 0;
+  return text.split("\n").slice(0, end).reduce((chars, line) => chars + line.length + 1, 0);
+}
+
+function isClosedFence({ type, map, content }) {
+  // Between its marks a closed fence has as many lines as its text; an open one lacks the second mark.
+  return type === "fence" && content.split("\n").length - 1 === map[1] - map[0] - 2;
+}
+
+// CRLF is a line's end too, and its halves may come in two pieces.
+function withoutReturns(text) {
+  return text.replaceAll("\r", "");
+}
+
+/** Nodes of HTML that markdown-it made. */
+function parsed(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+async function highlight(codes) {
+  if (!codes.length) return;
+  const { highlight } = await import("./highlight.js");
+  for (const code of codes) highlight(code);
+}

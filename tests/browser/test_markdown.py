@@ -1,0 +1,278 @@
+"""Markdown in the page: the same markup as the server's, drawn block by block, with nothing loaded and nothing run."""
+
+import random
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.conf import settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from playwright.sync_api import Page
+
+from chat.markdown import MARKDOWN_CHARS, render
+from tests.test_markdown import HOSTILE
+
+pytestmark = pytest.mark.chromium
+
+ORDINARY = [
+    "",
+    "a",
+    "a\nb  \nc\\\nd",
+    "# A\n## B\n### C\n\nD\n===\nE\n---\n",
+    "*a* **b** ***c*** _d_ __e__ ~~f~~ `g` ``h ` i``",
+    "- a\n- b\n  - c\n    1. d\n\n- e\n\n\n* f",
+    "3. a\n4. b\n\n   c\n\n1) d",
+    "> a\nb\n> > c\n\n> - d",
+    "---\n***\n- - -",
+    "    code\n\n    more\n\ntext",
+    "```python\ndef f():\n\n    return '<&>'\n```",
+    "~~~ C++ title\nint a;\n~~~",
+    "````md\n```js\n1\n```\n````",
+    "```\nnever closed",
+    "- ```js\n  let a;\n  ```\n- b",
+    "> ```\n> quoted\n> ```",
+    "``` {.python}\n1\n```\n\n```python:a/b.py\n1\n```\n\n```é\n1\n```",
+    "| a | b | c | d |\n|---|:--|:-:|--:|\n| 1 | 2 | 3 | 4 |\n| `x\\|y` | *b* |\n",
+    "a | b\n--|--\n1 | 2 | 3\ntext\n\nafter",
+    "|a|\n|-|\n> quote",
+    "[a](https://x.example) [b](<https://x.example/a b> 'title') [c](mailto:a@x.example)",
+    "<https://x.example/ä?ö=ü#ß> <alice@example.org> https://bare.example www.bare.example",
+    "[a][1] [1] [A]\n\n[1]: https://x.example 'one'\n[a]: https://y.example",
+    "[a](https://münchen.example/straße) [b](https://[::1]:8000/a%20b%zz)",
+    "![a *b*](https://x.example/a.png 't') ![](https://x.example/a.png)",
+    "[![a](https://x.example/a.png) b](https://x.example/) ![c](https://x.example/c.png)",
+    "&amp; &copy; &#65; &#x1F600; &nosuch; &lt;b&gt; \\* \\< \\a",
+    "\t- a\n\t\tb",
+    "a\r\nb\r\n\r\n- c\r\n",
+    "Zeile 🙂 👩‍👩‍👧 é 日本語 \u200b **太字**です",
+    "a\n# b\nc\n- d\ne\n1. f\n2. g",
+    "2. cannot interrupt\na\n2. a paragraph",
+    "|a" * 200 + "|\n" + "|-" * 200 + "|\n" + "|b\n" * 200,
+    "$$ \\frac{a}{b} $$ and \\(x\\) and \\[y\\]",
+    "- [ ] open\n- [x] done",
+    "H~2~O x^2^ ==mark== :smile: [^1]\n\n[^1]: note",
+]
+
+# What one reply may hold; every block kind meets every other.
+REPLY = """\
+# A heading
+with a paragraph right below it, **bold**, `code` and a [link](https://x.example).
+
+- one
+- two
+  going on
+lazily
+
+- three, now loose
+
+  with a second paragraph
+
+1. first
+   ```python
+   def f(): ...
+   ```
+2. second
+
+```js
+let a = `b`;
+
+
+let c;
+```
+right below the fence
+
+| a | b |
+|---|:-:|
+| 1 | 2 |
+| 3 | 4 |
+after the table
+
+> a quote
+lazily going on
+
+> another one
+
+A paragraph that
+turns out
+a heading
+---
+
+text
+***
+more text
++ a list
++ of two
+
+    indented code
+
+
+    with a gap
+
+[ref]: https://x.example
+'a title
+of two lines'
+
+A [ref].
+
+~~~
+an open fence
+```
+that never closes
+"""
+
+WITHOUT_COLOURS = """
+    function withoutColours(root) {
+        for (const code of root.querySelectorAll("pre code")) code.textContent = code.textContent;
+        return root.innerHTML;
+    }
+    function asParsed(html) {
+        const root = document.createElement("div");
+        root.innerHTML = html;
+        return withoutColours(root);
+    }
+"""
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Static files, an empty page at /, and the policy of the product."""
+
+    # A stylesheet, so that a page with colours looks like one.
+    PAGE = b"<!doctype html><html lang=en><title>Markdown</title><link rel=stylesheet href=/css/code.css><main></main>"
+
+    def do_GET(self) -> None:
+        if self.path == "/":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(self.PAGE)))
+            self.end_headers()
+            self.wfile.write(self.PAGE)
+        else:
+            super().do_GET()
+
+    def end_headers(self) -> None:
+        policy = "; ".join(f"{name} {' '.join(sources)}" for name, sources in settings.SECURE_CSP.items())
+        self.send_header("Content-Security-Policy", policy)
+        super().end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[str]:
+    handler = partial(Handler, directory=str(settings.BASE_DIR / "static"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def blank(page: Page, origin: str) -> Page:
+    """A page of the product's origin with `live`, a LiveMarkdown that owns its <main>."""
+    page.goto(origin)
+    page.evaluate(
+        """async () => {
+            const { LiveMarkdown } = await import("/js/markdown.js");
+            window.LiveMarkdown = LiveMarkdown;
+            window.main = document.querySelector("main");
+            window.live = new LiveMarkdown(main);
+        }"""
+    )
+    return page
+
+
+def drawn(page: Page, texts: list[str]) -> list[tuple[str, str]]:
+    """For each text the page's rendering and the server's, as a browser reads them, without colours."""
+    pairs: list[tuple[str, str]] = page.evaluate(
+        f"""(texts) => {{
+            {WITHOUT_COLOURS}
+            return texts.map(([text, html]) => {{
+                const root = document.createElement("div");
+                const live = new LiveMarkdown(root);
+                live.append(text);
+                live.flush();
+                return [withoutColours(root), asParsed(html)];
+            }});
+        }}""",
+        [[text, render(text)] for text in texts],
+    )
+    return pairs
+
+
+def drawn_in_pieces(page: Page, text: str, ends: list[int]) -> list[tuple[int, str, str]]:
+    """The prefixes of `text` that the page, fed up to each end in turn, draws in another way than the server."""
+    differences: list[tuple[int, str, str]] = page.evaluate(
+        f"""([pieces, renderings]) => {{
+            {WITHOUT_COLOURS}
+            const root = document.createElement("div");
+            const live = new LiveMarkdown(root);
+            const differences = [];
+            pieces.forEach(([end, piece], index) => {{
+                live.append(piece);
+                live.flush();
+                const page = withoutColours(root);
+                const server = asParsed(renderings[index]);
+                if (page !== server) differences.push([end, page, server]);
+            }});
+            return differences;
+        }}""",
+        [
+            [[end, text[start:end]] for start, end in zip([0, *ends], ends, strict=False)],
+            [render(text[:end]) for end in ends],
+        ],
+    )
+    return differences
+
+
+# The same markup
+
+
+@pytest.mark.parametrize("texts", [ORDINARY, HOSTILE], ids=["ordinary", "hostile"])
+def test_the_page_and_the_server_make_the_same_markup(blank: Page, texts: list[str]) -> None:
+    for text, (page, server) in zip(texts, drawn(blank, texts), strict=True):
+        assert page == server, f"of {text[:200]!r}"
+
+
+def test_a_very_long_text_is_shown_as_it_is(blank: Page) -> None:
+    [(page, server)] = drawn(blank, ["\n# <b>" + "a\n" * (MARKDOWN_CHARS // 2)])
+    assert page == server
+    assert page.startswith('<pre class="plain"')
+
+
+# Block by block
+
+
+@pytest.mark.parametrize("text", [*ORDINARY, REPLY], ids=lambda text: ascii(text[:30]))
+def test_every_prefix_is_drawn_as_the_whole_would_be(blank: Page, text: str) -> None:
+    text = text[:1500]
+    # A definition makes links of what was drawn before it; only the server's rendering at the end shows them.
+    if "[a][1]" in text:
+        pytest.skip("links before their definitions")
+    assert drawn_in_pieces(blank, text, list(range(1, len(text) + 1))) == []
+
+
+FRAGMENTS = [
+    "a", "b c", "\n", "\n\n", " ", "    ", "\t", "- ", "+ ", "1. ", "2) ", "> ", "# ", "---", "===", "***", "```",
+    "~~~", "```js\n", "|", "a|b\n", "-|-\n", "|:-:|\n", "*", "**", "`", "<b>", "[x](https://y)", "![x](https://y)",
+    "\\", "&amp;", "[d]: https://x\n", "[d]:\n", "'t", "<https://z>", "~~",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=25), st.randoms(use_true_random=False))
+@hypothesis_settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+def test_any_text_in_any_pieces_is_drawn_as_the_whole_would_be(
+    blank: Page, fragments: list[str], chance: random.Random
+) -> None:
+    text = "".join(fragments)
+    ends = sorted({*chance.sample(range(len(text) + 1), k=min(12, len(text) + 1)), len(text)})
+    assert drawn_in_pieces(blank, text, ends) == []
