@@ -48,8 +48,9 @@ class ServerSentEvent:
 class Decoder:
     """Turns the bytes of one stream, in pieces of any size, into its events.
 
-    An event whose lines, comments aside, have more than `limit` bytes together is skipped whole and counted in
-    `dropped`. No bytes raise, and what is kept between two calls is at most one such event and the last id.
+    An event whose lines, comments aside, have more than `limit` bytes together is skipped whole, and counted in
+    `dropped` as soon as it is known to be too large. No bytes raise, and what is kept between two calls is never more
+    than one event within the limit and the last id.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -116,7 +117,7 @@ class Decoder:
             self._id = value
 
     def _hold(self, rest: bytes) -> None:
-        """Keep the beginning of a line, of a comment or a skipped line only what tells it from an empty one."""
+        """Keep the start of a line; of a comment or a skipped line, just enough to tell it from an empty one."""
         self._line += rest
         comment = self._line.startswith(b":")
         if not comment and not self._skipping and self._size + len(self._line) > self.limit:

@@ -229,8 +229,7 @@ class Upstream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join()
+        self.stop()
 
     @property
     def url(self) -> str:
@@ -243,6 +242,12 @@ class Upstream:
     def release(self, name: str) -> None:
         """Let all scripts pass `pause(name)`, now and later."""
         self._loop.call_soon_threadsafe(self._open, name)
+
+    def stop(self) -> None:
+        """Go down: refuse connections and break off those that are open. A test may call it before its end."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopped.set)
+            self._thread.join()
 
     def next_request(self, timeout: float = PATIENCE) -> Request:
         """Wait for the next request that this method has not returned yet."""
