@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -11,6 +12,11 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from tests.programs import PACKAGES, PROGRAMS, missing
 from tests.server import Databases, Server, Servers
+from tests.upstream import Upstream
+
+# Without a deadline: a busy machine is no fault of what is tested.
+hypothesis.settings.register_profile("parley", deadline=None)
+hypothesis.settings.load_profile("parley")
 
 # What is left out
 
@@ -53,6 +59,8 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
     """Tests run on a file as people do: a SQLite database in memory locks in another way."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "tests.sqlite3")
+        # Threads outlive tests, and their connections would too.
+        connection.settings_dict["CONN_MAX_AGE"] = 0
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +109,10 @@ def start_server(databases: Databases) -> Iterator[Servers]:
 def server(start_server: Servers) -> Server:
     """A real server with the built-in demo model."""
     return start_server()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A scripted endpoint: `start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="scripted")`."""
+    with Upstream() as upstream:
+        yield upstream

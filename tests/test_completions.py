@@ -61,8 +61,12 @@ async def endpoint(upstream: Upstream) -> AsyncIterator[Endpoint]:
     await endpoint.aclose()
 
 
-async def ask(endpoint: Endpoint) -> list[Event]:
-    return [event async for events in endpoint.stream("small", QUESTION) for event in events]
+async def ask(endpoint: Endpoint, events: list[Event] | None = None) -> list[Event]:
+    """All events of one answer; what came before an error is in `events`."""
+    events = [] if events is None else events
+    async for some in endpoint.stream("small", QUESTION):
+        events += some
+    return events
 
 
 def words(events: list[Event], kind: type[Delta] | type[Reasoning] = Delta) -> str:
@@ -243,8 +247,7 @@ async def test_what_came_before_the_error_is_kept_and_nothing_is_asked_again(
     upstream.script(text("so far"), *steps)
     events: list[Event] = []
     with pytest.raises(CompletionError) as raised:
-        async for some in endpoint.stream("small", QUESTION):
-            events += some
+        await ask(endpoint, events)
     assert words(events) == "so far"
     assert raised.value.code == code
     assert len(upstream.requests) == 1

@@ -91,20 +91,25 @@ def _text(reply_id: UUID) -> tuple[str, str]:
 
 
 def _read(reply_id: UUID, after: int) -> list[Entry]:
-    # The entry at the place itself proves that the log still holds what follows it.
-    rows = list(
-        ReplyEvent.objects.filter(reply_id=reply_id, seq__gte=after)
-        .order_by("seq")
-        .values_list("seq", "kind", "data")[: PAGE + 1]
-    )
-    if rows:
-        if rows[0][0] == after and rows[0][1] != "end":
-            del rows[0]
-        elif rows[0][0] != after + 1:
+    rows = _rows(reply_id, after)
+    if not rows and not after and not Reply.objects.running().filter(pk=reply_id).exists():
+        # It may have ended between the two queries.
+        rows = _rows(reply_id, after)
+        if not rows:
             raise PlaceLost
-    elif after or not Reply.objects.running().filter(pk=reply_id).exists():
+    return [_entry(*row) for row in rows]
+
+
+def _rows(reply_id: UUID, after: int) -> list[tuple[int, str, str]]:
+    # The entry at the place itself proves that the log still holds what follows it.
+    events = ReplyEvent.objects.filter(reply_id=reply_id, seq__gte=after).order_by("seq")
+    rows = list(events.values_list("seq", "kind", "data")[: PAGE + 1])
+    if rows and rows[0][0] == after and rows[0][1] != "end":
+        return rows[1:]
+    following = rows[0][0] if rows else 1
+    if following != after + 1:
         raise PlaceLost
-    return [_entry(*row) for row in rows[:PAGE]]
+    return rows[:PAGE]
 
 
 def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:

@@ -1,0 +1,345 @@
+"""What every log promises, on the real store: stored before shown, followed in order and once, fenced."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import chain, repeat
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from chat.database import in_thread
+from chat.events import Delta, End, Entry, Error, Piece, Reasoning
+from chat.models import Conversation, Reply, ReplyEvent
+from chat.replylog import Fenced, PlaceLost, ReplyLog, commit, database
+from chat.replylog.database import DatabaseLog
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DONE = End("complete", "stop", {"total_tokens": 3})
+
+
+@pytest.fixture
+def log() -> ReplyLog:
+    return DatabaseLog()
+
+
+@pytest.fixture
+def reply(alice: User) -> Reply:
+    return claimed_reply(alice)
+
+
+def claimed_reply(owner: User) -> Reply:
+    reply = Conversation.begin(owner, "Hello", "demo")[2]
+    assert Reply.objects.claim(reply.pk, 0, "here")
+    return Reply.objects.select_related("message").get(pk=reply.pk)
+
+
+def record(reply: Reply, end: End = DONE) -> Callable[[str, str, int], bool]:
+    def save(text: str, reasoning: str, last_seq: int) -> bool:
+        return reply.end(reply.attempt, text, status=end.status, reasoning=reasoning, last_seq=last_seq)
+
+    return save
+
+
+async def everything(log: ReplyLog, reply_id: UUID, after: int = 0) -> list[Entry]:
+    return [entry async for entries in log.follow(reply_id, after) for entry in entries]
+
+
+def text(entries: list[Entry]) -> str:
+    return "".join(event.text for _, event in entries if isinstance(event, Delta))
+
+
+async def in_store(reply: Reply) -> list[tuple[int, str, str]]:
+    return [row async for row in reply.events.order_by("seq").values_list("seq", "kind", "data")]
+
+
+# Writing
+
+
+async def test_a_piece_is_stored_when_append_returns(log: ReplyLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1, 0) as writer:
+        await writer.append([Delta("Hello"), Delta(" world")])
+        await writer.append([Reasoning("hm")])
+    assert await in_store(reply) == [(1, "delta", "Hello world"), (2, "reasoning", "hm")]
+
+
+async def test_no_reader_sees_a_piece_before_it_is_stored(
+    log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storing, go_on = asyncio.Event(), asyncio.Event()
+    store = log._store
+
+    async def slow_store(appends: list[commit.Append]) -> set[UUID]:
+        storing.set()
+        await go_on.wait()
+        return await store(appends)
+
+    monkeypatch.setattr(log._commit, "_store", slow_store)
+    reader = log.follow(reply.pk, 0)
+    assert await anext(reader) == []
+    next_entries = asyncio.ensure_future(anext(reader))
+    with log.writer(reply.pk, 1, 0) as writer:
+        appending = asyncio.create_task(writer.append([Delta("Hello")]))
+        await storing.wait()
+        assert not next_entries.done()
+        go_on.set()
+        await appending
+        assert await next_entries == [(1, Delta("Hello"))]
+
+
+async def test_what_gathers_during_a_commit_is_stored_by_the_next_one(
+    log: ReplyLog, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies = [await in_thread(claimed_reply)(alice) for _ in range(5)]
+    batches: list[int] = []
+    store = log._store
+
+    async def counting_store(appends: list[commit.Append]) -> set[UUID]:
+        batches.append(len(appends))
+        return await store(appends)
+
+    monkeypatch.setattr(log._commit, "_store", counting_store)
+
+    async def write(reply: Reply) -> None:
+        with log.writer(reply.pk, 1, 0) as writer:
+            for number in range(3):
+                await writer.append([Delta(f"{number} ")])
+
+    await asyncio.gather(*map(write, replies))
+    assert sum(batches) == 15
+    assert len(batches) == 3
+    for reply in replies:
+        assert [data for _, _, data in await in_store(reply)] == ["0 ", "1 ", "2 "]
+
+
+async def test_the_end_stores_the_message_the_figures_and_the_event_together(log: ReplyLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1, 0) as writer:
+        await writer.append([Reasoning("hm")])
+        await writer.append([Delta("Hello")])
+        await writer.append([Delta(" world")])
+        await writer.end(DONE, record(reply))
+    reply = await Reply.objects.select_related("message").aget(pk=reply.pk)
+    assert (reply.status, reply.reasoning, reply.last_seq, reply.message.text) == ("complete", "hm", 4, "Hello world")
+    assert (await everything(log, reply.pk))[-1] == (4, DONE)
+
+
+async def test_an_end_with_an_error_comes_back_as_it_was(log: ReplyLog, reply: Reply) -> None:
+    end = End("failed", error=Error("busy", "Try again."))
+    with log.writer(reply.pk, 1, 0) as writer:
+        await writer.end(end, record(reply, end))
+    assert await everything(log, reply.pk) == [(1, end)]
+
+
+async def test_pieces_of_a_writer_that_was_cancelled_come_before_its_end(log: ReplyLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1, 0) as writer:
+        appending = asyncio.create_task(writer.append([Delta("Hello")]))
+        await asyncio.sleep(0)
+        appending.cancel()
+        await writer.end(End("stopped"), record(reply, End("stopped")))
+    await reply.message.arefresh_from_db()
+    assert reply.message.text == "Hello"
+    assert [seq for seq, _, _ in await in_store(reply)] == [1, 2]
+
+
+# Fencing
+
+
+async def test_a_writer_whose_reply_was_claimed_writes_nothing(log: ReplyLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1, 0) as writer:
+        await writer.append([Delta("mine")])
+        assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
+        with pytest.raises(Fenced):
+            await writer.append([Delta(" too late")])
+        with pytest.raises(Fenced):
+            await writer.end(DONE, record(reply))
+    assert await in_store(reply) == [(1, "delta", "mine")]
+    await reply.arefresh_from_db()
+    assert reply.status == Reply.Status.STREAMING
+
+
+async def test_who_is_fenced_does_not_keep_others_from_writing(log: ReplyLog, alice: User) -> None:
+    fenced, healthy = [await in_thread(claimed_reply)(alice) for _ in range(2)]
+    await in_thread(Reply.objects.claim)(fenced.pk, 1, "elsewhere")
+    with log.writer(fenced.pk, 1, 0) as one, log.writer(healthy.pk, 1, 0) as other:
+        results = await asyncio.gather(
+            one.append([Delta("too late")]), other.append([Delta("fine")]), return_exceptions=True
+        )
+    assert isinstance(results[0], Fenced)
+    assert await in_store(fenced) == []
+    assert await in_store(healthy) == [(1, "delta", "fine")]
+
+
+async def test_nothing_is_written_after_the_end(log: ReplyLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1, 0) as writer:
+        await writer.end(End("stopped"), record(reply, End("stopped")))
+        with pytest.raises(Fenced):
+            await writer.append([Delta("growing")])
+    assert [kind for _, kind, _ in await in_store(reply)] == ["end"]
+
+
+# Following
+
+
+async def test_readers_who_come_before_in_the_middle_and_after_see_the_same(log: ReplyLog, reply: Reply) -> None:
+    early = asyncio.create_task(everything(log, reply.pk))
+    with log.writer(reply.pk, 1, 0) as writer:
+        await writer.append([Delta("one ")])
+        middle = asyncio.create_task(everything(log, reply.pk))
+        await writer.append([Delta("two ")])
+        await writer.append([Delta("three")])
+        await writer.end(DONE, record(reply))
+    late = await everything(log, reply.pk)
+    assert text(late) == "one two three"
+    assert await early == await middle == late
+
+
+async def test_a_reader_goes_on_from_its_place(log: ReplyLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1, 0) as writer:
+        for number in range(4):
+            await writer.append([Delta(str(number))])
+        await writer.end(DONE, record(reply))
+    assert [seq for seq, _ in await everything(log, reply.pk, after=2)] == [3, 4, 5]
+
+
+@pytest.mark.parametrize("after", [1, 5, 2**31 - 1])
+async def test_a_place_that_is_not_in_the_log_is_reported(log: ReplyLog, reply: Reply, after: int) -> None:
+    with pytest.raises(PlaceLost):
+        await everything(log, reply.pk, after)
+
+
+async def test_a_reader_behind_the_end_is_told_instead_of_waiting(log: ReplyLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1, 0) as writer:
+        await writer.end(DONE, record(reply))
+    with pytest.raises(PlaceLost):
+        await everything(log, reply.pk, after=1)
+
+
+async def test_a_reader_that_falls_far_behind_reads_from_the_store(
+    log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.replylog.inbox.UNREAD", 2)
+    reader = log.follow(reply.pk, 0)
+    assert await anext(reader) == []
+    with log.writer(reply.pk, 1, 0) as writer:
+        for number in range(6):
+            await writer.append([Delta(str(number)), Reasoning("r")])
+        await writer.end(DONE, record(reply))
+    seen = [entry async for entries in reader for entry in entries]
+    assert [seq for seq, _ in seen] == list(range(1, 14))
+
+
+async def test_what_another_process_writes_arrives_too(log: ReplyLog, reply: Reply) -> None:
+    elsewhere = DatabaseLog()
+    here = asyncio.create_task(everything(log, reply.pk))
+    with elsewhere.writer(reply.pk, 1, 0) as writer:
+        for number in range(3):
+            await writer.append([Delta(str(number))])
+        await writer.end(DONE, record(reply))
+    assert text(await here) == "012"
+
+
+async def test_a_quiet_reader_looks_into_the_store_and_notices_that_the_reply_is_gone(
+    log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat.replylog.base.POLL", 0.01)
+    monkeypatch.setattr("chat.replylog.base.IDLE", 0.02)
+    reader = log.follow(reply.pk, 0)
+    assert await anext(reader) == []
+    assert await anext(reader) == []
+    await Conversation.objects.all().adelete()
+    with pytest.raises(PlaceLost):
+        async for _ in reader:
+            pass
+
+
+async def test_a_long_log_is_read_in_pages(log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PAGE", 3)
+    monkeypatch.setattr("chat.replylog.base.PAGE", 3)
+    with log.writer(reply.pk, 1, 0) as writer:
+        for number in range(8):
+            await writer.append([Delta(str(number))])
+        snapshot = await log.snapshot(reply.pk)
+        assert (snapshot.text, snapshot.reasoning, snapshot.seq) == ("01234567", "", 8)
+        await writer.end(DONE, record(reply))
+    assert text(await everything(log, reply.pk)) == "01234567"
+
+
+async def test_readers_leave_nothing_behind(log: ReplyLog, reply: Reply) -> None:
+    reader = log.follow(reply.pk, 0)
+    await anext(reader)
+    assert log._inboxes
+    await reader.aclose()  # type: ignore[attr-defined]
+    assert not log._inboxes
+
+
+PATIENT = 1_000_000
+PIECES = st.one_of(st.builds(Delta, st.text(min_size=1)), st.builds(Reasoning, st.text(min_size=1)))
+
+
+@given(
+    appends=st.lists(st.lists(PIECES.filter(lambda piece: "\0" not in piece.text), min_size=1, max_size=3), max_size=8),
+    patience=st.lists(st.integers(0, 4), max_size=12),
+)
+@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_any_disconnects_and_re_reads_give_the_stored_text_once(
+    alice: User, monkeypatch: pytest.MonkeyPatch, appends: list[list[Piece]], patience: list[int]
+) -> None:
+    """The reader leaves after `patience` lists of entries each time, and comes back with the last seq it has seen."""
+    monkeypatch.setattr(commit, "FRAME", 0.0)
+
+    async def write(log: ReplyLog, reply: Reply) -> None:
+        with log.writer(reply.pk, 1, 0) as writer:
+            for pieces in appends:
+                await writer.append(pieces)
+            await writer.end(DONE, record(reply))
+
+    async def read(log: ReplyLog, reply: Reply) -> list[Entry]:
+        seen: list[Entry] = []
+        visits = chain(patience, repeat(PATIENT))
+        while not seen or not isinstance(seen[-1][1], End):
+            reader = log.follow(reply.pk, seen[-1][0] if seen else 0)
+            left = next(visits)
+            async for entries in reader:
+                seen += entries
+                left -= 1
+                if left < 0:
+                    break
+            await reader.aclose()  # type: ignore[attr-defined]
+        return seen
+
+    async def both() -> list[Entry]:
+        log = DatabaseLog()
+        reply = await in_thread(claimed_reply)(alice)
+        _, seen = await asyncio.gather(write(log, reply), read(log, reply))
+        return seen
+
+    seen = asyncio.run(both())
+    pieces = [piece for some in appends for piece in some]
+    assert [seq for seq, _ in seen] == list(range(1, len(seen) + 1))
+    for kind in (Delta, Reasoning):
+        expected = "".join(piece.text for piece in pieces if isinstance(piece, kind))
+        assert "".join(event.text for _, event in seen if isinstance(event, kind)) == expected
+
+
+# Purging
+
+
+async def test_ended_replies_leave_the_log_after_a_while(log: ReplyLog, alice: User) -> None:
+    old, fresh, running = [await in_thread(claimed_reply)(alice) for _ in range(3)]
+    for reply in (old, fresh, running):
+        with log.writer(reply.pk, 1, 0) as writer:
+            await writer.append([Delta("Hello")])
+            if reply is not running:
+                await writer.end(DONE, record(reply))
+    await Reply.objects.filter(pk=old.pk).aupdate(ended=timezone.now() - database.KEPT - timedelta(seconds=1))
+    await log.purge()
+    kept = {reply_id async for reply_id in ReplyEvent.objects.values_list("reply_id", flat=True).distinct()}
+    assert kept == {fresh.pk, running.pk}
+    with pytest.raises(PlaceLost):
+        await everything(log, old.pk)
