@@ -17,7 +17,7 @@ CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sql
 .PHONY: help run test lint format pins
 
 help:
-	@sed -n 's/^## //p' Makefile
+	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
 
 ## make run      start Parley on port 8000; PORT= chooses another one, RELOAD=1 restarts it when code changes
 run: $(VENV)/base .env

@@ -1,0 +1,182 @@
+"""`make run` and `make test` on machines of all kinds, and what `manage.py start` does."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from pytest_django import Settings
+
+from chat.management.commands.start import demo_login
+from tests.server import free_port
+
+ROOT: Path = settings.BASE_DIR
+PYTHONS = ("python3", "python3.14", "python3.13", "python3.12")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """A machine where every Python is too old: a folder with programs that come before all others."""
+    for name in PYTHONS:
+        install(tmp_path / "programs" / name, "exit 1")
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements/base.txt").write_text("django==6.1.3\n")
+    return tmp_path
+
+
+def install(program: Path, script: str) -> None:
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def make(machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = f"{machine / 'programs'}:/usr/bin:/bin"
+    command = ["make", "--file", ROOT / "Makefile", "--directory", machine, "--no-print-directory", *arguments]
+    return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+
+
+def test_make_alone_lists_the_commands(machine: Path) -> None:
+    assert re.findall(r"^make (\w+)", make(machine).stdout, re.MULTILINE) == ["run", "test", "lint", "format", "pins"]
+
+
+def test_a_python_too_old_gets_one_sentence(machine: Path) -> None:
+    result = make(machine, "run")
+    assert result.returncode
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "Parley needs Python 3.12 or later" in result.stderr
+
+
+@pytest.mark.parametrize("name", PYTHONS)
+def test_the_first_python_that_is_new_enough_makes_the_environment(machine: Path, name: str) -> None:
+    install(machine / "programs" / name, f'echo "$0 $@" >> {machine}/calls')
+    make(machine, ".venv/bin/python")
+    assert (machine / "calls").read_text().splitlines()[-1] == f"{machine}/programs/{name} -m venv --clear .venv"
+
+
+def test_pip_installs_and_only_once(machine: Path) -> None:
+    install(machine / ".venv/bin/python", f'echo "$@" >> {machine}/calls')
+    make(machine, ".venv/base")
+    make(machine, ".venv/base")
+    calls = (machine / "calls").read_text().splitlines()
+    assert calls == ["-m pip install --quiet --require-hashes -r requirements/base.txt"]
+
+
+def test_changed_requirements_are_installed_again(machine: Path) -> None:
+    install(machine / ".venv/bin/python", f'echo "$@" >> {machine}/calls')
+    make(machine, ".venv/base")
+    installed = (machine / ".venv/base").stat().st_mtime
+    os.utime(machine / "requirements/base.txt", (installed + 1, installed + 1))
+    make(machine, ".venv/base")
+    assert len((machine / "calls").read_text().splitlines()) == 2
+
+
+def test_what_could_not_be_installed_is_tried_again(machine: Path) -> None:
+    install(machine / ".venv/bin/python", "exit 1")
+    assert make(machine, ".venv/base").returncode
+    assert not (machine / ".venv/base").exists()
+
+
+def test_uv_installs_where_it_is_there(machine: Path) -> None:
+    install(machine / ".venv/bin/python", "exit 1")
+    install(machine / "programs/uv", f'echo "$@" >> {machine}/calls')
+    assert make(machine, ".venv/base").returncode == 0
+    assert (machine / "calls").read_text().startswith("pip install --quiet --python .venv/bin/python --require-hashes")
+
+
+def test_the_environment_file_is_private_and_starts_parley(machine: Path) -> None:
+    make(machine, ".env", f"VENV={sys.prefix}")
+    assert stat.S_IMODE((machine / ".env").stat().st_mode) == 0o600
+    debug, secret_key = (machine / ".env").read_text().splitlines()
+    assert debug == "DEBUG=1"
+    assert re.fullmatch(r"SECRET_KEY=[\w-]{50,}", secret_key)
+
+
+def test_an_environment_file_is_never_overwritten(machine: Path) -> None:
+    (machine / ".env").write_text("DEBUG=0\n")
+    os.utime(machine / ".env", (0, 0))
+    make(machine, ".env", f"VENV={sys.prefix}")
+    assert (machine / ".env").read_text() == "DEBUG=0\n"
+
+
+def test_the_first_start_makes_the_demo_login(db: None, settings: Settings) -> None:
+    settings.DEBUG = True
+    assert demo_login() == "Sign in as demo with the password demo."
+    demo = User.objects.get()
+    assert demo.username == "demo"
+    assert demo.is_superuser
+    assert demo.check_password("demo")
+
+
+def test_a_later_start_leaves_the_demo_login_alone(db: None, settings: Settings) -> None:
+    settings.DEBUG = True
+    User.objects.create_user("demo", password="changed")
+    assert demo_login() == "Sign in as demo with the password demo, unless you have changed it."
+    assert User.objects.get().check_password("changed")
+
+
+def test_there_is_no_demo_login_beside_a_user(alice: User, settings: Settings) -> None:
+    settings.DEBUG = True
+    assert demo_login() == "Sign in with your account."
+    assert User.objects.get() == alice
+
+
+def test_there_is_no_demo_login_without_debugging(db: None) -> None:
+    assert "createsuperuser" in demo_login()
+    assert not User.objects.exists()
+
+
+@contextmanager
+def started(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+    """`manage.py start` on a database that does not exist yet."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "start", "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, "DEBUG": "1", "DATABASE_URL": f"sqlite:///{tmp_path}/parley.sqlite3"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_one_process_migrates_makes_the_login_and_serves(tmp_path: Path) -> None:
+    port = free_port()
+    with started(tmp_path, port) as process:
+        assert process.stdout
+        assert process.stdout.readline() == f"Parley runs at http://127.0.0.1:{port}/\n"
+        assert process.stdout.readline() == "Sign in as demo with the password demo.\n"
+        next(line for line in process.stdout if "Listening on TCP address" in line)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as browser:
+            browser.get("/accounts/login/")
+            form = {"login": "demo", "password": "demo", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+            page = browser.post("/accounts/login/", data=form)
+            assert page.status_code == 200
+            assert page.url.path == "/"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+
+
+def test_a_port_that_is_taken_gets_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with started(tmp_path, port) as process:
+            output, _ = process.communicate(timeout=15)
+    assert process.returncode == 1
+    assert output == f"CommandError: Port {port} cannot be used (Address already in use): choose one with PORT=.\n"
