@@ -268,6 +268,14 @@ class Reply(models.Model):
         until = self.answered or self.ended
         return until - self.started if self.started and until and self.reasoning else None
 
+    def so_far(self) -> tuple[str, str]:
+        """The text and the reasoning of a running reply, as its log in the database holds them now."""
+        pieces = list(self.events.order_by("seq").values_list("kind", "data"))
+        return (
+            "".join(data for kind, data in pieces if kind == ReplyEvent.Kind.DELTA),
+            "".join(data for kind, data in pieces if kind == ReplyEvent.Kind.REASONING),
+        )
+
     def end(self, attempt: int, text: str, **fields: Any) -> bool:
         """Store the end of the reply and the whole text of its message, if `attempt` still owns it."""
         now = timezone.now()

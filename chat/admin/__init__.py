@@ -1,0 +1,10 @@
+"""The admin: conversations and their transcripts, beside Django's own users and groups."""
+
+from django.contrib import admin
+
+from chat.admin import conversations  # noqa: F401  (registers them)
+
+admin.site.site_title = admin.site.site_header = "Parley"
+admin.site.index_title = "Administration"
+# The way back to the chat has its own words, in templates/admin/base_site.html.
+admin.site.site_url = None

@@ -1,0 +1,105 @@
+"""The list of conversations and the page of one of them. Both are read only; deleting is all that can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from django.contrib import admin
+from django.contrib.admin.views.main import PAGE_VAR
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from chat.admin.transcripts import transcript
+from chat.models import Conversation, Message, Reply
+from chat.search import search
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
+    class Annotations(TypedDict):
+        message_count: int
+        last_status: str | None
+
+    type Listed = WithAnnotations[Conversation, Annotations]
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status of the last reply"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status.value, status.label) for status in Reply.Status]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(last_status=self.value()) if self.value() else queryset
+
+
+@admin.register(Conversation)
+class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+    list_display = ["title", "owner", "model", "message_count", "updated", "last_status"]
+    list_select_related = ["owner"]
+    list_filter = ["updated", StatusFilter, ("model", admin.AllValuesFieldListFilter)]
+    ordering = ["-updated"]
+    # That there are any makes the search box appear. What it does is in get_search_results.
+    search_fields = ["title"]
+    search_help_text = "All words must stand somewhere in the conversation: its title, its owner, its messages."
+    readonly_fields = ["title", "owner", "model", "message_count", "created", "updated", "last_status"]
+    # Its address is there for its owner only.
+    view_on_site = False
+
+    class Media:
+        css = {"all": ["css/message.css", "css/prose.css", "css/code.css", "css/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
+        messages = Message.objects.filter(conversation=OuterRef("pk")).order_by()
+        replies = Reply.objects.filter(message__conversation=OuterRef("pk")).order_by("-message__created")
+        # Subqueries, because joins would make rows of all messages before they count them.
+        count = messages.values("conversation").values(count=Count("pk"))
+        conversations: QuerySet[Conversation] = super().get_queryset(request)
+        return conversations.annotate(
+            message_count=Coalesce(Subquery(count, IntegerField()), 0),
+            last_status=Subquery(replies.values("status")[:1]),
+        )
+
+    @admin.display(description="messages", ordering="message_count")
+    def message_count(self, conversation: Listed) -> int:
+        return conversation.message_count
+
+    @admin.display(description="status", ordering="last_status")
+    def last_status(self, conversation: Listed) -> SafeString | None:
+        if conversation.last_status is None:
+            return None
+        status = Reply.Status(conversation.last_status)
+        return format_html('<span class="status status--{}">{}</span>', status.value, status.label)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Conversation], bool]:
+        return search(queryset, search_term), False
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response = super().change_view(request, object_id, form_url, extra_context)
+        # Otherwise it is a redirect, from a conversation that is not there.
+        if isinstance(response, TemplateResponse) and response.context_data:
+            response.context_data |= transcript(response.context_data["original"], request.GET.get(PAGE_VAR, "1"))
+        return response
+
+    def get_deleted_objects(
+        self, objs: Sequence[Conversation] | QuerySet[Conversation], request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Titles and figures. Django's own list names every row that goes, and loads all texts for it."""
+        messages = Message.objects.filter(conversation__in=objs).count()
+        return list(map(str, objs)), {"conversations": len(objs), "messages": messages}, set(), []
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Conversation | None = None) -> bool:
+        return False

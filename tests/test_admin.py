@@ -1,0 +1,338 @@
+"""The admin: the list of conversations, their transcripts, and who may do what."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from html import escape
+from urllib.parse import quote
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from chat.admin.transcripts import MESSAGES_A_PAGE
+from chat.models import Conversation, Message, Reply, ReplyEvent
+
+LIST = reverse("admin:chat_conversation_changelist")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> [a](javascript:alert(1)) ![b](https://x.example/b.png)"
+
+
+@pytest.fixture
+def staff(client: Client, sam: User) -> Client:
+    """Sam's browser."""
+    client.force_login(sam, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def reader(client: Client, bob: User) -> Client:
+    """The browser of Bob, who has become staff that may view conversations and nothing else."""
+    bob.is_staff = True
+    bob.save()
+    bob.user_permissions.add(Permission.objects.get(codename="view_conversation"))
+    client.force_login(bob, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+def talk(owner: User, *answers: str, title: str = "A talk", **reply: object) -> Conversation:
+    """A conversation with a question and an answer for each of the answers, a minute apart from noon on."""
+    conversation = Conversation.objects.create(owner=owner, title=title, model="demo", updated=NOON)
+    for index, answer in enumerate(answers):
+        asked = NOON + timedelta(minutes=index)
+        question = conversation.messages.create(
+            role="user", text=f"Question {index}?", created=asked, parent_id=conversation.leaf_id
+        )
+        conversation.leaf = add_answer(question, answer, asked + timedelta(seconds=1), **reply)
+    conversation.save()
+    return conversation
+
+
+def add_answer(question: Message, text: str, created: datetime, **reply: object) -> Message:
+    answer = question.conversation.messages.create(role="assistant", text=text, created=created, parent=question)
+    Reply.objects.create(message=answer, **{"model": "demo", "status": "complete", **reply})
+    return answer
+
+
+def change(conversation: Conversation) -> str:
+    return reverse("admin:chat_conversation_change", args=[conversation.pk])
+
+
+def delete(conversation: Conversation) -> str:
+    return reverse("admin:chat_conversation_delete", args=[conversation.pk])
+
+
+def page(browser: Client, url: str) -> str:
+    response = browser.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+# Who may come in
+
+
+def test_strangers_go_to_the_login_of_the_chat(client: Client) -> None:
+    response = client.get("/admin/login/?next=" + quote(LIST))
+    assert response.status_code == 302
+    assert response["Location"] == f"{reverse('account_login')}?next={quote(LIST, safe='')}"
+
+
+def test_those_who_are_not_staff_are_turned_away(client: Client, alice: User) -> None:
+    client.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    assert client.get(LIST, follow=True).status_code == 403
+
+
+def test_staff_without_the_permission_do_not_see_conversations(client: Client, alice: User, bob: User) -> None:
+    bob.is_staff = True
+    bob.save()
+    client.force_login(bob, backend="django.contrib.auth.backends.ModelBackend")
+    assert client.get(LIST).status_code == 403
+    assert client.get(change(talk(alice, "Secret"))).status_code == 403
+
+
+def test_permission_to_view_is_enough_to_read(reader: Client, alice: User) -> None:
+    conversation = talk(alice, "Readable")
+    assert "A talk" in page(reader, LIST)
+    assert "Readable" in page(reader, change(conversation))
+
+
+def test_users_and_groups_are_in_the_admin(staff: Client) -> None:
+    for name in ["auth_user", "auth_group"]:
+        page(staff, reverse(f"admin:{name}_changelist"))
+
+
+def test_the_admin_leads_back_to_the_chat(staff: Client) -> None:
+    html = page(staff, reverse("admin:index"))
+    assert '<a href="/">Back to the chat</a>' in html
+    assert "Parley" in html
+
+
+# The list
+
+
+def test_the_list_says_of_each_conversation_what_matters(staff: Client, alice: User) -> None:
+    talk(alice, "One", "Two", title="On soup")
+    html = page(staff, LIST)
+    for cell in [">On soup<", ">alice<", ">demo<", ">4<", "March 1, 2026", 'status--complete">Complete<']:
+        assert cell in html
+
+
+def test_the_status_is_that_of_the_last_reply(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "One", "Two")
+    Reply.objects.filter(message__text="Two").update(status="failed")
+    assert "status--failed" in page(staff, LIST)
+    assert "status--failed" in page(staff, f"{LIST}?status=failed")
+    assert str(conversation.pk) not in page(staff, f"{LIST}?status=complete")
+
+
+def test_a_conversation_without_messages_is_listed(staff: Client, alice: User) -> None:
+    assert ">A talk<" in page(staff, (talk(alice), LIST)[1])
+
+
+def test_the_newest_activity_is_on_top(staff: Client, alice: User) -> None:
+    for title, days in [("Oldest", -9), ("Newest", 0), ("Between", -3)]:
+        conversation = talk(alice, title=title)
+        Conversation.objects.filter(pk=conversation.pk).update(updated=NOON + timedelta(days=days))
+    html = page(staff, LIST)
+    assert html.index("Newest") < html.index("Between") < html.index("Oldest")
+
+
+@pytest.mark.parametrize("words", ["soup", "alice@example.org", "spoons", "alice soup SPOONS"])
+def test_the_list_is_searched(staff: Client, alice: User, bob: User, words: str) -> None:
+    talk(alice, "Two spoons", title="On soup")
+    talk(bob, "Nothing", title="Elsewhere")
+    html = page(staff, f"{LIST}?q={quote(words)}")
+    assert "On soup" in html
+    assert "Elsewhere" not in html
+
+
+def test_the_list_is_filtered_by_model(staff: Client, alice: User) -> None:
+    talk(alice, title="With the demo")
+    Conversation.objects.filter(pk=talk(alice, title="With another").pk).update(model="another")
+    html = page(staff, f"{LIST}?model=another")
+    assert "With another" in html
+    assert "With the demo" not in html
+
+
+def test_the_list_is_filtered_by_date(staff: Client, alice: User) -> None:
+    talk(alice, title="Long ago")
+    html = page(staff, f"{LIST}?updated__gte=2026-02-01+00:00:00%2B00:00&updated__lt=2026-04-01+00:00:00%2B00:00")
+    assert "Long ago" in html
+    assert "Long ago" not in page(staff, f"{LIST}?updated__gte=2026-04-01+00:00:00%2B00:00")
+
+
+@pytest.mark.parametrize("query", ["", "?q=talk", "?status=complete", "?model=demo", "?o=4"])
+def test_the_list_takes_few_queries_however_long_it_is(
+    staff: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries, query: str
+) -> None:
+    for index in range(30):
+        talk(alice, "One", "Two", title=f"Talk {index}")
+    # Session, person, two counts, the models to choose from, the rows.
+    with django_assert_max_num_queries(6):
+        assert page(staff, LIST + query).count("status--complete") == 30
+
+
+# The transcript
+
+
+def test_a_transcript_shows_all_messages_in_order(staff: Client, alice: User) -> None:
+    html = page(staff, change(talk(alice, "Answer 0.", "**Answer** 1.")))
+    places = [html.index(text) for text in ["Question 0?", "Answer 0.", "Question 1?", "<strong>Answer</strong> 1."]]
+    assert places == sorted(places)
+    assert ">alice<" in html
+
+
+def test_a_transcript_shows_how_each_reply_came_about(staff: Client, alice: User) -> None:
+    conversation = talk(
+        alice,
+        "Half an answer",
+        status="failed",
+        model="large-1",
+        asked=NOON,
+        started=NOON + timedelta(seconds=1.25),
+        ended=NOON + timedelta(seconds=65),
+        attempt=2,
+        finish_reason="length",
+        upstream_id="chatcmpl-7",
+        usage={"prompt_tokens": 12, "completion_tokens": 3400},
+        error_code="rate_limited",
+        error_message="Try again in a minute.",
+    )
+    html = page(staff, change(conversation))
+    for fact in [
+        "Failed",
+        "large-1",
+        "2026-03-01 12:00:00",
+        "2026-03-01 12:00:01, after 1.2 s",
+        "2026-03-01 12:01:05, after 65.0 s",
+        "12 prompt, 3,400 completion",
+        "<dd>2</dd>",
+        "length",
+        "chatcmpl-7",
+        "rate_limited: Try again in a minute.",
+    ]:
+        assert fact in html
+
+
+def test_other_answers_to_a_question_are_shown_and_numbered(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "First answer")
+    question = conversation.messages.get(role="user")
+    add_answer(question, "Second answer", NOON + timedelta(hours=1))
+    html = page(staff, change(conversation))
+    assert html.index("First answer") < html.index("Answer 1 of 2") < html.index("Second answer")
+    assert html.index("Second answer") < html.index("Answer 2 of 2")
+    assert "Question 1 of" not in html
+
+
+def test_a_running_reply_is_shown_as_far_as_it_has_come(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "", status="streaming")
+    reply = Reply.objects.get()
+    for seq, kind, data in [(1, "reasoning", "Let me see."), (2, "delta", "Half **an"), (3, "delta", "** answer")]:
+        ReplyEvent.objects.create(reply=reply, seq=seq, kind=kind, data=data)
+    html = page(staff, change(conversation))
+    assert "Half <strong>an</strong> answer" in html
+    assert "Let me see." in html
+
+
+def test_a_long_transcript_has_pages(staff: Client, alice: User) -> None:
+    conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_A_PAGE)))
+    first, second = page(staff, change(conversation)), page(staff, change(conversation) + "?p=2")
+    assert first.count("<article") == second.count("<article") == MESSAGES_A_PAGE
+    assert "Answer 24." in first
+    assert "Question 25?" in second
+    assert 'href="?p=2"' in first
+    assert f"{2 * MESSAGES_A_PAGE} messages" in first
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "999", "x", ""])
+def test_a_page_that_is_not_there_is_the_nearest_one(staff: Client, alice: User, number: str) -> None:
+    assert "Answer." in page(staff, change(talk(alice, "Answer.")) + f"?p={number}")
+
+
+def test_a_transcript_takes_few_queries_however_long_it_is(
+    staff: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_A_PAGE)))
+    # Session, person, conversation, its owner, the type of the object, a count, the messages.
+    with django_assert_max_num_queries(7):
+        page(staff, change(conversation))
+
+
+def test_a_conversation_without_messages_is_shown(staff: Client, alice: User) -> None:
+    assert "There are no messages." in page(staff, change(talk(alice)))
+
+
+def test_a_conversation_that_is_not_there_leads_home(staff: Client) -> None:
+    assert staff.get(reverse("admin:chat_conversation_change", args=["nowhere"])).status_code == 302
+
+
+# Read only
+
+
+def test_nothing_can_be_added_or_changed(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "Answer.")
+    assert staff.get(reverse("admin:chat_conversation_add")).status_code == 403
+    assert staff.post(change(conversation), {"title": "Mine"}).status_code == 403
+    html = page(staff, change(conversation))
+    content = html[html.index('id="content-main"') :]
+    assert "<form" not in content
+    assert "<input" not in content
+
+
+def test_those_who_may_delete_are_asked_and_then_obeyed(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "Running", title="To go", status="streaming")
+    ReplyEvent.objects.create(reply=Reply.objects.get(), seq=1, kind="delta", data="So far")
+    html = page(staff, delete(conversation))
+    assert "To go" in html
+    assert "Messages: 2" in html
+    assert staff.post(delete(conversation), {"post": "yes"}).status_code == 302
+    assert not Message.objects.exists()
+    assert not ReplyEvent.objects.exists()
+
+
+def test_several_are_deleted_at_once(staff: Client, alice: User) -> None:
+    pks = [str(talk(alice, "Answer.", title=f"Talk {index}").pk) for index in range(3)]
+    data = {"action": "delete_selected", "_selected_action": pks[:2]}
+    assert "Messages: 4" in staff.post(LIST, data).content.decode()
+    staff.post(LIST, {**data, "post": "yes"})
+    assert Conversation.objects.get().title == "Talk 2"
+
+
+def test_those_who_may_only_view_cannot_delete(reader: Client, alice: User) -> None:
+    conversation = talk(alice, "Answer.")
+    assert reader.post(delete(conversation), {"post": "yes"}).status_code == 403
+    reader.post(LIST, {"action": "delete_selected", "_selected_action": str(conversation.pk), "post": "yes"})
+    assert Conversation.objects.filter(pk=conversation.pk).exists()
+
+
+def test_a_person_is_deleted_with_their_conversations(staff: Client, alice: User) -> None:
+    talk(alice, "Running", status="streaming")
+    ReplyEvent.objects.create(reply=Reply.objects.get(), seq=1, kind="delta", data="So far")
+    url = reverse("admin:auth_user_delete", args=[alice.pk])
+    page(staff, url)
+    assert staff.post(url, {"post": "yes"}).status_code == 302
+    assert not Conversation.objects.exists()
+
+
+# Hostile text
+
+
+@pytest.mark.parametrize("url", [lambda _: LIST, change, delete], ids=["list", "transcript", "deletion"])
+def test_a_hostile_title_is_text(staff: Client, alice: User, url: Callable[[Conversation], str]) -> None:
+    conversation = talk(alice, title=HOSTILE)
+    html = page(staff, url(conversation))
+    assert escape(HOSTILE, quote=False)[:60] in html.replace("&quot;", '"').replace("&#x27;", "'")
+    assert "<script>alert" not in html
+    assert "<img src=x" not in html
+
+
+def test_hostile_messages_are_text(staff: Client, alice: User) -> None:
+    conversation = talk(
+        alice, HOSTILE, error_code="e", error_message=HOSTILE, finish_reason=HOSTILE[:60], reasoning=HOSTILE
+    )
+    conversation.messages.filter(role="user").update(text=HOSTILE)
+    html = page(staff, change(conversation))
+    assert "<script>alert" not in html
+    assert "<img" not in html[html.index('class="transcript"') :]
+    assert 'href="javascript:' not in html
