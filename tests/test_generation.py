@@ -1,0 +1,297 @@
+"""How a reply comes about, ends and survives: a real Daphne process between a real reader and a scripted endpoint."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from chat.generation import history
+from chat.models import LEASE, Message, Reply
+from tests.server import Server, Servers
+from tests.upstream import Upstream, answer, chunk, cut, done, error, finish, hang, pause, reasoning, text, usage
+from tests.visitor import Visitor, written
+
+KEY = "sk-secret"
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def server(start_server: Servers, upstream: Upstream) -> Server:
+    return start_server(OPENAI_BASE_URL=upstream.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="small")
+
+
+@pytest.fixture
+async def alice(server: Server) -> AsyncIterator[Visitor]:
+    async with Visitor(server, "alice") as alice:
+        yield alice
+
+
+def stored(server: Server, reply: dict[str, Any]) -> Reply:
+    return server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
+
+
+# From the question to the end
+
+
+async def test_a_reply_is_relayed_and_stored_whole(server: Server, upstream: Upstream, alice: Visitor) -> None:
+    figures = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    upstream.script(reasoning("hm"), text("Hello"), text(" world"), finish(), usage(figures), done())
+    reply = await alice.ask("Hello?")
+    events = await alice.whole(reply)
+    assert written(events) == "Hello world"
+    assert events[-1].data == {"status": "complete", "finish_reason": "stop", "usage": figures, "error": None}
+    row = stored(server, reply)
+    assert (row.status, row.message.text, row.reasoning) == ("complete", "Hello world", "hm")
+    assert (row.model, row.usage, row.upstream_id, row.attempt) == ("small", figures, "chatcmpl-1", 1)
+    assert row.asked and row.started and row.answered and row.ended
+    assert row.asked <= row.started <= row.answered <= row.ended
+    assert row.last_seq == events[-1].id
+
+
+async def test_a_piece_is_shown_while_the_next_one_is_not_yet_written(upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(text("first"), pause("rest"), text(" second"), finish())
+    reply = await alice.ask("Hello?")
+    async with aclosing(alice.follow(reply)) as events:
+        assert (await anext(events)).data == {"text": "first"}
+        upstream.release("rest")
+        assert (await anext(events)).data == {"text": " second"}
+        assert (await anext(events)).data["status"] == "complete"
+
+
+async def test_two_readers_and_a_late_one_see_the_same(upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(*answer("one two three four", words=True))
+    reply = await alice.ask("Count.")
+    first, second = await asyncio.gather(alice.whole(reply), alice.whole(reply))
+    late = await alice.whole(reply)
+    assert written(first) == written(second) == written(late) == "one two three four"
+
+
+async def test_a_reply_goes_on_without_any_reader(server: Server, upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(text("Hello"), pause("rest"), text(" world"), finish())
+    reply = await alice.ask("Hello?")
+    seen = await alice.until(reply, "Hello")
+    upstream.release("rest")
+    rest = await alice.whole(reply, after=seen[-1].id)
+    assert written(rest) == " world"
+
+
+async def test_the_history_is_sent(upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(*answer("Fine."))
+    reply = await alice.ask("How are you?")
+    await alice.whole(reply)
+    upstream.script(*answer("Really."))
+    await alice.whole(await alice.ask("Really?", f"{reply['conversation']['url']}messages/"))
+    assert upstream.requests[-1].body["messages"] == [
+        {"role": "user", "content": "How are you?"},
+        {"role": "assistant", "content": "Fine."},
+        {"role": "user", "content": "Really?"},
+    ]
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "code"),
+    [
+        (error(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), "failed", "unauthorized"),
+        (error(404, {}), "failed", "unknown_model"),
+        ([text("so far"), cut()], "interrupted", "cut_off"),
+        ([text("so far"), chunk({"error": {"message": f"boom {KEY}"}})], "failed", "reported"),
+        ([], "failed", "no_answer"),
+    ],
+)
+async def test_an_error_ends_the_reply_with_a_sentence_and_keeps_the_text(
+    server: Server, upstream: Upstream, alice: Visitor, steps: list[Any], status: str, code: str
+) -> None:
+    upstream.script(*steps)
+    reply = await alice.ask("Hello?")
+    events = await alice.whole(reply)
+    end = events[-1].data
+    assert (end["status"], end["error"]["code"]) == (status, code)
+    row = stored(server, reply)
+    assert (row.status, row.error_code, row.error_message) == (status, code, end["error"]["message"])
+    assert row.message.text == written(events) == ("so far" if steps and code in ("cut_off", "reported") else "")
+    page = (await alice.client.get(reply["conversation"]["url"])).text
+    for secret in (KEY, upstream.url, str(upstream.port)):
+        assert secret not in page
+        assert secret not in server.log()
+
+
+# Stop
+
+
+async def test_stop_closes_the_connection_to_the_model_within_a_second(
+    server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    upstream.script(text("so far"), hang())
+    reply = await alice.ask("Hello?")
+    await alice.until(reply, "so far")
+    request = await asyncio.to_thread(upstream.next_request)
+    began = time.monotonic()
+    assert await alice.stop(reply) == "stopped"
+    assert await asyncio.to_thread(request.wait_closed) - began < 1
+    events = await alice.whole(reply)
+    assert written(events) == stored(server, reply).message.text == "so far"
+    assert events[-1].data["status"] == "stopped"
+
+
+async def test_stop_before_the_first_word(server: Server, upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(hang())
+    reply = await alice.ask("Hello?")
+    request = await asyncio.to_thread(upstream.next_request)
+    assert await alice.stop(reply) == "stopped"
+    await asyncio.to_thread(request.wait_closed)
+    assert stored(server, reply).message.text == ""
+
+
+async def test_stop_right_after_the_question(server: Server, upstream: Upstream, alice: Visitor) -> None:
+    upstream.default = [hang()]
+    reply = await alice.ask("Hello?")
+    assert await alice.stop(reply) == "stopped"
+    assert stored(server, reply).status == "stopped"
+
+
+async def test_stop_after_the_end_changes_nothing(upstream: Upstream, alice: Visitor) -> None:
+    reply = await alice.ask("Hello?")
+    await alice.whole(reply)
+    assert await alice.stop(reply) == "complete"
+
+
+async def test_stop_through_another_process(
+    start_server: Servers, server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    other = start_server(server.database, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
+    upstream.script(text("so far"), pause("more"), text(" growing"), hang())
+    reply = await alice.ask("Hello?")
+    await alice.until(reply, "so far")
+    async with Visitor(other, "alice") as elsewhere:
+        assert await elsewhere.stop(reply) == "stopped"
+        upstream.release("more")
+        request = await asyncio.to_thread(upstream.next_request)
+        await asyncio.to_thread(request.wait_closed)
+        assert written(await elsewhere.whole(reply)) == written(await alice.whole(reply)) == "so far"
+    assert stored(server, reply).message.text == "so far"
+
+
+async def test_a_reader_in_another_process_follows(
+    start_server: Servers, server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    other = start_server(server.database, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
+    upstream.script(text("one"), pause("rest"), text(" two"), finish())
+    reply = await alice.ask("Count.")
+    async with Visitor(other, "alice") as elsewhere:
+        await elsewhere.until(reply, "one")
+        upstream.release("rest")
+        assert written(await elsewhere.whole(reply)) == "one two"
+
+
+# The process dies
+
+
+async def test_what_was_shown_survives_a_kill_and_the_reply_is_interrupted(
+    server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    upstream.script(reasoning("hm"), text("so far"), hang())
+    reply = await alice.ask("Hello?")
+    seen = await alice.until(reply, "so far")
+    killed = time.monotonic()
+    server.restart()
+    events = await alice.whole(reply, after=seen[-1].id)
+    assert time.monotonic() - killed < 10
+    assert [event.name for event in events] == ["end"]
+    assert (events[0].data["status"], events[0].id) == ("interrupted", seen[-1].id + 1)
+    row = stored(server, reply)
+    assert (row.status, row.message.text, row.reasoning) == ("interrupted", "so far", "hm")
+    assert len(upstream.requests) == 1
+
+
+async def test_a_reply_of_which_nothing_was_shown_starts_again_by_itself(
+    server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    upstream.script(hang())
+    reply = await alice.ask("Hello?")
+    await asyncio.to_thread(upstream.next_request)
+    killed = time.monotonic()
+    server.restart()
+    events = await alice.whole(reply)
+    assert time.monotonic() - killed < 10
+    assert written(events) == "Hello world"
+    assert stored(server, reply).attempt == 2
+
+
+async def test_a_question_whose_process_died_at_once_is_answered(server: Server, alice: Visitor) -> None:
+    reply = await alice.ask("Hello?")
+    await alice.whole(reply)
+
+    def orphan() -> None:
+        Reply.objects.filter(pk=reply["id"]).update(
+            status="queued", attempt=0, worker="", lease=timezone.now() - LEASE, ended=None, last_seq=0
+        )
+        Reply.objects.get(pk=reply["id"]).events.all().delete()
+        Message.objects.filter(pk=reply["id"]).update(text="")
+
+    server.kill()
+    server.database.run(orphan)
+    server.start()
+    assert written(await alice.whole(reply)) == "Hello world"
+
+
+async def test_a_lease_is_renewed_as_long_as_the_reply_runs(server: Server, upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(text("so far"), hang())
+    reply = await alice.ask("Hello?")
+    await alice.until(reply, "so far")
+    first = stored(server, reply).lease
+    assert first
+    async with asyncio.timeout(10):
+        while (later := stored(server, reply).lease) == first:
+            await asyncio.sleep(0.1)
+    assert later
+    assert later - first > timedelta(seconds=1)
+    assert stored(server, reply).attempt == 1
+
+
+# What the model is sent
+
+
+def branch(*texts: str) -> list[Message]:
+    roles = [Message.Role.USER, Message.Role.ASSISTANT]
+    return [Message(role=roles[number % 2], text=text) for number, text in enumerate(texts)]
+
+
+def contents(messages: list[dict[str, str]]) -> list[str]:
+    return [message["content"] for message in messages]
+
+
+@pytest.mark.parametrize(
+    ("budget", "kept"),
+    [
+        (100, ["aaaa", "bbbb", "cccc", "dddd", "eeee"]),
+        (20, ["aaaa", "bbbb", "cccc", "dddd", "eeee"]),
+        (19, ["cccc", "dddd", "eeee"]),
+        (12, ["cccc", "dddd", "eeee"]),
+        (11, ["eeee"]),
+        (1, ["eeee"]),
+    ],
+)
+def test_the_oldest_messages_are_left_out_and_never_the_question(budget: int, kept: list[str]) -> None:
+    assert contents(history(branch("aaaa", "bbbb", "cccc", "dddd", "eeee"), "", budget)) == kept
+
+
+def test_the_system_prompt_comes_first_and_counts() -> None:
+    messages = history(branch("aaaa", "bbbb", "cccc"), "Be kind.", 12)
+    assert messages == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "cccc"}]
+
+
+def test_a_reply_without_text_is_not_sent() -> None:
+    assert contents(history(branch("aaaa", "", "cccc"), "", 100)) == ["aaaa", "cccc"]

@@ -1,0 +1,95 @@
+"""A signed-in person without a browser: asks, follows and stops over a real socket."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from chat import sse
+from tests.server import Server
+
+CSRF = "c" * 32
+
+
+class Visitor:
+    """`follow` and `whole` read streams of events; all else is one request and its answer."""
+
+    def __init__(self, server: Server, username: str) -> None:
+        cookies = {"sessionid": server.session_cookie(username), "csrftoken": CSRF}
+        self.client = httpx.AsyncClient(
+            base_url=server.url, cookies=cookies, headers={"x-csrftoken": CSRF}, timeout=15, trust_env=False
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.client.aclose()
+
+    async def post(self, url: str, accept: str = "application/json", **fields: str) -> httpx.Response:
+        return await self.client.post(url, data=fields, headers={"accept": accept})
+
+    async def ask(self, text: str, url: str = "/c/") -> dict[str, Any]:
+        """The reply part of the answer to a question that is accepted."""
+        response = await self.post(url, text=text)
+        assert response.status_code == 201, response.text
+        accepted: dict[str, Any] = response.json()
+        return accepted["reply"] | {"conversation": accepted["conversation"]}
+
+    async def stop(self, reply: dict[str, Any]) -> str:
+        response = await self.post(reply["stop_url"])
+        assert response.status_code == 200, response.text
+        return str(response.json()["status"])
+
+    @asynccontextmanager
+    async def stream(self, url: str, **headers: str) -> AsyncIterator[httpx.Response]:
+        async with self.client.stream("GET", url, headers={"accept": "text/event-stream", **headers}) as response:
+            yield response
+
+    async def follow(self, reply: dict[str, Any], after: int = 0) -> AsyncGenerator["Event"]:
+        """The reply's events, as they come, until the body ends."""
+        decoder = sse.Decoder()
+        async with self.stream(f"{reply['events_url']}?after={after}") as response:
+            assert response.status_code == 200, await response.aread()
+            async for chunk in response.aiter_raw():
+                for event in decoder.feed(chunk):
+                    yield Event(event)
+
+    async def whole(self, reply: dict[str, Any], after: int = 0) -> list["Event"]:
+        return [event async for event in self.follow(reply, after)]
+
+    async def until(self, reply: dict[str, Any], text: str) -> list["Event"]:
+        """Read until `text` has been written, then leave."""
+        seen: list[Event] = []
+        async with aclosing(self.follow(reply)) as events:
+            async for event in events:
+                seen.append(event)
+                if text in written(seen):
+                    return seen
+        raise AssertionError(f"The stream ended with {written(seen)!r}")
+
+
+class Event:
+    def __init__(self, event: sse.ServerSentEvent) -> None:
+        self.name = event.event
+        self.id = int(event.id or 0)
+        self.data: dict[str, Any] = json.loads(event.data)
+
+    def __repr__(self) -> str:
+        return f"{self.id} {self.name} {self.data}"
+
+
+def written(events: list[Event]) -> str:
+    """The text that a reader of these events has on screen."""
+    text = ""
+    for event in events:
+        if event.name == "delta":
+            text += event.data["text"]
+        elif event.name == "snapshot":
+            text = event.data["text"]
+    return text
