@@ -1,11 +1,14 @@
 """What all tests share: what is left out where a program is missing, the people, and the server."""
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
@@ -64,18 +67,11 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 
 @pytest.fixture(autouse=True)
-def _quick_passwords(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
-@pytest.fixture(autouse=True)
-def _static_files(settings: Settings) -> None:
-    """Where they lie: nobody runs `collectstatic` before the tests."""
-    settings.WHITENOISE_AUTOREFRESH = True
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    }
+def _quick_settings(settings: Settings) -> None:
+    """Passwords take no time, and pages need no `collectstatic`."""
+    settings.PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
 
 
 # People
@@ -100,6 +96,17 @@ def sam(db: None) -> User:
 
 
 # Servers
+
+
+@pytest.fixture(scope="session")
+def collected_static() -> None:
+    """What a server with DEBUG=0 needs to serve its pages: static files with their hashed names."""
+    subprocess.run(
+        [sys.executable, "manage.py", "collectstatic", "--noinput"],
+        cwd=settings.BASE_DIR,
+        check=True,
+        capture_output=True,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def install(program: Path, script: str) -> None:
 
 def make(machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = f"{machine / 'programs'}:/usr/bin:/bin"
-    command = ["make", "--file", ROOT / "Makefile", "--directory", machine, "--no-print-directory", *arguments]
+    command = ["make", "--no-print-directory", f"--file={ROOT}/Makefile", f"--directory={machine}", *arguments]
     return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
 
 
@@ -180,3 +180,28 @@ def test_a_port_that_is_taken_gets_one_sentence(tmp_path: Path) -> None:
             output, _ = process.communicate(timeout=15)
     assert process.returncode == 1
     assert output == f"CommandError: Port {port} cannot be used (Address already in use): choose one with PORT=.\n"
+
+
+@pytest.fixture
+def without_nginx(tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine where tests that need nginx cannot run."""
+    plugin = "from tests.programs import PROGRAMS\nPROGRAMS['nginx'] = ['no-such-nginx']\n"
+    (tmp_path / "without_nginx.py").write_text(plugin)
+    return {**os.environ, "PYTHONPATH": str(tmp_path), "PYTEST_PLUGINS": "without_nginx"}
+
+
+def run_tests(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_nginx.py"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_summary_names_what_was_left_out_and_how_to_get_it(without_nginx: dict[str, str]) -> None:
+    result = run_tests({**without_nginx, "REQUIRE_ALL": "0"})
+    assert result.returncode == 0
+    assert "4 tests, for want of no-such-nginx: apt-get install nginx openssl curl" in result.stdout
+
+
+def test_nothing_may_be_left_out_where_all_is_required(without_nginx: dict[str, str]) -> None:
+    result = run_tests({**without_nginx, "REQUIRE_ALL": "1"})
+    assert result.returncode
+    assert "REQUIRE_ALL=1, but there is no no-such-nginx" in result.stderr
