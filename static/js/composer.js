@@ -27,6 +27,8 @@ export class Composer {
     this.#draftKey = `draft ${form.dataset.draft}`;
     this.#text.value ||= sessionStorage.getItem(this.#draftKey) ?? "";
     this.#grow();
+    // On a phone the keyboard would cover half of what there is to read.
+    if (canHover()) this.#text.focus({ preventScroll: true });
     this.#text.addEventListener("input", () => this.#edited());
     this.#text.addEventListener("keydown", (event) => this.#pressed(event));
     form.addEventListener("submit", (event) => this.#submitted(event));
@@ -64,6 +66,8 @@ export class Composer {
     // Safari ends a composition before it reports the Enter that ended it, but under this old code.
     const isComposing = event.isComposing || event.keyCode === 229;
     if (event.key !== "Enter" || event.shiftKey || isComposing) return;
+    // A phone's keyboard has no Shift+Enter, so there Enter breaks the line.
+    if (!canHover()) return;
     event.preventDefault();
     this.#form.requestSubmit(this.#send);
   }
@@ -105,6 +109,7 @@ export class Composer {
 
   async #stopped(event) {
     event.preventDefault();
+    if (this.#stop.ariaDisabled === "true") return;
     this.#showStop("Stopping…", true);
     try {
       // The page shows the stop when it comes in the reply's stream.
@@ -117,7 +122,8 @@ export class Composer {
 
   #showStop(label, isDisabled) {
     this.#stop.querySelector("[data-stop-label]").textContent = label;
-    this.#stop.disabled = isDisabled;
+    // A disabled button would drop the focus.
+    this.#stop.ariaDisabled = String(isDisabled);
   }
 
   #offer(isRunning) {
@@ -127,4 +133,9 @@ export class Composer {
     if (hadFocus) this.#text.focus();
     this.#complain("");
   }
+}
+
+/** Whether there is a mouse, and so most likely a real keyboard. */
+function canHover() {
+  return matchMedia("(hover: hover)").matches;
 }

@@ -4,21 +4,24 @@ const SECOND_MS = 1000;
 export class Reasoning {
   #element;
   #summary;
-  #text;
-  #started;
+  #text = new Text();
+  #started = 0;
   #ticking = 0;
 
-  /** @param {HTMLDetailsElement} element */
+  /** @param {HTMLDetailsElement} element hidden while there is no thinking */
   constructor(element) {
     this.#element = element;
     this.#summary = element.querySelector("[data-reasoning-summary]");
-    this.#text = element.querySelector("[data-reasoning-text]").firstChild ?? new Text();
-    element.querySelector("[data-reasoning-text]").replaceChildren(this.#text);
-    if (!element.hidden) this.#begin();
+    const place = element.querySelector("[data-reasoning-text]");
+    this.#text.data = place.textContent;
+    place.replaceChildren(this.#text);
+    // The server's two times say how long ago it began without trusting the clock of this machine.
+    const { now, started } = element.dataset;
+    if (started) this.#begin((now - started) * SECOND_MS);
   }
 
   append(text) {
-    if (this.#element.hidden) this.#begin();
+    if (this.#element.hidden) this.#begin(0);
     this.#text.appendData(text);
   }
 
@@ -32,13 +35,12 @@ export class Reasoning {
     if (!this.#ticking) return;
     clearInterval(this.#ticking);
     this.#ticking = 0;
-    this.#summary.textContent = `Thought for ${this.#seconds()} s`;
+    const seconds = this.#seconds();
+    this.#summary.textContent = seconds ? `Thought for ${seconds} s` : "Thought for a moment";
   }
 
-  #begin() {
-    // The server's two times say how long ago it was without trusting the clock of this machine.
-    const { now, started } = this.#element.dataset;
-    this.#started = performance.now() - (started ? (now - started) * SECOND_MS : 0);
+  #begin(agoMs) {
+    this.#started = performance.now() - agoMs;
     this.#element.hidden = false;
     this.#ticking = setInterval(() => this.#tick(), SECOND_MS);
   }

@@ -33,8 +33,11 @@ export class ReplyStream {
     this.#handlers = handlers;
     const { signal } = this.#closed;
     document.addEventListener("visibilitychange", () => this.#sleepOrWake(), { signal });
-    for (const change of ["online", "offline", "pageshow"]) addEventListener(change, () => this.#connect(), { signal });
+    addEventListener("online", () => this.#connect(), { signal });
+    addEventListener("offline", () => this.#connect(), { signal });
     addEventListener("pagehide", () => this.#disconnect(), { signal });
+    addEventListener("pageshow", ({ persisted }) => persisted && this.#connect(), { signal });
+    this.#connect();
     this.#sleepOrWake();
   }
 
@@ -94,13 +97,17 @@ export class ReplyStream {
     if (document.hidden) {
       this.#hiddenTimer = setTimeout(() => this.#sleep(), HIDDEN_MS);
     } else {
-      this.#isAsleep = false;
+      this.#wake();
     }
-    if (!this.#source) this.#connect();
   }
 
   #sleep() {
     this.#isAsleep = true;
     this.#disconnect();
+  }
+
+  #wake() {
+    this.#isAsleep = false;
+    if (!this.#source) this.#connect();
   }
 }
