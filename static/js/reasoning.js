@@ -17,7 +17,7 @@ export class Reasoning {
     place.replaceChildren(this.#text);
     // The server's two times say how long ago it began without trusting the clock of this machine.
     const { now, started } = element.dataset;
-    if (started) this.#begin((now - started) * SECOND_MS);
+    if (now) this.#begin((now - (started || now)) * SECOND_MS);
   }
 
   append(text) {
