@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "checks": set(),
     "completions": {"sse", "events"},
     "database": set(),
-    "demo": {"events"},
+    "demo": {"completions", "events"},
     "events": set(),
     "forms": {"models"},
     "generation": {"models", "completions", "demo", "replylog", "events", "database"},

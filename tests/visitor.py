@@ -38,8 +38,8 @@ class Visitor:
         """The reply part of the answer to a question that is accepted."""
         response = await self.post(url, text=text)
         assert response.status_code == 201, response.text
-        accepted: dict[str, Any] = response.json()
-        return accepted["reply"] | {"conversation": accepted["conversation"]}
+        accepted = response.json()
+        return {**accepted["reply"], "conversation": accepted["conversation"]}
 
     async def stop(self, reply: dict[str, Any]) -> str:
         response = await self.post(reply["stop_url"])

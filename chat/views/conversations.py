@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import aget_object_or_404, redirect, render
+from django.shortcuts import aget_object_or_404, render
 from django.urls import reverse
 from django.utils import dateformat, timezone
 from django.utils.dateparse import parse_datetime
@@ -19,7 +19,7 @@ from chat.forms import QuestionForm
 from chat.generation import worker
 from chat.models import Conversation, Message, Reply
 from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
-from chat.views.replies import read_live
+from chat.views.replies import SeeOther, read_live
 
 # The sidebar is loaded in pieces of so many conversations.
 LISTED = 40
@@ -49,7 +49,7 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     if message is None:
         return problem(request, 422, "unknown_message", "This answer is not there. Reload the page.")
     await in_thread(conversation.show)(message)
-    return redirect(conversation)
+    return SeeOther(conversation.get_absolute_url())
 
 
 @require_http_methods(["GET", "POST"])
@@ -63,7 +63,7 @@ async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpRespons
     async for reply_id in running:
         await worker.stop(reply_id)
     await conversation.adelete()
-    return JsonResponse({}) if wants_json(request) else redirect("new_conversation")
+    return JsonResponse({}) if wants_json(request) else SeeOther(reverse("new_conversation"))
 
 
 @require_GET

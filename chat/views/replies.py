@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
-from django.shortcuts import aget_object_or_404, redirect, render
+from django.http.response import HttpResponseRedirectBase
+from django.shortcuts import aget_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
@@ -25,6 +26,12 @@ RETRY = 2000
 # Seqs are stored as positive 32-bit integers.
 LARGEST_SEQ = 2**31 - 1
 GONE = End(Reply.Status.INTERRUPTED, error=Error("deleted", "This conversation was deleted."))
+
+
+class SeeOther(HttpResponseRedirectBase):
+    """The answer to a form: whatever its method was, go and get that page."""
+
+    status_code = 303
 
 
 @require_GET
@@ -58,7 +65,7 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     except TimeoutError:
         return problem(request, 503, "not_stopped", "The reply could not be stopped. Try again.")
     if not wants_json(request):
-        return redirect(reply.message.conversation)
+        return SeeOther(reply.message.conversation.get_absolute_url())
     await reply.arefresh_from_db(fields=["status"])
     return JsonResponse({"status": reply.status})
 
@@ -83,7 +90,7 @@ def accepted(
     worker.start(reply.pk)
     kind = request.get_preferred_type(["text/html", "application/json", "text/event-stream"])
     if kind not in ("application/json", "text/event-stream"):
-        return redirect(conversation)
+        return SeeOther(conversation.get_absolute_url())
     started = {
         "conversation": {"id": str(conversation.pk), "url": conversation.get_absolute_url()},
         "message": {"id": str(message_id)},

@@ -1,0 +1,29 @@
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from chat.models import Conversation, Reply
+
+
+@pytest.fixture(autouse=True)
+def _real_transactions(transactional_db: None) -> None:
+    """Views give their connections back, which a transaction around the test would not survive."""
+
+
+@pytest.fixture
+def client(alice: User) -> Client:
+    """Alice is signed in. Her requests need a CSRF token only where a test says so."""
+    client = Client()
+    client.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def ended(alice: User) -> Reply:
+    """A reply in a conversation of Alice's that is complete and no longer in the log."""
+    return end(Conversation.begin(alice, "What is **two** and two?", "demo")[2], "It is *four*.")
+
+
+def end(reply: Reply, text: str) -> Reply:
+    reply.end(0, text, status="complete", finish_reason="stop", last_seq=7, reasoning="I add.")
+    return Reply.objects.select_related("message__conversation").get(pk=reply.pk)

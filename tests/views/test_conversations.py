@@ -1,0 +1,156 @@
+"""The page of a conversation and the sidebar."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from chat.models import Conversation, Message, Reply, ReplyEvent
+from chat.views import conversations
+from tests.views.conftest import end
+
+HTML = {"accept": "text/html"}
+
+
+def several(owner: User, count: int) -> list[Conversation]:
+    """Conversations with one question each, an hour apart, the newest first."""
+    now = timezone.now()
+    made = [
+        Conversation(owner=owner, title=f"Number {number}", model="demo", updated=now - timedelta(hours=number))
+        for number in range(count)
+    ]
+    return Conversation.objects.bulk_create(made)
+
+
+def test_a_conversation_is_rendered_on_the_server(client: Client, ended: Reply) -> None:
+    page = client.get(ended.message.conversation.get_absolute_url()).text
+    assert "What is **two** and two?" in page, "a question is text"
+    assert "<p>It is <em>four</em>.</p>" in page, "an answer is Markdown"
+    assert "I add." in page
+
+
+def test_what_is_stored_of_a_running_reply_is_on_the_page_with_its_place(client: Client, alice: User) -> None:
+    conversation, _, reply = Conversation.begin(alice, "Hello", "demo")
+    for seq, (kind, data) in enumerate([("reasoning", "hm"), ("delta", "Hello "), ("delta", "**you**")], 1):
+        ReplyEvent.objects.create(reply=reply, seq=seq, kind=kind, data=data)
+    page = client.get(conversation.get_absolute_url()).text
+    assert "<p>Hello <strong>you</strong></p>" in page
+    assert 'data-seq="3"' in page
+    assert f'data-events-url="/replies/{reply.pk}/events/"' in page
+
+
+def test_the_fragment_of_a_message_is_the_markup_of_the_page(client: Client, ended: Reply) -> None:
+    fragment = client.get(f"/replies/{ended.pk}/").text.strip()
+    page = client.get(ended.message.conversation.get_absolute_url()).text
+    article = fragment[fragment.index('<div class="message__text') : fragment.index("</div>")]
+    assert article in page
+
+
+def test_another_answer_can_be_put_on_screen(client: Client, ended: Reply) -> None:
+    conversation = ended.message.conversation
+    second = end(conversation.retry(ended), "It is five.")
+    page = client.get(conversation.get_absolute_url()).text
+    assert "It is five." in page
+    assert "four" not in page
+    response = client.post(f"/c/{conversation.pk}/branch/", {"message": str(ended.pk)})
+    assert response.status_code == 303
+    page = client.get(conversation.get_absolute_url()).text
+    assert "four" in page
+    assert "It is five." not in page
+    assert str(second.pk) in page, "the way back to it"
+
+
+def test_a_long_branch_shows_its_end_and_the_way_to_the_rest(
+    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "SHOWN", 4)
+    conversation, _, reply = Conversation.begin(alice, "Question 0", "demo")
+    end(reply, "Answer 0")
+    for number in range(1, 4):
+        end(conversation.ask(f"Question {number}", "demo")[1], f"Answer {number}")
+    url = conversation.get_absolute_url()
+    page = client.get(url).text
+    assert "Question 2" in page
+    assert "Answer 1" not in page
+    assert "?last=8" in page
+    assert "Question 0</" in client.get(f"{url}?last=8").text.replace("\n", "")
+    assert "?last=16" not in client.get(f"{url}?last=8").text
+
+
+def test_deleting_asks_first(client: Client, ended: Reply) -> None:
+    url = f"/c/{ended.message.conversation_id}/delete/"
+    assert "What is **two** and two?" in client.get(url).text
+    assert Conversation.objects.exists()
+    assert client.post(url)["location"] == "/"
+    assert not Conversation.objects.exists()
+    assert not Message.objects.exists()
+
+
+# The sidebar
+
+
+def test_the_history_is_ones_own_and_newest_first(client: Client, alice: User, bob: User) -> None:
+    several(alice, 3)
+    Conversation.objects.create(owner=bob, title="Bob's secret", model="demo")
+    page = client.get("/").text
+    assert page.index("Number 0") < page.index("Number 1") < page.index("Number 2")
+    assert "secret" not in page
+
+
+def test_the_history_is_grouped_by_day(client: Client, alice: User, settings: Settings) -> None:
+    now = timezone.localtime().replace(hour=12, minute=0)
+    for days in (0, 1, 2, 400):
+        Conversation.objects.create(owner=alice, title="A", model="demo", updated=now - timedelta(days=days))
+    before = now - timedelta(days=2)
+    page = client.get("/").text
+    headings = ["Today", "Yesterday", f"{before:%A} {before.day} {before:%B}", str((now - timedelta(days=400)).year)]
+    places = [page.index(heading) for heading in headings]
+    assert places == sorted(places)
+
+
+def test_the_history_goes_on_where_it_ended(client: Client, alice: User) -> None:
+    several(alice, 100)
+    # Two with the same moment at the seam are neither lost nor doubled.
+    seam = Conversation.objects.order_by("-updated")[conversations.LISTED]
+    Conversation.objects.order_by("-updated").filter(pk__in=[seam.pk]).update(
+        updated=Conversation.objects.order_by("-updated")[conversations.LISTED - 1].updated
+    )
+    titles: list[str] = []
+    history = client.get("/").context["history"]
+    while True:
+        titles += [conversation.title for _, group in history["groups"] for conversation in group]
+        if not history["next"]:
+            break
+        history = client.get(history["next"]).context["history"]
+    assert sorted(titles) == sorted(f"Number {number}" for number in range(100))
+
+
+def test_a_day_that_goes_on_in_the_next_piece_has_one_heading(
+    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "LISTED", 2)
+    now = timezone.localtime().replace(hour=12, minute=0)
+    for minutes in range(5):
+        Conversation.objects.create(owner=alice, title="A", model="demo", updated=now - timedelta(minutes=minutes))
+    history = client.get("/").context["history"]
+    labels = [label for label, _ in history["groups"]]
+    assert labels == ["Today"]
+    assert [label for label, _ in client.get(history["next"]).context["history"]["groups"]] == [""]
+
+
+def test_ten_thousand_conversations_cost_no_more_queries_and_little_time(
+    client: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    several(alice, 10_000)
+    client.get("/")
+    began = time.perf_counter()
+    with django_assert_max_num_queries(5):
+        history = client.get("/").context["history"]
+    for _ in range(10):
+        history = client.get(history["next"]).context["history"]
+    # About 12 ms each; the bound only tells an index from a scan.
+    assert (time.perf_counter() - began) / 11 < 0.25

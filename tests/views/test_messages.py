@@ -1,0 +1,66 @@
+"""Asking, in the three forms of the contract, over a real socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from chat import sse
+from chat.models import Conversation, Message
+from tests.server import Server
+from tests.visitor import Visitor
+
+
+@pytest.fixture
+async def alice(server: Server) -> AsyncIterator[Visitor]:
+    async with Visitor(server, "alice") as alice:
+        yield alice
+
+
+async def test_a_form_is_sent_to_the_conversation(server: Server, alice: Visitor) -> None:
+    response = await alice.post("/c/", accept="text/html", text="/long 3\r\nplease")
+    assert response.status_code == 303
+    conversation = server.database.run(Conversation.objects.get)
+    assert response.headers["location"] == conversation.get_absolute_url()
+    assert server.database.run(lambda: Message.objects.get(role="user").text) == "/long 3\nplease"
+    page = await alice.client.get(response.headers["location"], headers={"accept": "text/html"})
+    assert '<meta http-equiv="refresh"' in page.text
+
+
+async def test_a_program_gets_the_addresses(alice: Visitor) -> None:
+    response = await alice.post("/c/", text="/long 3")
+    assert response.status_code == 201
+    answer = response.json()
+    conversation, reply = answer["conversation"], answer["reply"]
+    assert conversation["url"] == f"/c/{conversation['id']}/"
+    assert reply["events_url"] == f"/replies/{reply['id']}/events/"
+    assert reply["stop_url"] == f"/replies/{reply['id']}/stop/"
+    response = await alice.client.post(
+        f"{conversation['url']}messages/",
+        json={"text": "And?", "parent": reply["id"]},
+        headers={"accept": "application/json"},
+    )
+    # It may still be written, as nobody has waited for it.
+    assert response.status_code in (201, 409)
+
+
+async def test_a_stream_is_answered_with_the_reply_itself(alice: Visitor) -> None:
+    decoder = sse.Decoder()
+    response = await alice.post("/c/", accept="text/event-stream", text="/long 5")
+    assert response.headers["content-type"] == "text/event-stream"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["x-accel-buffering"] == "no"
+    events = decoder.feed(response.content)
+    assert [events[0].event, events[-1].event] == ["reply", "end"]
+    assert "events_url" in events[0].data
+    assert response.content.startswith(b"retry: 2000\n\n")
+
+
+async def test_of_two_questions_at_the_same_moment_one_is_taken(server: Server, alice: Visitor) -> None:
+    reply = await alice.ask("/long 1")
+    await alice.whole(reply)
+    url = f"{reply['conversation']['url']}messages/"
+
+    responses = await asyncio.gather(alice.post(url, text="/slow"), alice.post(url, text="/slow"))
+    assert sorted(response.status_code for response in responses) == [201, 409]
+    assert server.database.run(Message.objects.count) == 4

@@ -1,0 +1,179 @@
+"""What bad requests get: a fitting status and a sentence, in the form that the client asked for."""
+
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from pytest_django import Settings
+
+from chat.models import Conversation, Message, Reply
+
+JSON = {"accept": "application/json"}
+STREAM = {"accept": "text/event-stream"}
+HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def error(response: Any) -> dict[str, str]:
+    problem: dict[str, str] = response.json()["error"]
+    assert problem["message"].endswith("."), "a sentence that a person can act on"
+    return problem
+
+
+# Who asks
+
+
+@pytest.mark.parametrize("headers", [JSON, STREAM])
+def test_a_program_that_is_signed_out_gets_a_401(ended: Reply, headers: dict[str, str]) -> None:
+    response = Client(headers=headers).get(f"/replies/{ended.pk}/events/")
+    assert response.status_code == 401
+    assert error(response)["code"] == "signed_out"
+
+
+def test_a_browser_that_is_signed_out_is_sent_to_sign_in_and_back(ended: Reply) -> None:
+    url = ended.message.conversation.get_absolute_url()
+    response = Client(headers=HTML).get(url)
+    assert response.status_code == 302
+    assert response["location"] == f"/accounts/login/?next={url}"
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/c/{c}/", "/c/{c}/messages/", "/c/{c}/branch/", "/c/{c}/delete/"),
+        *("/replies/{r}/", "/replies/{r}/events/", "/replies/{r}/stop/", "/replies/{r}/retry/"),
+    ],
+)
+def test_what_is_a_strangers_does_not_exist(bob: User, ended: Reply, path: str, method: str) -> None:
+    client = Client(headers=JSON)
+    client.force_login(bob, backend="django.contrib.auth.backends.ModelBackend")
+    response = getattr(client, method)(path.format(c=ended.message.conversation_id, r=ended.pk), {"text": "mine?"})
+    if response.status_code != 405:
+        assert response.status_code == 404
+        assert error(response)["code"] == "not_found"
+    assert Message.objects.count() == 2
+
+
+def test_what_nobody_has_does_not_exist_either(client: Client) -> None:
+    response = client.get(f"/c/{uuid.uuid4()}/", headers=HTML)
+    assert response.status_code == 404
+    assert "There is nothing here" in response.text
+
+
+def test_without_a_csrf_token_nothing_is_stored(alice: User) -> None:
+    client = Client(enforce_csrf_checks=True, headers=JSON)
+    client.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    response = client.post("/c/", {"text": "Hello"})
+    assert response.status_code == 403
+    assert error(response)["code"] == "csrf"
+    assert not Conversation.objects.exists()
+
+
+# What is asked
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({}, "empty_question"),
+        ({"text": ""}, "empty_question"),
+        ({"text": " \n\t "}, "empty_question"),
+        ({"text": "x" * 101}, "question_too_long"),
+        ({"text": "a\0b"}, "bad_question"),
+        ({"text": "Hello", "model": "gpt-99"}, "unknown_model"),
+        ({"text": "Hello", "parent": "somewhere"}, "unknown_parent"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["form", "json"])
+def test_a_bad_question_gets_its_sentence_and_leaves_nothing(
+    client: Client, settings: Settings, fields: dict[str, str], code: str, kind: str
+) -> None:
+    settings.CHAT_QUESTION_CHARS = 100
+    if kind == "json":
+        response = client.post("/c/", fields, content_type="application/json", headers=JSON)
+    else:
+        response = client.post("/c/", fields, headers=JSON)
+    assert response.status_code == 422
+    assert error(response)["code"] == code
+    assert not Conversation.objects.exists()
+
+
+def test_a_person_gets_the_page_again_with_the_text_in_it(client: Client, settings: Settings) -> None:
+    settings.CHAT_QUESTION_CHARS = 10
+    response = client.post("/c/", {"text": "What is <two> and two?"}, headers=HTML)
+    assert response.status_code == 422
+    assert "What is &lt;two&gt; and two?</textarea>" in response.text
+    assert "10 are allowed" in response.text
+
+
+@pytest.mark.parametrize("body", ["{", "[]", "42", '"text"', "null", "[" * 100_000, b"\xff"])
+def test_a_body_that_is_not_a_json_object(client: Client, body: str | bytes) -> None:
+    response = client.post("/c/", body, content_type="application/json", headers=JSON)
+    assert response.status_code == 400
+    assert error(response)["code"] == "bad_json"
+
+
+def test_half_a_surrogate_pair_is_not_text(client: Client) -> None:
+    response = client.post("/c/", r'{"text": "\ud83d"}', content_type="application/json", headers=JSON)
+    assert response.status_code == 422
+    assert not Conversation.objects.exists()
+
+
+def test_a_parent_must_be_an_answer_in_the_same_conversation(client: Client, alice: User, ended: Reply) -> None:
+    elsewhere = Conversation.begin(alice, "Another one", "demo")[2]
+    url = f"/c/{ended.message.conversation_id}/messages/"
+    for parent in (uuid.uuid4(), elsewhere.pk, ended.message.parent_id):
+        response = client.post(url, {"text": "And?", "parent": str(parent)}, headers=JSON)
+        assert response.status_code == 422
+        assert error(response)["code"] == "unknown_parent"
+    assert Message.objects.filter(conversation=ended.message.conversation_id).count() == 2
+
+
+@pytest.mark.parametrize("path", ["/c/{c}/messages/", "/replies/{r}/retry/"])
+def test_while_a_reply_runs_nothing_more_is_asked(client: Client, alice: User, path: str) -> None:
+    conversation, _, reply = Conversation.begin(alice, "Hello", "demo")
+    response = client.post(path.format(c=conversation.pk, r=reply.pk), {"text": "Hello?"}, headers=JSON)
+    assert response.status_code == 409
+    assert error(response)["code"] == "reply_running"
+    assert Message.objects.count() == 2
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "1.5", "٣", str(2**31), "9" * 400])
+@pytest.mark.parametrize("where", ["query", "header"])
+def test_a_bad_place_to_go_on_from(client: Client, ended: Reply, after: str, where: str) -> None:
+    url = f"/replies/{ended.pk}/events/"
+    if where == "query":
+        response = client.get(url, {"after": after}, headers=STREAM)
+    else:
+        response = client.get(url, headers=STREAM | {"last-event-id": after.encode().decode("latin-1")})
+    assert response.status_code == 400
+    assert error(response)["code"] == "bad_after"
+
+
+@pytest.mark.parametrize("before", ["", "x", "2026-01-01_x", "2026-01-01T00:00:00_" + str(uuid.uuid4()), "_"])
+def test_a_bad_place_in_the_history(client: Client, before: str) -> None:
+    response = client.get("/history/", {"before": before}, headers=JSON)
+    assert response.status_code == 400
+    assert error(response)["code"] == "bad_before"
+
+
+@pytest.mark.parametrize("message", ["", "x", str(uuid.uuid4())])
+def test_an_answer_that_is_not_there_cannot_be_shown(client: Client, ended: Reply, message: str) -> None:
+    response = client.post(f"/c/{ended.message.conversation_id}/branch/", {"message": message}, headers=JSON)
+    assert response.status_code == 422
+    assert error(response)["code"] == "unknown_message"
+
+
+def test_a_failure_of_the_server_is_a_sentence_without_details(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("chat.views.conversations._history", break_down)
+    client.raise_request_exception = False
+    for headers in (JSON, HTML):
+        response = client.get("/", headers=headers)
+        assert response.status_code == 500
+        assert "secret detail" not in response.text
+        assert "Try again in a moment." in response.text

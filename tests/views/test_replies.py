@@ -1,0 +1,83 @@
+"""The stream of a reply's events, over a real socket."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from chat.models import Conversation, Reply, ReplyEvent
+from tests.server import Server
+from tests.visitor import Visitor, written
+
+
+@pytest.fixture
+async def alice(server: Server) -> AsyncIterator[Visitor]:
+    async with Visitor(server, "alice") as alice:
+        yield alice
+
+
+async def test_the_place_is_taken_from_last_event_id_before_the_query(alice: Visitor) -> None:
+    reply = await alice.ask("/long 30")
+    events = await alice.whole(reply)
+    async with alice.stream(f"{reply['events_url']}?after=0", **{"last-event-id": str(events[-2].id)}) as response:
+        body = await response.aread()
+    assert f"id: {events[-1].id}\nevent: end".encode() in body
+    assert b"delta" not in body
+
+
+async def test_a_reader_of_a_purged_log_gets_a_snapshot_and_the_end(server: Server, alice: Visitor) -> None:
+    reply = await alice.ask("/long 30")
+    live = await alice.whole(reply)
+    server.database.run(lambda: ReplyEvent.objects.all().delete())
+    for after in (0, 1, live[-1].id, 2**31 - 1):
+        events = await alice.whole(reply, after)
+        assert [event.name for event in events] == ["snapshot", "end"]
+        assert written(events) == written(live)
+        assert events[-1].id == live[-1].id
+
+
+async def test_a_reader_with_a_place_from_the_future_gets_a_snapshot(alice: Visitor) -> None:
+    reply = await alice.ask("/slow")
+    stream = alice.follow(reply, after=500)
+    assert (await anext(stream)).name == "snapshot"
+    await stream.aclose()
+    assert await alice.stop(reply) == "stopped"
+
+
+async def test_deleting_a_conversation_stops_its_reply_and_ends_its_streams(server: Server, alice: Visitor) -> None:
+    reply = await alice.ask("Hello")
+    stream = alice.follow(reply)
+    await anext(stream)
+    response = await alice.post(f"{reply['conversation']['url']}delete/")
+    assert response.json() == {}
+    events = [event async for event in stream]
+    assert events[-1].name == "end"
+    assert events[-1].data["status"] in ("stopped", "interrupted")
+    assert not server.database.run(Conversation.objects.exists)
+    assert "Traceback" not in server.log()
+
+
+async def test_a_retry_stands_beside_the_first_answer(server: Server, alice: Visitor) -> None:
+    first = await alice.ask("/fail")
+    await alice.whole(first)
+    second = await alice.ask("", f"/replies/{first['id']}/retry/")
+    await alice.whole(second)
+    rows = server.database.run(lambda: list(Reply.objects.select_related("message")))
+    assert {row.message.parent_id for row in rows} == {rows[0].message.parent_id}
+    assert len(rows) == 2
+
+
+async def test_streams_borrow_few_threads_and_keep_no_connection(server: Server, alice: Visitor) -> None:
+    reply = await alice.ask("/slow")
+    before = threads(server)
+    streams = [alice.follow(reply) for _ in range(60)]
+    for stream in streams:
+        await anext(stream)
+    assert threads(server) - before <= 16
+    for stream in streams:
+        await stream.aclose()
+
+
+def threads(server: Server) -> int:
+    status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("Threads:"))
