@@ -204,8 +204,8 @@ def test_a_transcript_shows_how_each_reply_came_about(staff: Client, alice: User
         "Failed",
         "large-1",
         "2026-03-01 12:00:00",
-        "2026-03-01 12:00:01, after 1.2 s",
-        "2026-03-01 12:01:05, after 65.0 s",
+        "12:00:01, after 1.2 s",
+        "12:01:05, after 65.0 s",
         "12 prompt, 3,400 completion",
         "<dd>2</dd>",
         "length",
@@ -216,13 +216,25 @@ def test_a_transcript_shows_how_each_reply_came_about(staff: Client, alice: User
 
 
 def test_other_answers_to_a_question_are_shown_and_numbered(staff: Client, alice: User) -> None:
-    conversation = talk(alice, "First answer")
-    question = conversation.messages.get(role="user")
-    add_answer(question, "Second answer", NOON + timedelta(hours=1))
+    conversation = talk(alice, "First answer.", "Another matter.")
+    question = conversation.messages.get(text="Question 0?")
+    add_answer(question, "Second answer.", NOON + timedelta(hours=1))
+    first, second = page(staff, change(conversation)).split("Question 1?")
+    assert "First answer." in first
+    assert "<dt>Answer</dt><dd>1 of 2</dd>" in first
+    assert "Second answer." in second
+    assert "<dt>Answer</dt><dd>2 of 2</dd>" in second
+
+
+def test_a_message_names_the_one_before_it_when_another_lies_between(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "First answer.", "Another matter.")
+    question = conversation.messages.get(text="Question 0?")
     html = page(staff, change(conversation))
-    assert html.index("First answer") < html.index("Answer 1 of 2") < html.index("Second answer")
-    assert html.index("Second answer") < html.index("Answer 2 of 2")
-    assert "Question 1 of" not in html
+    assert "In reply to" not in html
+    add_answer(question, "Second answer.", NOON + timedelta(hours=1))
+    html = page(staff, change(conversation))
+    assert html.count("<dt>In reply to</dt><dd>the message of 2026-03-01 12:00:00</dd>") == 1
+    assert html.index("Second answer.") < html.index("In reply to")
 
 
 def test_a_running_reply_is_shown_as_far_as_it_has_come(staff: Client, alice: User) -> None:

@@ -41,14 +41,15 @@ class StatusFilter(admin.SimpleListFilter):
 
 @admin.register(Conversation)
 class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
-    list_display = ["title", "owner", "model", "message_count", "updated", "last_status"]
+    list_display = ["title", "last_status", "owner", "model", "message_count", "updated"]
     list_select_related = ["owner"]
     list_filter = ["updated", StatusFilter, ("model", admin.AllValuesFieldListFilter)]
     ordering = ["-updated"]
     # That there are any makes the search box appear. What it does is in get_search_results.
     search_fields = ["title"]
     search_help_text = "All words must stand somewhere in the conversation: its title, its owner, its messages."
-    readonly_fields = ["title", "owner", "model", "message_count", "created", "updated", "last_status"]
+    fields = [("owner", "model", "message_count", "created", "updated", "last_status")]
+    readonly_fields = ["message_count", "created", "updated", "last_status"]
     # Its address is there for its owner only.
     view_on_site = False
 

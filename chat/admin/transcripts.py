@@ -1,13 +1,12 @@
 """A conversation as a reviewer reads it: all of its messages in the order of time, a page at once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Paginator
 from django.db.models import Count, F, Window
-from django.db.models.functions import RowNumber
+from django.db.models.functions import Lag, RowNumber
 from django.utils import timezone
 
 from chat.models import Conversation, Message, Reply
@@ -15,49 +14,49 @@ from chat.models import Conversation, Message, Reply
 MESSAGES_A_PAGE = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A message with what is to be known about it; `place` says which of several answers to one question it is."""
-
-    message: Message
-    place: str
-    facts: dict[str, str]
-
-
 def transcript(conversation: Conversation, page_number: str) -> dict[str, Any]:
-    """What the template shows: the entries of a page, the page and the pages around it.
+    """What the template shows: the messages of a page, each with its facts, the page, and the pages around it.
 
     For a number that is no page's it is the first page or the last one.
     """
+    siblings = F("parent")
     messages = (
         conversation.messages.select_related("reply")
         .annotate(
-            position=Window(RowNumber(), partition_by=F("parent"), order_by=["created", "pk"]),
-            count=Window(Count("pk"), partition_by=F("parent")),
+            position=Window(RowNumber(), partition_by=siblings, order_by=["created", "pk"]),
+            count=Window(Count("pk"), partition_by=siblings),
+            before=Window(Lag("pk"), order_by=["created", "pk"]),
+            parent_created=F("parent__created"),
         )
         .order_by("created", "pk")
     )
     page = Paginator(messages, MESSAGES_A_PAGE).get_page(page_number)
     pages = page.paginator.get_elided_page_range(page.number)
-    return {"entries": [_entry(message) for message in page], "page": page, "pages": pages}
+    return {"entries": [(message, dict(_facts(message))) for message in page], "page": page, "pages": pages}
 
 
-def _entry(message: Any) -> Entry:
+def _facts(message: Any) -> Iterator[tuple[str, str]]:
     is_answer = message.role == Message.Role.ASSISTANT
-    if is_answer and message.reply.is_running:
+    if message.count > 1:
+        yield "Answer" if is_answer else "Question", f"{message.position} of {message.count}"
+    # Branches lie between each other here, so what belongs together is not always next to each other.
+    if message.parent_id != message.before:
+        yield "In reply to", f"the message of {_time(message.parent_created)}" if message.parent_id else "nothing"
+    if not is_answer:
+        yield "Asked", _time(message.created)
+        return
+    if message.reply.is_running:
         message.text, message.reply.reasoning = message.reply.so_far()
-    noun = "Answer" if is_answer else "Question"
-    place = f"{noun} {message.position} of {message.count}" if message.count > 1 else ""
-    return Entry(message, place, dict(_facts(message.reply)) if is_answer else {})
+    yield from _reply_facts(message.reply)
 
 
-def _facts(reply: Reply) -> Iterator[tuple[str, str]]:
+def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
     yield "Model", reply.model
-    yield "Asked", _clock(reply.asked)
+    yield "Asked", _time(reply.asked)
     if reply.started:
-        yield "First piece", f"{_clock(reply.started)}, after {_seconds(reply.asked, reply.started)}"
+        yield "First piece", _later(reply.started, reply.asked)
     if reply.ended:
-        yield "Ended", f"{_clock(reply.ended)}, after {_seconds(reply.asked, reply.ended)}"
+        yield "Ended", _later(reply.ended, reply.asked)
     if reply.usage:
         yield "Tokens", ", ".join(f"{count:,} {name.removesuffix('_tokens')}" for name, count in reply.usage.items())
     yield "Attempt", str(reply.attempt)
@@ -69,9 +68,9 @@ def _facts(reply: Reply) -> Iterator[tuple[str, str]]:
         yield "Error", f"{reply.error_code}: {reply.error_message}"
 
 
-def _clock(moment: datetime) -> str:
+def _time(moment: datetime) -> str:
     return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
 
 
-def _seconds(start: datetime, end: datetime) -> str:
-    return f"{(end - start).total_seconds():.1f} s"
+def _later(moment: datetime, start: datetime) -> str:
+    return f"{timezone.localtime(moment):%H:%M:%S}, after {(moment - start).total_seconds():.1f} s"
