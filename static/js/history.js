@@ -45,7 +45,7 @@ export class History {
       this.#add(piece);
       this.#watchForMore();
     } catch {
-      // The link stays; it can be followed, or seen again.
+      // The link stays, to be pressed.
     }
   }
 
@@ -66,9 +66,17 @@ export class History {
   }
 
   #clicked(event) {
-    const link = event.target.closest("[data-delete]");
+    const link = event.target.closest("[data-delete], [data-history-more]");
     if (!link || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
+    if (link.hasAttribute("data-delete")) {
+      this.#askToDelete(link);
+    } else {
+      this.#load(link);
+    }
+  }
+
+  #askToDelete(link) {
     this.#entry = link.closest("li");
     this.#form.action = link.href;
     this.#error.textContent = "";
