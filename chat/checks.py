@@ -1,1 +1,35 @@
-"""System checks: combinations of settings that start but do not serve."""
+"""System checks: settings that start but do not serve people well."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+
+
+@checks.register("chat")
+def collected_static_files(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    if settings.DEBUG or Path(settings.STATIC_ROOT, "staticfiles.json").exists():
+        return []
+    return [
+        checks.Warning(
+            "The static files have not been collected: pages will come without their looks.",
+            hint="Run `python manage.py collectstatic`.",
+            id="chat.W001",
+        )
+    ]
+
+
+@checks.register("chat", deploy=True)
+def real_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    if not settings.CHAT_DEMO:
+        return []
+    return [
+        checks.Warning(
+            "The built-in demo model answers all questions.",
+            hint="Set OPENAI_BASE_URL or OPENAI_API_KEY, and OPENAI_MODEL.",
+            id="chat.W002",
+        )
+    ]

@@ -66,7 +66,7 @@ def _store(appends: list[Append]) -> set[UUID]:
 
 def _insert(appends: list[Append]) -> None:
     """Insert all entries by hand: making model objects and compiling a statement for them took most of a commit."""
-    columns = [field.column for field in ReplyEvent._meta.concrete_fields]
+    columns = [field.attname for field in ReplyEvent._meta.concrete_fields]
     as_stored = ReplyEvent._meta.get_field("reply").target_field.get_db_prep_value
     rows = [
         (as_stored(append.reply_id, connection), seq, *_stored(event))

@@ -1,0 +1,178 @@
+"""Rows: who may see them, what a conversation's tree is, and who owns a reply."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import connection
+from django.utils import timezone
+
+from chat.models import LEASE, Conversation, Message, Reply, ReplyRunning, title_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def conversation(alice: User) -> Conversation:
+    """One question and its answer."""
+    conversation, _, reply = Conversation.begin(alice, "First question", "demo")
+    finish(reply, "First answer")
+    return conversation
+
+
+def finish(reply: Reply, text: str) -> None:
+    assert reply.end(reply.attempt, text, status=Reply.Status.COMPLETE)
+
+
+def texts(conversation: Conversation, last: int = 100) -> list[str]:
+    conversation.refresh_from_db()
+    return [message.text for message in conversation.branch(conversation.leaf_id, last)]
+
+
+# Titles
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("Hello", "Hello"),
+        ("\n\n  What is this?\nMore.", "What is this?"),
+        ("word " * 40, "word " * 14 + "word…"),
+        ("x" * 200, "x" * 79 + "…"),
+    ],
+)
+def test_a_title_is_the_beginning_of_the_question(text: str, title: str) -> None:
+    assert title_of(text) == title
+    assert len(title) <= 80
+
+
+# Access
+
+
+def test_only_the_owner_finds_a_conversation_and_its_replies(
+    conversation: Conversation, alice: User, bob: User, sam: User
+) -> None:
+    assert list(Conversation.objects.for_user(alice)) == [conversation]
+    assert Reply.objects.for_user(alice).count() == 1
+    for stranger in (bob, sam, AnonymousUser()):
+        assert not Conversation.objects.for_user(stranger).exists()
+        assert not Reply.objects.for_user(stranger).exists()
+
+
+# The tree
+
+
+def test_a_question_goes_on_from_the_leaf(conversation: Conversation) -> None:
+    question, reply = conversation.ask("Second question", "demo")
+    finish(reply, "Second answer")
+    assert texts(conversation) == ["First question", "First answer", "Second question", "Second answer"]
+    assert texts(conversation, last=3) == ["First answer", "Second question", "Second answer"]
+    assert reply.message.parent == question
+
+
+def test_a_question_may_go_on_from_an_earlier_answer(conversation: Conversation) -> None:
+    earlier = conversation.leaf_id
+    finish(conversation.ask("Second question", "demo")[1], "Second answer")
+    finish(conversation.ask("Another question", "demo", parent=earlier)[1], "Another answer")
+    assert texts(conversation) == ["First question", "First answer", "Another question", "Another answer"]
+    assert conversation.messages.count() == 6
+
+
+def test_a_retry_leaves_the_first_answer_as_it_was(conversation: Conversation) -> None:
+    first = Reply.objects.get()
+    finish(conversation.retry(first), "Second try")
+    assert texts(conversation) == ["First question", "Second try"]
+    shown = conversation.branch(conversation.leaf_id, 10)[-1].siblings
+    assert shown is not None
+    assert (shown.position, shown.count, shown.previous, shown.next) == (2, 2, first.pk, None)
+    conversation.show(first.message)
+    assert texts(conversation) == ["First question", "First answer"]
+
+
+def test_showing_an_answer_shows_its_newest_end(conversation: Conversation) -> None:
+    first = Reply.objects.get()
+    finish(conversation.ask("Second question", "demo")[1], "Second answer")
+    finish(conversation.retry(first), "Second try")
+    conversation.show(first.message)
+    assert texts(conversation)[-1] == "Second answer"
+
+
+def test_nothing_is_asked_while_the_reply_before_is_written(conversation: Conversation) -> None:
+    _, reply = conversation.ask("Second question", "demo")
+    with pytest.raises(ReplyRunning):
+        conversation.ask("Third question", "demo")
+    with pytest.raises(ReplyRunning):
+        conversation.retry(reply)
+    assert conversation.messages.count() == 4
+
+
+def test_a_parent_elsewhere_or_of_the_wrong_role_is_none(conversation: Conversation, bob: User) -> None:
+    elsewhere = Conversation.begin(bob, "Hello", "demo")[2].pk
+    question = conversation.messages.get(role=Message.Role.USER).pk
+    for parent in (elsewhere, question):
+        with pytest.raises(Message.DoesNotExist):
+            conversation.ask("And?", "demo", parent)
+
+
+def test_a_tree_that_bites_its_tail_does_not_hang(conversation: Conversation) -> None:
+    root = conversation.messages.get(role=Message.Role.USER)
+    Message.objects.filter(pk=root.pk).update(parent=conversation.leaf_id)
+    assert len(texts(conversation)) <= 100
+
+
+# Claims
+
+
+def test_a_claim_raises_the_attempt_and_is_won_once(conversation: Conversation) -> None:
+    reply = conversation.ask("And?", "demo")[1]
+    assert Reply.objects.claim(reply.pk, 0, "here")
+    assert not Reply.objects.claim(reply.pk, 0, "there")
+    reply.refresh_from_db()
+    assert (reply.attempt, reply.worker, reply.status) == (1, "here", "streaming")
+    assert Reply.objects.claim(reply.pk, 1, "there")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_claim_at_the_same_moment_one_wins(conversation: Conversation) -> None:
+    reply = conversation.ask("And?", "demo")[1]
+
+    def claim(number: int) -> bool:
+        try:
+            return Reply.objects.claim(reply.pk, 0, f"worker {number}")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(claim, range(16))) == 1
+
+
+def test_a_reply_is_an_orphan_when_its_lease_has_run_out(conversation: Conversation) -> None:
+    reply = conversation.ask("And?", "demo")[1]
+    Reply.objects.claim(reply.pk, 0, "here")
+    assert not Reply.objects.orphaned().exists()
+    Reply.objects.update(lease=timezone.now() - timedelta(milliseconds=1))
+    assert list(Reply.objects.orphaned()) == [reply]
+    Reply.objects.claim(reply.pk, 1, "there")
+    reply.refresh_from_db()
+    assert not Reply.objects.orphaned().exists()
+    assert reply.lease
+    assert timedelta(0) < reply.lease - timezone.now() <= LEASE
+
+
+def test_an_end_counts_for_the_attempt_that_owns_the_reply_and_once(conversation: Conversation) -> None:
+    reply = conversation.ask("And?", "demo")[1]
+    Reply.objects.claim(reply.pk, 0, "here")
+    assert not reply.end(0, "too late", status="complete")
+    assert reply.end(1, "Just so.", status="complete")
+    assert not reply.end(1, "Again", status="stopped")
+    reply.refresh_from_db()
+    assert (reply.status, reply.message.text, reply.lease) == ("complete", "Just so.", None)
+
+
+def test_the_time_of_thinking(conversation: Conversation) -> None:
+    now = timezone.now()
+    reply = Reply(started=now, answered=now + timedelta(seconds=4), reasoning="hm")
+    assert reply.thought_for == timedelta(seconds=4)
+    reply.reasoning = ""
+    assert reply.thought_for is None
