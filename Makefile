@@ -2,8 +2,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PORT := 8000
-ARGS :=
+PORT ?= 8000
+ARGS ?=
 
 # The first of these that is new enough. Looked for only where the environment has to be made.
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12; do \
