@@ -1,0 +1,210 @@
+"""The admin in a browser. The watch of the fixtures fails a test whose pages violate the policy or reach elsewhere."""
+
+from datetime import timedelta
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from chat.admin.transcripts import MESSAGES_A_PAGE
+from chat.models import Conversation, Message, Reply, ReplyEvent
+from tests.browser.conftest import Visit, Watch
+from tests.server import Server
+
+pytestmark = pytest.mark.chromium
+
+LIST = "/admin/chat/conversation/"
+ANSWER = """## Salt
+
+Two **spoons** of `salt`, says a [book](https://example.org).
+
+```python
+def spoons(people: int) -> int:
+    return people // 3  # and a pinch
+```
+
+| People | Spoons |
+| ------ | -----: |
+| 6      | 2      |
+
+> Taste it.
+"""
+HOSTILE = """<script>alert(1)</script><img src="https://x.example/a.png" onerror="alert(1)">
+![b](https://x.example/b.png) [c](javascript:alert(1)) <style>* { display: none }</style>"""
+
+
+@pytest.fixture
+def sam(visit: Visit, server: Server) -> Page:
+    """The browser of Sam, who administers Parley."""
+    server.session_cookie("sam", is_staff=True, is_superuser=True)
+    return visit("sam")
+
+
+def talk(server: Server, title: str, *answers: str, question: str = "How much?", status: str = "complete") -> str:
+    """Store a conversation of Alice's; the address of its transcript."""
+
+    def store() -> str:
+        alice, _ = User.objects.get_or_create(username="alice")
+        conversation = Conversation.objects.create(owner=alice, title=title, model="scripted")
+        now = timezone.now()
+        for index, answer in enumerate(answers):
+            asked = now + timedelta(seconds=index)
+            parent = conversation.messages.create(role="user", text=question, created=asked, parent=conversation.leaf)
+            leaf = Message(conversation=conversation, role="assistant", text=answer, created=asked, parent=parent)
+            leaf.save()
+            times = {"asked": asked, "started": asked, "answered": asked, "ended": asked}
+            Reply.objects.create(message=leaf, model="scripted", status=status, reasoning="Let me see.", **times)
+            conversation.leaf = leaf
+        conversation.save()
+        return f"{LIST}{conversation.pk}/change/"
+
+    return server.database.run(store)
+
+
+# The policy
+
+
+def test_the_watch_sees_a_violation_in_the_admin(sam: Page, watch: Watch) -> None:
+    watch.expect("Content Security Policy")
+    sam.goto(LIST)
+    with sam.expect_console_message(lambda message: "Content Security Policy" in message.text):
+        sam.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">')")
+
+
+def test_no_page_violates_the_policy(sam: Page, server: Server) -> None:
+    transcript = talk(server, "Salt", ANSWER)
+    for address in [
+        "/admin/",
+        "/admin/chat/",
+        LIST,
+        f"{LIST}?q=salt",
+        f"{LIST}?q=nothing",
+        f"{LIST}?status=complete&model=scripted",
+        f"{LIST}?o=-5.1&_facets=True",
+        transcript,
+        transcript.replace("/change/", "/history/"),
+        transcript.replace("/change/", "/delete/"),
+        "/admin/auth/user/",
+        "/admin/auth/user/add/",
+        "/admin/auth/group/add/",
+        "/admin/password_change/",
+    ]:
+        sam.goto(address)
+        expect(sam.locator("#site-name")).to_have_text("Parley")
+
+
+def test_a_reviewer_signs_in_searches_filters_reads_and_deletes(visit: Visit, server: Server) -> None:
+    server.database.run(lambda: User.objects.create_superuser("sam", password="sam's password"))
+    talk(server, "Salt", ANSWER)
+    talk(server, "Pepper", ANSWER, status="failed")
+    page = visit()
+    page.goto("/admin/")
+    page.get_by_label("Username or email").fill("sam")
+    page.get_by_label("Password").fill("sam's password")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("link", name="Conversations").first.click()
+    page.get_by_role("textbox", name="Search").fill("spoons alice")
+    page.get_by_role("button", name="Search").click()
+    rows = page.locator("#result_list tbody tr")
+    expect(rows).to_have_count(2)
+    page.get_by_role("link", name="Failed", exact=True).click()
+    expect(rows).to_have_count(1)
+    page.get_by_role("link", name="Pepper").click()
+    expect(page.locator(".transcript")).to_contain_text("Two spoons of salt")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Yes, I’m sure").click()
+    expect(page.locator(".messagelist")).to_contain_text("deleted successfully")
+    page.get_by_role("link", name="Back to the chat").click()
+    expect(page).to_have_url(f"{server.url}/")
+
+
+def test_several_are_deleted_at_once(sam: Page, server: Server) -> None:
+    talk(server, "Salt", ANSWER)
+    talk(server, "Pepper", ANSWER)
+    sam.goto(LIST)
+    sam.locator("#action-toggle").check()
+    sam.get_by_role("combobox", name="Action").select_option("delete_selected")
+    sam.get_by_role("button", name="Run").click()
+    expect(sam.locator("#content")).to_contain_text("Messages: 4")
+    sam.get_by_role("button", name="Yes, I’m sure").click()
+    expect(sam.locator("#content")).to_contain_text("0 conversations")
+
+
+def test_hostile_text_stays_text(sam: Page, server: Server) -> None:
+    transcript = talk(server, HOSTILE[:200], HOSTILE, question=HOSTILE)
+    for address in [LIST, transcript, transcript.replace("/change/", "/delete/")]:
+        sam.goto(address)
+        expect(sam.locator("#content")).to_contain_text("<script>alert(1)</script>")
+        assert sam.locator("#content :is(script:not([src]), style, img:not([src^='/static/']))").count() == 0
+        assert sam.locator("a[href^=javascript]").count() == 0
+
+
+# Reading
+
+
+def test_a_long_transcript_is_read_page_by_page(sam: Page, server: Server) -> None:
+    sam.goto(talk(server, "Long", *(f"Answer {index}." for index in range(MESSAGES_A_PAGE))))
+    expect(sam.get_by_role("article")).to_have_count(MESSAGES_A_PAGE)
+    sam.get_by_role("navigation", name="Pages").get_by_role("button", name="2").click()
+    expect(sam.locator(".transcript")).to_contain_text("Answer 25.")
+    expect(sam.locator(".transcript")).not_to_contain_text("Answer 24.")
+
+
+def test_a_transcript_has_nothing_to_press(sam: Page, server: Server) -> None:
+    sam.goto(talk(server, "Salt", ANSWER, status="failed"))
+    expect(sam.locator(".transcript")).to_contain_text("Failed")
+    expect(sam.locator(".transcript").get_by_role("button")).to_have_count(0)
+
+
+def test_a_running_reply_is_shown_as_far_as_it_has_come(sam: Page, server: Server) -> None:
+    transcript = talk(server, "Running", "", status="streaming")
+
+    def write() -> None:
+        ReplyEvent.objects.create(reply=Reply.objects.get(), seq=1, kind="delta", data="Half **an** answer")
+
+    server.database.run(write)
+    sam.goto(transcript)
+    expect(sam.locator(".transcript strong")).to_have_text("an")
+
+
+# Looks
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_ours_is_accessible(visit: Visit, sam: Page, server: Server, scheme: str) -> None:
+    # axe itself sets styles.
+    page = visit("sam", color_scheme=scheme, bypass_csp=True)
+    statuses = ["complete", "stopped", "interrupted", "failed"]
+    parts = [(talk(server, status, ANSWER, status=status), ".transcript") for status in statuses]
+    for address, part in [*parts, (LIST, "#result_list .status")]:
+        page.goto(address)
+        expect(page.locator(part).first).to_be_visible()
+        assert Axe().run(page, context=part).response["violations"] == []
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_screen(visit: Visit, sam: Page, server: Server, width: int) -> None:
+    page = visit("sam", viewport={"width": width, "height": 800})
+    title = "A title that has " + "no" * 60
+    for address in [talk(server, title, ANSWER, "long" * 100), LIST]:
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_every_column_of_the_list_fits_beside_the_filters(sam: Page, server: Server) -> None:
+    talk(server, "A title that takes more than one line beside all the others", ANSWER, status="interrupted")
+    sam.goto(LIST)
+    results = sam.locator("#changelist-form .results")
+    assert results.evaluate("results => results.scrollWidth <= results.clientWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_tokens_of_the_chat_leave_the_admin_its_own(visit: Visit, sam: Page, server: Server, scheme: str) -> None:
+    page = visit("sam", color_scheme=scheme)
+    colours = set()
+    for address in ["/admin/", talk(server, "Salt", ANSWER)]:
+        page.goto(address)
+        colours.add(page.locator("#site-name a").evaluate("link => getComputedStyle(link).color"))
+    assert len(colours) == 1
