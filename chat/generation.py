@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import socket
+import traceback
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -197,8 +198,10 @@ class Run:
             )
         except (Fenced, NotStored):
             raise
-        except Exception:
-            logger.exception("Reply %s broke", self._reply_id)
+        except Exception as error:  # noqa: BLE001 (the task's root)
+            # Without its message, which may hold text of the reply or the endpoint's address.
+            place = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("Reply %s broke: %s\n%s", self._reply_id, type(error).__name__, place)
             return End(Reply.Status.FAILED, error=BROKEN)
         return End(Reply.Status.COMPLETE, finished.finish_reason, finished.usage)
 

@@ -24,6 +24,8 @@ from chat.replylog.commit import Append
 KEPT = timedelta(minutes=10)
 # SQLite allows an expression to be a thousand levels deep.
 POLLED_AT_ONCE = 200
+# So many replies leave the log in one transaction, for which all commits of this moment wait.
+PURGED_AT_ONCE = 20
 
 _PIECES: dict[str, type[Delta] | type[Reasoning]] = {"delta": Delta, "reasoning": Reasoning}
 _KINDS: dict[type, str] = {Delta: "delta", Reasoning: "reasoning"}
@@ -136,4 +138,7 @@ def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
 
 
 def _purge() -> None:
-    ReplyEvent.objects.filter(reply__ended__lt=Now() - KEPT).delete()
+    # The log is small, unlike the table of replies: what is to go is looked for there.
+    ended = ReplyEvent.objects.filter(seq=1, reply__ended__lt=Now() - KEPT).values_list("reply_id", flat=True)
+    for some in batched(list(ended), PURGED_AT_ONCE, strict=False):
+        ReplyEvent.objects.filter(reply_id__in=some).delete()

@@ -1,6 +1,7 @@
 """One reply: its stream of events, its stop, its second try, and the message as the server renders it."""
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from itertools import groupby
@@ -20,6 +21,8 @@ from chat.generation import worker
 from chat.models import Conversation, Message, Reply, ReplyRunning
 from chat.replylog import PlaceLost, log
 from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
+
+logger = logging.getLogger(__name__)
 
 # The browser waits this long before it comes back by itself, in milliseconds.
 RETRY = 2000
@@ -131,6 +134,15 @@ def event_stream(reply_id: UUID, after: int, first: bytes = b"") -> StreamingHtt
 
 async def _stream(reply_id: UUID, after: int, first: bytes) -> AsyncIterator[bytes]:
     yield sse.retry(RETRY) + first
+    try:
+        async for block in _events(reply_id, after):
+            yield block
+    except Exception:
+        # Daphne leaves the connection open when a stream raises. Ended, it makes the reader come back.
+        logger.exception("The stream of reply %s broke", reply_id)
+
+
+async def _events(reply_id: UUID, after: int) -> AsyncIterator[bytes]:
     while True:
         try:
             async for entries in log.follow(reply_id, after):
@@ -162,11 +174,16 @@ def _encode(entries: list[Entry]) -> bytes:
 
 async def _whole(reply_id: UUID) -> tuple[Snapshot | None, End | None]:
     """All of a reply whose log does not hold the reader's place, and its end if it has ended."""
-    reply = await Reply.objects.select_related("message").filter(pk=reply_id).afirst()
+    replies = Reply.objects.select_related("message").filter(pk=reply_id)
+    reply = await replies.afirst()
+    if reply and reply.is_running:
+        try:
+            return await log.snapshot(reply_id), None
+        except PlaceLost:
+            # It ended in this moment.
+            reply = await replies.afirst()
     if reply is None:
         return None, GONE
-    if reply.is_running:
-        return await log.snapshot(reply_id), None
     error = Error(reply.error_code, reply.error_message) if reply.error_code else None
     end = End(reply.status, reply.finish_reason, reply.usage, error)
     return Snapshot(reply.message.text, reply.reasoning, reply.last_seq), end
