@@ -130,7 +130,7 @@ export class Composer {
     const hadFocus = document.activeElement === this.#stop;
     this.#stop.hidden = !isRunning;
     this.#send.hidden = isRunning;
-    if (hadFocus) this.#text.focus();
+    if (hadFocus) this.#text.focus({ preventScroll: true });
     this.#complain("");
   }
 }

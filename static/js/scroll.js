@@ -1,5 +1,5 @@
 // Fractions of a pixel and a browser's rounding count as the bottom.
-const SLACK_PX = 8;
+const SLACK_PX = 2;
 
 /** Follows the growing page down, but only while the reader is at its bottom; otherwise offers a way back down. */
 export class Follower {
@@ -44,7 +44,12 @@ export class Follower {
   }
 
   #follow() {
-    if (this.#isFollowing) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+    if (this.#isFollowing) {
+      const page = document.documentElement;
+      scrollTo({ top: page.scrollHeight, behavior: "instant" });
+      // A page that has shrunk moves up by itself, which is not the reader's doing.
+      this.#lastTop = page.scrollTop;
+    }
     this.#show();
   }
 
