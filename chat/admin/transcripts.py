@@ -31,6 +31,9 @@ def transcript(conversation: Conversation, page_number: str) -> dict[str, Any]:
         .order_by("created", "pk")
     )
     page = Paginator(messages, MESSAGES_A_PAGE).get_page(page_number)
+    for message in page:
+        if message.role == Message.Role.ASSISTANT and message.reply.is_running:
+            message.text, message.reply.reasoning = message.reply.so_far()
     pages = page.paginator.get_elided_page_range(page.number)
     return {"entries": [(message, dict(_facts(message))) for message in page], "page": page, "pages": pages}
 
@@ -42,12 +45,10 @@ def _facts(message: Any) -> Iterator[tuple[str, str]]:
     # Branches lie between each other here, so what belongs together is not always next to each other.
     if message.parent_id != message.before:
         yield "In reply to", f"the message of {_time(message.parent_created)}" if message.parent_id else "nothing"
-    if not is_answer:
+    if is_answer:
+        yield from _reply_facts(message.reply)
+    else:
         yield "Asked", _time(message.created)
-        return
-    if message.reply.is_running:
-        message.text, message.reply.reasoning = message.reply.so_far()
-    yield from _reply_facts(message.reply)
 
 
 def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:

@@ -95,7 +95,7 @@ def test_no_page_violates_the_policy(sam: Page, server: Server) -> None:
         expect(sam.locator("#site-name")).to_have_text("Parley")
 
 
-def test_a_reviewer_signs_in_searches_filters_reads_and_deletes(visit: Visit, server: Server) -> None:
+def test_a_reviewer_signs_in_searches_filters_reads_deletes_and_leaves(visit: Visit, server: Server) -> None:
     server.database.run(lambda: User.objects.create_superuser("sam", password="sam's password"))
     talk(server, "Salt", ANSWER)
     talk(server, "Pepper", ANSWER, status="failed")
@@ -118,6 +118,9 @@ def test_a_reviewer_signs_in_searches_filters_reads_and_deletes(visit: Visit, se
     expect(page.locator(".messagelist")).to_contain_text("deleted successfully")
     page.get_by_role("link", name="Back to the chat").click()
     expect(page).to_have_url(f"{server.url}/")
+    page.go_back()
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Logged out")).to_be_visible()
 
 
 def test_several_are_deleted_at_once(sam: Page, server: Server) -> None:
