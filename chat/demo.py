@@ -19,7 +19,7 @@ LONGEST = 200_000
 COMMAND = re.compile(r"/(fail|cut|slow|long|stall)(?:\s+(\d{1,6}))?\s*$")
 
 THOUGHT = """\
-The person wrote to the demo model. I have no network and no knowledge, so an honest answer shows what a reply can
+The person wrote to the demo model. I have no network and no knowledge, so an honest answer shows what a reply can \
 look like: prose, a list, a table and some code. I will say who I am first."""
 
 ANSWER = """\

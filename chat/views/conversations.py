@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import BadRequest
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import aget_object_or_404, render
 from django.urls import reverse
@@ -69,15 +70,10 @@ async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpRespons
 @require_GET
 @signed_in
 async def history(request: SignedInRequest) -> HttpResponse:
-    """The next piece of the sidebar as a fragment of a page."""
-    updated, _, pk = request.GET.get("before", "").partition("_")
-    try:
-        before = _moment(updated), UUID(pk)
-    except ValueError:
-        return problem(request, 400, "bad_before", "The place in the list could not be read. Reload the page.")
+    """A piece of the sidebar as a fragment of a page: the newest, or what follows a place."""
 
     def fragment() -> HttpResponse:
-        return render(request, "chat/_history.html", {"history": _history(request, before)})
+        return render(request, "chat/_history.html", {"history": _history(request)})
 
     return await in_thread(fragment)()
 
@@ -117,8 +113,9 @@ def _count(last: str) -> int:
     return min(int(last), 100_000) if last.isascii() and last.isdecimal() and 0 < len(last) < 8 else SHOWN
 
 
-def _history(request: SignedInRequest, before: tuple[datetime, UUID] | None = None) -> dict[str, Any]:
-    """A piece of the sidebar in groups of a day, and the address of the piece after it."""
+def _history(request: SignedInRequest) -> dict[str, Any]:
+    """A piece of the sidebar in groups of a day, and the query that leads to the piece after it."""
+    before = _place(request.GET.get("before", ""))
     newest = Conversation.objects.for_user(request.user).newest(before)
     listed = list(newest.only("pk", "title", "updated", "owner_id")[: LISTED + 1])
     shown = listed[:LISTED]
@@ -128,11 +125,24 @@ def _history(request: SignedInRequest, before: tuple[datetime, UUID] | None = No
         ("" if day == known else _label(day), list(conversations))
         for day, conversations in groupby(shown, key=lambda conversation: _day(conversation.updated))
     ]
-    following = None
+    following = ""
     if len(listed) > LISTED:
-        place = f"{shown[-1].updated.isoformat()}_{shown[-1].pk}"
-        following = f"{reverse('history')}?{urlencode({'before': place})}"
+        following = urlencode({"before": f"{shown[-1].updated.isoformat()}_{shown[-1].pk}"})
     return {"groups": groups, "next": following}
+
+
+def _place(value: str) -> tuple[datetime, UUID] | None:
+    """The last activity and the id of a conversation; None without a value."""
+    if not value:
+        return None
+    updated, _, pk = value.partition("_")
+    try:
+        moment = parse_datetime(updated)
+        if moment is None or timezone.is_naive(moment):
+            raise BadRequest
+        return moment, UUID(pk)
+    except ValueError as error:
+        raise BadRequest from error
 
 
 def _day(moment: datetime) -> date:
@@ -146,13 +156,6 @@ def _label(day: date) -> str:
     if day == today - timedelta(days=1):
         return "Yesterday"
     return dateformat.format(day, "l j F" if day.year == today.year else "j F Y")
-
-
-def _moment(value: str) -> datetime:
-    moment = parse_datetime(value)
-    if moment is None or timezone.is_naive(moment):
-        raise ValueError(value)
-    return moment
 
 
 async def _get(request: SignedInRequest, pk: UUID) -> Conversation:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from http import HTTPStatus
 from typing import Any, Concatenate, cast
 
 from django.contrib.auth.models import User
@@ -10,6 +9,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 
+TITLES = {403: "Not allowed", 404: "Nothing here", 409: "Not yet", 500: "Something broke", 503: "Not now"}
 SIGNED_OUT = "You are signed out. Sign in and try again."
 
 
@@ -33,7 +33,7 @@ def problem(request: HttpRequest, status: int, code: str, message: str) -> HttpR
     """Say what went wrong: `code` for programs, `message` a sentence that tells a person what to do."""
     if wants_json(request):
         return JsonResponse({"error": {"code": code, "message": message}}, status=status)
-    context = {"status": status, "title": HTTPStatus(status).phrase, "message": message}
+    context = {"status": status, "title": TITLES.get(status, "That did not work"), "message": message}
     return render(request, "problem.html", context, status=status)
 
 

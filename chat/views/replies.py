@@ -68,7 +68,7 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     except TimeoutError:
         return problem(request, 503, "not_stopped", "The reply could not be stopped. Try again.")
     if not wants_json(request):
-        return SeeOther(reply.message.conversation.get_absolute_url())
+        return SeeOther(_place_of(reply))
     await reply.arefresh_from_db(fields=["status"])
     return JsonResponse({"status": reply.status})
 
@@ -93,7 +93,7 @@ def accepted(
     worker.start(reply.pk)
     kind = request.get_preferred_type(["text/html", "application/json", "text/event-stream"])
     if kind not in ("application/json", "text/event-stream"):
-        return SeeOther(conversation.get_absolute_url())
+        return SeeOther(_place_of(reply))
     started = {
         "conversation": {"id": str(conversation.pk), "url": conversation.get_absolute_url()},
         "message": {"id": str(message_id)},
@@ -107,6 +107,11 @@ def accepted(
     if kind == "application/json":
         return JsonResponse(started, status=201)
     return event_stream(reply.pk, 0, sse.encode("reply", json.dumps(started)))
+
+
+def _place_of(reply: Reply) -> str:
+    """The address of the reply's message on its page."""
+    return f"{reply.message.conversation.get_absolute_url()}#message-{reply.pk}"
 
 
 def running(request: HttpRequest) -> HttpResponse:

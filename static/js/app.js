@@ -3,5 +3,5 @@ import { copyOnClick } from "./copy.js";
 import { History } from "./history.js";
 
 copyOnClick();
-new Conversation(document);
-new History(document.querySelector("[data-history]"), document.querySelector("[data-delete-dialog]"));
+const history = new History(document.querySelector("[data-history]"), document.querySelector("[data-delete-dialog]"));
+new Conversation(document, () => history.renew());

@@ -42,6 +42,11 @@ export class Composer {
     this.#offer(true);
   }
 
+  /** The next question follows this answer. */
+  goOnFrom(id) {
+    this.#form.elements.parent.value = id;
+  }
+
   /** Offer Send again. */
   ended() {
     this.#offer(false);

@@ -18,9 +18,14 @@ export class Conversation {
   #announcer;
   #composer;
   #follower;
+  #onAsked;
 
-  /** @param {Document} page */
-  constructor(page) {
+  /**
+   * @param {Document} page
+   * @param {() => void} onAsked called when a question has been added
+   */
+  constructor(page, onAsked) {
+    this.#onAsked = onAsked;
     this.#messages = page.querySelector("[data-messages]");
     this.#question = page.querySelector("[data-question]");
     this.#announcer = page.querySelector("[data-announcer]");
@@ -37,9 +42,11 @@ export class Conversation {
 
   async #asked({ conversation, message, reply }, text) {
     if (location.pathname !== conversation.url) return location.assign(conversation.url);
+    this.#onAsked();
     this.#messages.append(this.#questionOf(message.id, text));
     this.#follower.toEnd();
     this.#composer.running(reply.stop_url);
+    this.#composer.goOnFrom(reply.id);
     try {
       const answer = (await fragment(reply.url)).querySelector("[data-message]");
       this.#messages.append(answer);

@@ -26,6 +26,19 @@ export class History {
     list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   }
 
+  /** Show the newest ones again, unless the conversation on the page is the first of them already. */
+  async renew() {
+    if (this.#list.querySelector("[data-title]")?.ariaCurrent === "page") return;
+    try {
+      const newest = await fragment(this.#list.dataset.url);
+      this.#list.replaceChildren();
+      this.#add(newest);
+      this.#watchForMore();
+    } catch {
+      // The order is that of a moment ago; the next page has it right.
+    }
+  }
+
   #watchForMore() {
     const more = this.#list.querySelector("[data-history-more]");
     if (more) this.#sight.observe(more);
@@ -40,7 +53,7 @@ export class History {
   async #load(more) {
     this.#sight.unobserve(more);
     try {
-      const piece = await fragment(more.href);
+      const piece = await fragment(more.dataset.url);
       more.remove();
       this.#add(piece);
       this.#watchForMore();

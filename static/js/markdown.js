@@ -97,8 +97,9 @@ export class LiveMarkdown {
   #element;
   #source;
   #finished; // How much of the source has been drawn for good,
-  #finishedNodes; // in how many nodes,
+  #last; // in how many nodes,
   #env; // with which references and table cells.
+  #complete;
   #frame = 0;
   #timer = 0;
   #drawn = 0;
@@ -130,7 +131,8 @@ export class LiveMarkdown {
   #clear() {
     this.#source = "";
     this.#finished = 0;
-    this.#finishedNodes = 0;
+    this.#last = null;
+    this.#complete = 0;
     this.#env = { references: {}, cells: 0 };
   }
 
@@ -152,6 +154,7 @@ export class LiveMarkdown {
       this.#drawFinished();
       this.#drawTail();
     }
+    this.#element.getBoundingClientRect();
     this.#drawn = performance.now();
     this.#took = this.#drawn - start;
   }
@@ -165,28 +168,27 @@ export class LiveMarkdown {
   }
 
   #drawFinished() {
-    const end = this.#finished + finishedChars(this.#completeLines(), this.#scratch());
+    const complete = this.#source.lastIndexOf("\n") + 1;
+    if (complete === this.#complete) return;
+    this.#complete = complete;
+    const end = this.#finished + finishedChars(this.#source.slice(this.#finished, complete), this.#scratch());
     if (end === this.#finished) return;
     const nodes = parsed(markdown.render(this.#source.slice(this.#finished, end), this.#env));
-    const codes = nodes.querySelectorAll("code[class]");
-    this.#removeTail();
-    this.#element.append(nodes);
+    const count = nodes.childNodes.length;
+    patch(this.#element, this.#tail, nodes);
     this.#finished = end;
-    this.#finishedNodes = this.#element.childNodes.length;
-    if (this.#source.length <= HIGHLIGHT_CHARS) highlight(codes);
+    for (let node = this.#tail, i=0; i<count; node = node.nextSibling, i++) {
+      this.#last = node;
+      if (node.nodeType === 1 && this.#source.length <= HIGHLIGHT_CHARS) highlight(node.querySelectorAll("code[class]"));
+    }
   }
 
   #drawTail() {
-    this.#removeTail();
-    this.#element.append(parsed(markdown.render(this.#source.slice(this.#finished), this.#scratch())));
+    patch(this.#element, this.#tail, parsed(markdown.render(this.#source.slice(this.#finished), this.#scratch())));
   }
 
-  #removeTail() {
-    while (this.#element.childNodes.length > this.#finishedNodes) this.#element.lastChild.remove();
-  }
-
-  #completeLines() {
-    return this.#source.slice(this.#finished, this.#source.lastIndexOf("\n") + 1);
+  get #tail() {
+    return this.#last ? this.#last.nextSibling : this.#element.firstChild;
   }
 
   /** What the finished blocks have defined, with room for what may still be half a definition. */
@@ -227,6 +229,36 @@ function parsed(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
   return template.content;
+}
+
+/**
+ * Makes the children of `parent` from `old` on the same as `wanted`, and leaves alone what already is: the browser has
+ * less to lay out, and a selection in the text survives.
+ */
+function patch(parent, old, wanted) {
+  for (const node of [...wanted.childNodes]) {
+    const next = old?.nextSibling ?? null;
+    if (!old) parent.append(node);
+    else if (old.nodeName !== node.nodeName) old.replaceWith(node);
+    else if (!old.isEqualNode(node)) patchNode(old, node);
+    old = next;
+  }
+  while (old) {
+    const next = old.nextSibling;
+    old.remove();
+    old = next;
+  }
+}
+
+function patchNode(old, wanted) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (wanted.data.startsWith(old.data)) old.appendData(wanted.data.slice(old.length));
+    else old.data = wanted.data;
+  } else if (old.cloneNode(false).isEqualNode(wanted.cloneNode(false))) {
+    patch(old, old.firstChild, wanted);
+  } else {
+    old.replaceWith(wanted);
+  }
 }
 
 async function highlight(codes) {

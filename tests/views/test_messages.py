@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chat import sse
-from chat.models import Conversation, Message
+from chat.models import Message
 from tests.server import Server
 from tests.visitor import Visitor
 
@@ -20,8 +20,8 @@ async def alice(server: Server) -> AsyncIterator[Visitor]:
 async def test_a_form_is_sent_to_the_conversation(server: Server, alice: Visitor) -> None:
     response = await alice.post("/c/", accept="text/html", text="/long 3\r\nplease")
     assert response.status_code == 303
-    conversation = server.database.run(Conversation.objects.get)
-    assert response.headers["location"] == conversation.get_absolute_url()
+    answer = server.database.run(lambda: Message.objects.select_related("conversation").get(role="assistant"))
+    assert response.headers["location"] == f"{answer.conversation.get_absolute_url()}#message-{answer.pk}"
     assert server.database.run(lambda: Message.objects.get(role="user").text) == "/long 3\nplease"
     page = await alice.client.get(response.headers["location"], headers={"accept": "text/html"})
     assert '<meta http-equiv="refresh"' in page.text
