@@ -243,6 +243,14 @@ class Upstream:
         """Let all scripts pass `pause(name)`, now and later."""
         self._loop.call_soon_threadsafe(self._open, name)
 
+    def forget(self) -> None:
+        """Be as new for the next test: no scripts, no requests, all gates shut."""
+        self.default = answer("Hello world", words=True)
+        self.requests = []
+        self._arrivals = queue.SimpleQueue()
+        self._scripts = deque()
+        self._gates = defaultdict(asyncio.Event)
+
     def stop(self) -> None:
         """Go down: refuse connections and break off those that are open. A test may call it before its end."""
         if self._thread.is_alive():

@@ -1,0 +1,152 @@
+"""Real browsers for tests: Chromium in front of a real server, and a watch over what its pages do."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, expect
+from pytest_playwright import CreateContextCallback
+
+from tests.programs import program
+from tests.server import Databases, Server, Servers
+from tests.upstream import Upstream
+
+# A busy machine takes its time.
+expect.set_options(timeout=10_000)
+
+# Unless it is told not to, Chromium asks its makers for updates and the like.
+CHROMIUM = """
+    --no-sandbox --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic
+"""
+KEY = "sk-secret"
+
+type NewContext = Callable[..., BrowserContext]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browsers come last: Playwright's event loop runs to the session's end, and beside it no test can have its own."""
+    items.sort(key=lambda item: item.get_closest_marker("chromium") is not None)
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """Addresses come from the servers; and the plugin's own fixture of this name warns of its form."""
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    return {**browser_type_launch_args, "executable_path": program("chromium"), "args": CHROMIUM.split()}
+
+
+# The watch
+
+
+class Watch:
+    """Notes what no page may do: errors, violations of the policy, dialogs, requests to anywhere else."""
+
+    def __init__(self) -> None:
+        # Browsers ask for it where a page names no icon of its own.
+        self._expected = ["/favicon.ico"]
+        self._faults: list[str] = []
+
+    def expect(self, *parts: str) -> None:
+        """Let errors pass in the console that hold one of these."""
+        self._expected += parts
+
+    @property
+    def faults(self) -> list[str]:
+        return [fault for fault in self._faults if not any(part in fault for part in self._expected)]
+
+    def over(self, context: BrowserContext) -> None:
+        context.on("console", self._console)
+        context.on("weberror", self._error)
+        context.on("dialog", self._dialog)
+        context.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._faults.append(f"console: {message.text} ({message.location['url']})")
+
+    def _error(self, error: WebError) -> None:
+        self._faults.append(f"error: {error.error}")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self._faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _request(self, request: Request) -> None:
+        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+            self._faults.append(f"request: {request.url}")
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    """Fails a test whose pages do what no page may do."""
+    watch = Watch()
+    yield watch
+    assert watch.faults == []
+
+
+@pytest.fixture
+def new_context(new_context: CreateContextCallback, watch: Watch) -> NewContext:
+    """Makes contexts that are watched; the plugin's own `context` and `page` come from here too."""
+
+    def watched(**options: Any) -> BrowserContext:
+        context = new_context(**options)
+        watch.over(context)
+        return context
+
+    return watched
+
+
+# Servers and people. The tests of a module share a server; for each of them nobody has been there before.
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Upstream]:
+    with Upstream() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def upstream(endpoint: Upstream) -> Upstream:
+    """The scripted endpoint, as if it were new."""
+    endpoint.forget()
+    return endpoint
+
+
+@pytest.fixture(scope="module")
+def server(databases: Databases, endpoint: Upstream) -> Iterator[Server]:
+    """A real server in front of the scripted endpoint."""
+    with Servers(databases) as start:
+        yield start(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="scripted")
+
+
+class Visit(Protocol):
+    def __call__(self, username: str = "", **options: Any) -> Page: ...
+
+
+@pytest.fixture
+def visit(server: Server, new_context: NewContext) -> Visit:
+    """Gives a person, signed in unless without a name, a browser of their own: `visit("bob", color_scheme="dark")`."""
+    server.database.run(User.objects.all().delete)
+
+    def visit(username: str = "", **options: Any) -> Page:
+        context = new_context(**{"base_url": server.url, **options})
+        if username:
+            value = server.session_cookie(username)
+            context.add_cookies([{"name": "sessionid", "value": value, "url": server.url}])
+        return context.new_page()
+
+    return visit
+
+
+@pytest.fixture
+def alice(visit: Visit, upstream: Upstream) -> Page:
+    """Alice's browser; she is signed in and has no conversation yet."""
+    page = visit("alice")
+    page.goto("/")
+    return page

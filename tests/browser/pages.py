@@ -1,0 +1,38 @@
+"""Where things are on a page, and what people do there."""
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+
+def question(page: Page) -> Locator:
+    return page.get_by_label("Your question")
+
+
+def ask(page: Page, text: str) -> None:
+    """Write a question, send it, and wait until the conversation's page shows it."""
+    question(page).fill(text)
+    question(page).press("Enter")
+    expect(page).to_have_url(re.compile("/c/[0-9a-f-]{36}/$"))
+    # Until its scripts run, a page follows nothing.
+    page.wait_for_load_state()
+    expect(page.locator("[data-role=user]").last).to_contain_text(text)
+
+
+def answer(page: Page) -> Locator:
+    """The last answer, whole: its thinking, its text, how it ended."""
+    return page.locator("[data-role=assistant]").last
+
+
+def words(page: Page) -> Locator:
+    """The text of the last answer."""
+    return answer(page).locator("[data-text]")
+
+
+def expect_end(page: Page, status: str) -> None:
+    """Wait until the last answer has ended like this and stands there in the server's own rendering."""
+    expect(page.locator("[data-role=assistant]:not([data-events-url])").last).to_have_attribute("data-status", status)
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)

@@ -1,0 +1,287 @@
+"""Asking, watching the reply being written, stopping it."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import KEY, Watch
+from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.upstream import Upstream, error, finish, hang, pause, reasoning, text
+
+pytestmark = pytest.mark.chromium
+
+
+# Asking
+
+
+def test_enter_sends_and_shift_enter_breaks_the_line(alice: Page, upstream: Upstream) -> None:
+    question(alice).press_sequentially("one")
+    question(alice).press("Shift+Enter")
+    question(alice).press_sequentially("two")
+    question(alice).press("Enter")
+    expect_end(alice, "complete")
+    assert upstream.requests[-1].body["messages"] == [{"role": "user", "content": "one\ntwo"}]
+
+
+def test_the_composer_grows_with_its_text(alice: Page) -> None:
+    def height() -> float:
+        box = question(alice).bounding_box()
+        assert box
+        return box["height"]
+
+    empty = height()
+    question(alice).fill("\n" * 5)
+    assert height() > 2 * empty
+    question(alice).fill("\n" * 500)
+    assert height() < 400
+    question(alice).fill("")
+    assert height() == empty
+
+
+def test_a_draft_survives_a_reload_and_is_gone_after_sending(alice: Page) -> None:
+    question(alice).fill("A question I am still\nthinking about")
+    alice.reload()
+    expect(question(alice)).to_have_value("A question I am still\nthinking about")
+    question(alice).press("Enter")
+    expect_end(alice, "complete")
+    expect(question(alice)).to_have_value("")
+    alice.reload()
+    expect(question(alice)).to_have_value("")
+    alice.goto("/")
+    expect(question(alice)).to_have_value("")
+
+
+def test_a_blank_question_is_not_sent(alice: Page) -> None:
+    question(alice).fill("  \n ")
+    question(alice).press("Enter")
+    expect(button(alice, "Send")).to_be_enabled()
+    expect(alice).to_have_url(re.compile("/$"))
+    expect(question(alice)).to_have_value("  \n ")
+
+
+def test_a_question_that_is_too_long_stays_in_the_box_with_a_sentence(alice: Page, watch: Watch) -> None:
+    watch.expect("status of 422")
+    question(alice).fill("x" * 32_001)
+    question(alice).press("Enter")
+    expect(alice.get_by_role("alert").filter(has_text="32,001 characters; 32,000 are allowed")).to_be_visible()
+    expect(question(alice)).to_have_value("x" * 32_001)
+
+
+def test_a_question_goes_on_with_its_conversation(alice: Page, upstream: Upstream) -> None:
+    ask(alice, "How are you?")
+    expect_end(alice, "complete")
+    upstream.script(text("Still fine."), finish())
+    ask(alice, "And now?")
+    expect(words(alice)).to_have_text("Still fine.")
+    expect_end(alice, "complete")
+    texts = ["How are you?", "Hello world", "And now?", "Still fine."]
+    expect(alice.locator("[data-message] [data-text]")).to_have_text(texts)
+    assert [message["content"] for message in upstream.requests[-1].body["messages"]] == texts[:3]
+
+
+def test_an_example_is_asked_by_a_click(alice: Page) -> None:
+    alice.get_by_role("button", name="Explain how a rainbow forms").click()
+    expect(words(alice)).to_have_text("Hello world")
+    expect_end(alice, "complete")
+
+
+# Watching
+
+
+def test_the_first_word_is_visible_while_the_rest_is_not_yet_written(alice: Page, upstream: Upstream) -> None:
+    upstream.script(pause("first"), text("First,"), pause("rest"), text(" then the rest."), finish())
+    ask(alice, "Hello?")
+    expect(answer(alice)).to_contain_text("Waiting for the first word")
+    upstream.release("first")
+    expect(words(alice)).to_have_text("First,")
+    expect(answer(alice)).to_have_attribute("data-status", "streaming")
+    upstream.release("rest")
+    expect(words(alice)).to_have_text("First, then the rest.")
+    expect_end(alice, "complete")
+    expect(button(alice, "Send")).to_be_visible()
+
+
+def test_thinking_is_folded_with_its_duration_and_stays_open_for_who_opened_it(alice: Page, upstream: Upstream) -> None:
+    upstream.script(reasoning("Let me see."), pause("answer"), text("Seen."), pause("end"), finish())
+    ask(alice, "Hello?")
+    summary, thoughts = answer(alice).locator("summary"), answer(alice).get_by_text("Let me see.")
+    expect(summary).to_have_text("Thinking… 1 s")
+    expect(thoughts).to_be_hidden()
+    summary.click()
+    expect(thoughts).to_be_visible()
+    upstream.release("answer")
+    expect(summary).to_have_text(re.compile("Thought for [1-9] s"))
+    upstream.release("end")
+    expect_end(alice, "complete")
+    expect(summary).to_have_text(re.compile("Thought for [1-9] s"))
+    expect(thoughts).to_be_visible()
+
+
+REPLY = """\
+# A heading
+
+Some **bold** words, `code` and a [link](https://elsewhere.example).
+
+1. one
+2. two
+   - three
+
+```python
+def f() -> str:
+    return "<&>"
+```
+
+| a | b |
+|---|--:|
+| 1 | 2 |
+
+> A quote.
+"""
+
+# Colours come from two highlighters, and each page has a CSRF token of its own.
+MARKUP = """(element) => {
+    const copy = element.cloneNode(true);
+    for (const code of copy.querySelectorAll("pre code")) code.textContent = code.textContent;
+    for (const token of copy.querySelectorAll("[name=csrfmiddlewaretoken]")) token.remove();
+    return copy.outerHTML;
+}"""
+
+
+def test_what_was_drawn_live_is_what_the_server_renders(alice: Page, upstream: Upstream) -> None:
+    upstream.script(*map(text, re.findall(r"\s*\S+", REPLY)), pause("end"), finish())
+    ask(alice, "Everything, please.")
+    expect(words(alice)).to_contain_text("A quote.")
+    live = words(alice).evaluate(MARKUP)
+    upstream.release("end")
+    expect_end(alice, "complete")
+    swapped = answer(alice).evaluate(MARKUP)
+    assert words(alice).evaluate(MARKUP).split() == live.split()
+    alice.reload()
+    assert answer(alice).evaluate(MARKUP) == swapped
+
+
+def test_code_and_replies_are_copied(alice: Page, upstream: Upstream) -> None:
+    alice.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    upstream.script(text("Look:\n\n```sh\nls -l\n```\n"), finish())
+    ask(alice, "Code, please.")
+    expect_end(alice, "complete")
+    answer(alice).locator("[data-copy]").click()
+    expect(answer(alice).locator("[data-copy]")).to_have_text("Copied")
+    assert alice.evaluate("navigator.clipboard.readText()") == "ls -l\n"
+    answer(alice).locator("[data-copy-reply]").click()
+    expect(answer(alice).locator("[data-copy-reply]")).to_have_text("Copied")
+    assert alice.evaluate("navigator.clipboard.readText()") == "Look:\n\n```sh\nls -l\n```\n"
+
+
+def paragraphs(first: int, last: int) -> str:
+    return "".join(f"Paragraph {number}.\n\n" for number in range(first, last + 1))
+
+
+def test_the_page_follows_the_text_only_while_the_reader_is_at_the_bottom(alice: Page, upstream: Upstream) -> None:
+    upstream.script(
+        text(paragraphs(1, 40)), pause("more"), text(paragraphs(41, 80)), pause("end"), text("The end."), finish()
+    )
+    ask(alice, "At length, please.")
+    expect(words(alice).get_by_text("Paragraph 40.")).to_be_in_viewport()
+    alice.mouse.move(600, 300)
+    alice.mouse.wheel(0, -600)
+    expect(button(alice, "Back down")).to_be_visible()
+    upstream.release("more")
+    expect(button(alice, "New text below")).to_be_visible()
+    expect(words(alice).get_by_text("Paragraph 80.")).not_to_be_in_viewport()
+    button(alice, "New text below").click()
+    expect(words(alice).get_by_text("Paragraph 80.")).to_be_in_viewport()
+    expect(alice.locator("[data-to-end]")).to_be_hidden()
+    upstream.release("end")
+    expect(words(alice).get_by_text("The end.")).to_be_in_viewport()
+
+
+def test_two_conversations_are_written_at_once(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("one"), pause("first"), text(" more"), finish())
+    upstream.script(text("two"), pause("second"), text(" more"), finish())
+    ask(alice, "First?")
+    expect(words(alice)).to_have_text("one")
+    tab = alice.context.new_page()
+    tab.goto("/")
+    ask(tab, "Second?")
+    expect(words(tab)).to_have_text("two")
+    upstream.release("second")
+    expect(words(tab)).to_have_text("two more")
+    expect(words(alice)).to_have_text("one")
+    upstream.release("first")
+    expect(words(alice)).to_have_text("one more")
+
+
+# Stopping
+
+
+def test_stop_in_the_middle_closes_the_connection_to_the_model_and_the_text_never_grows(
+    alice: Page, upstream: Upstream
+) -> None:
+    upstream.script(text("So far"), pause("more"), text(" and further"), hang())
+    ask(alice, "Hello?")
+    expect(words(alice)).to_have_text("So far")
+    button(alice, "Stop").click()
+    upstream.next_request().wait_closed()
+    expect_end(alice, "stopped")
+    expect(answer(alice).get_by_text("Stopped.")).to_be_visible()
+    upstream.release("more")
+    alice.reload()
+    expect(words(alice)).to_have_text("So far")
+    expect(button(alice, "Retry")).to_be_visible()
+    expect(button(alice, "Send")).to_be_visible()
+
+
+def test_stop_before_the_first_word(alice: Page, upstream: Upstream) -> None:
+    upstream.script(hang())
+    ask(alice, "Hello?")
+    request = upstream.next_request()
+    button(alice, "Stop").click()
+    request.wait_closed()
+    expect_end(alice, "stopped")
+    expect(words(alice)).to_be_empty()
+
+
+def test_stop_in_one_tab_shows_in_the_other(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("So far"), hang())
+    ask(alice, "Hello?")
+    tab = alice.context.new_page()
+    tab.goto(alice.url)
+    expect(words(tab)).to_have_text("So far")
+    button(tab, "Stop").click()
+    expect_end(alice, "stopped")
+    expect_end(tab, "stopped")
+    expect(button(alice, "Send")).to_be_visible()
+
+
+# Trying again
+
+
+def test_a_failed_reply_says_why_without_key_or_address_and_is_tried_again(alice: Page, upstream: Upstream) -> None:
+    upstream.script(*error(401, {"error": {"message": f"Incorrect API key {KEY} at {upstream.url}"}}))
+    ask(alice, "Hello?")
+    expect_end(alice, "failed")
+    expect(answer(alice).get_by_text("No reply.")).to_be_visible()
+    for secret in (KEY, upstream.url, str(upstream.port)):
+        assert secret not in alice.content()
+    button(alice, "Retry").click()
+    expect(words(alice)).to_have_text("Hello world")
+    expect_end(alice, "complete")
+
+
+def test_a_second_answer_stands_beside_the_first(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("First try"), hang())
+    upstream.script(text("Second try"), finish())
+    ask(alice, "Hello?")
+    expect(words(alice)).to_have_text("First try")
+    button(alice, "Stop").click()
+    button(alice, "Retry").click()
+    expect(words(alice)).to_have_text("Second try")
+    expect_end(alice, "complete")
+    expect(answer(alice)).to_contain_text("2/2")
+    button(alice, "Show the previous answer").click()
+    expect(words(alice)).to_have_text("First try")
+    expect(answer(alice)).to_contain_text("1/2")
+    button(alice, "Show the next answer").click()
+    expect(words(alice)).to_have_text("Second try")

@@ -1,0 +1,259 @@
+"""What a reader has seen is never lost: reloads, other tabs, broken networks, killed servers."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page, Request, expect
+
+from tests.browser.conftest import Visit, Watch
+from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.gateway import Gateway
+from tests.server import Server
+from tests.upstream import Upstream, finish, hang, pause, reasoning, text
+
+pytestmark = pytest.mark.chromium
+
+# A killed server takes a moment to start, a lost reply another until its lease has run out.
+RECOVERY_MS = 20_000
+
+# What Chromium has to say of connections that break off or cannot be made.
+CUT = ["ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION"]
+
+
+@pytest.fixture
+def gateway(server: Server) -> Iterator[Gateway]:
+    with Gateway(server.port) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def remote(visit: Visit, gateway: Gateway, upstream: Upstream) -> Page:
+    """Alice's browser, behind the gateway."""
+    page = visit("alice", base_url=gateway.url)
+    page.goto("/")
+    return page
+
+
+# Reloads and tabs
+
+
+def test_a_reload_in_the_middle_loses_nothing_and_doubles_nothing(alice: Page, upstream: Upstream) -> None:
+    upstream.script(reasoning("Hm."), text("One two"), pause("rest"), text(" three"), text(" four."), finish())
+    ask(alice, "Count.")
+    expect(words(alice)).to_have_text("One two")
+    alice.reload()
+    expect(words(alice)).to_have_text("One two")
+    expect(answer(alice)).to_have_attribute("data-status", "streaming")
+    upstream.release("rest")
+    expect(words(alice)).to_have_text("One two three four.")
+    expect_end(alice, "complete")
+    expect(answer(alice).locator("[data-reasoning-text]")).to_have_text("Hm.")
+
+
+def test_reloads_while_words_rush_in_lose_nothing_and_double_nothing(alice: Page, upstream: Upstream) -> None:
+    counted = [f"{number} " for number in range(1, 2001)]
+    steps = [step for number, word in enumerate(counted) for step in (text(word), pause(f"{number // 500}"))]
+    upstream.script(*steps, finish())
+    ask(alice, "Count to 2000.")
+    for part in range(4):
+        upstream.release(f"{part}")
+        alice.reload()
+    expect_end(alice, "complete")
+    expect(words(alice)).to_have_text("".join(counted))
+
+
+def test_a_second_tab_sees_the_same(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(alice, "Count.")
+    expect(words(alice)).to_have_text("One")
+    tab = alice.context.new_page()
+    tab.goto(alice.url)
+    expect(words(tab)).to_have_text("One")
+    upstream.release("rest")
+    for page in (alice, tab):
+        expect(words(page)).to_have_text("One two.")
+        expect_end(page, "complete")
+
+
+def test_a_reply_goes_on_when_its_tab_is_closed(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(alice, "Count.")
+    expect(words(alice)).to_have_text("One")
+    context, url = alice.context, alice.url
+    alice.close()
+    upstream.release("rest")
+    tab = context.new_page()
+    tab.goto(url)
+    expect(words(tab)).to_have_text("One two.")
+    expect_end(tab, "complete")
+
+
+# Headless pages are always visible.
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_hidden_tab_gives_its_connection_back_and_catches_up_when_it_is_seen_again(
+    alice: Page, upstream: Upstream
+) -> None:
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(alice, "Count.")
+    expect(words(alice)).to_have_text("One")
+    alice.clock.install()
+    alice.evaluate(HIDE, True)
+    with alice.expect_event("requestfailed", lambda request: "/events/" in request.url):
+        alice.clock.fast_forward(31_000)
+    upstream.release("rest")
+    expect(words(alice)).to_have_text("One")
+    alice.evaluate(HIDE, False)
+    expect(words(alice)).to_have_text("One two.")
+    expect_end(alice, "complete")
+
+
+# The network
+
+
+def test_a_cut_connection_is_taken_up_where_it_was_cut(
+    remote: Page, gateway: Gateway, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect(*CUT)
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(remote, "Count.")
+    expect(words(remote)).to_have_text("One")
+    with remote.expect_request(lambda request: is_stream_from(request, after=1)):
+        gateway.cut()
+    upstream.release("rest")
+    expect(words(remote)).to_have_text("One two.")
+    expect_end(remote, "complete")
+
+
+def is_stream_from(request: Request, after: int) -> bool:
+    return request.url.endswith(f"/events/?after={after}")
+
+
+def test_502_for_a_while_shows_reconnecting_and_then_the_reply_goes_on_by_itself(
+    remote: Page, gateway: Gateway, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 502", *CUT)
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(remote, "Count.")
+    expect(words(remote)).to_have_text("One")
+    gateway.break_down()
+    expect(answer(remote).get_by_text("Reconnecting…")).to_be_visible()
+    expect(words(remote)).to_have_text("One")
+    upstream.release("rest")
+    gateway.mend()
+    expect(words(remote)).to_have_text("One two.")
+    expect(answer(remote).get_by_text("Reconnecting…")).to_have_count(0)
+    expect_end(remote, "complete")
+
+
+def test_what_ended_while_the_network_was_down_is_there_when_it_is_back(
+    remote: Page, alice: Page, gateway: Gateway, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 502", *CUT)
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(remote, "Count.")
+    expect(words(remote)).to_have_text("One")
+    gateway.break_down()
+    expect(answer(remote).get_by_text("Reconnecting…")).to_be_visible()
+    upstream.release("rest")
+    alice.goto(remote.url.replace(gateway.url, ""))
+    expect_end(alice, "complete")
+    gateway.mend()
+    expect(words(remote)).to_have_text("One two.")
+    expect_end(remote, "complete")
+
+
+def test_a_question_that_cannot_be_sent_stays_in_the_box(remote: Page, gateway: Gateway, watch: Watch) -> None:
+    watch.expect("status of 502", *CUT)
+    gateway.break_down()
+    question(remote).fill("Is anybody there?")
+    question(remote).press("Enter")
+    expect(remote.get_by_role("alert").filter(has_text="The server cannot be reached.")).to_be_visible()
+    expect(question(remote)).to_have_value("Is anybody there?")
+    gateway.mend()
+    question(remote).press("Enter")
+    expect(words(remote)).to_have_text("Hello world")
+    expect_end(remote, "complete")
+
+
+# The session
+
+
+def test_who_is_signed_out_in_the_middle_signs_in_and_finds_the_reply(
+    visit: Visit, server: Server, gateway: Gateway, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 401", *CUT)
+    server.database.run(lambda: User.objects.create_user("alice", password="a good password"))
+    remote = visit("alice", base_url=gateway.url)
+    remote.goto("/")
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(remote, "Count.")
+    expect(words(remote)).to_have_text("One")
+    server.database.run(Session.objects.all().delete)
+    gateway.cut()
+    expect(answer(remote).get_by_text("You are signed out.")).to_be_visible()
+    expect(words(remote)).to_have_text("One")
+    upstream.release("rest")
+    remote.get_by_role("link", name="Sign in to go on.").click()
+    remote.get_by_label("Username").fill("alice")
+    remote.get_by_label("Password").fill("a good password")
+    button(remote, "Sign in").click()
+    expect(words(remote)).to_have_text("One two.")
+    expect_end(remote, "complete")
+
+
+# The server
+
+
+def test_after_a_kill_in_the_middle_what_was_on_screen_stays_and_a_second_answer_can_be_had(
+    alice: Page, server: Server, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect(*CUT)
+    upstream.script(text("So far"), hang())
+    ask(alice, "Hello?")
+    expect(words(alice)).to_have_text("So far")
+    server.kill()
+    expect(answer(alice).get_by_text("Reconnecting…")).to_be_visible()
+    expect(words(alice)).to_have_text("So far")
+    server.start()
+    expect(answer(alice).get_by_text("Interrupted.")).to_be_visible(timeout=RECOVERY_MS)
+    expect_end(alice, "interrupted")
+    expect(words(alice)).to_have_text("So far")
+    button(alice, "Retry").click()
+    expect(words(alice)).to_have_text("Hello world")
+    expect_end(alice, "complete")
+    expect(answer(alice)).to_contain_text("2/2")
+    button(alice, "Show the previous answer").click()
+    expect(words(alice)).to_have_text("So far")
+
+
+def test_after_a_kill_before_the_first_word_the_reply_comes_by_itself(
+    alice: Page, server: Server, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect(*CUT)
+    upstream.script(hang())
+    ask(alice, "Hello?")
+    upstream.next_request()
+    server.restart()
+    expect(words(alice)).to_have_text("Hello world", timeout=RECOVERY_MS)
+    expect_end(alice, "complete")
+
+
+def test_after_a_kill_a_page_loaded_anew_shows_what_was_seen(
+    alice: Page, server: Server, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect(*CUT)
+    upstream.script(reasoning("Hm."), text("So far"), hang())
+    ask(alice, "Hello?")
+    expect(words(alice)).to_have_text("So far")
+    server.restart()
+    alice.reload()
+    expect(words(alice)).to_have_text("So far")
+    expect_end(alice, "interrupted")
+    expect(answer(alice).locator("[data-reasoning-text]")).to_have_text("Hm.")
