@@ -1,0 +1,98 @@
+"""Takes the README's pictures: `python docs/screenshots/take.py`, from a server of its own with the demo model."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
+
+HERE = Path(__file__).parent
+SIZE = ViewportSize(width=1280, height=800)
+QUESTIONS = [
+    "Which tests should a release wait for?",
+    "Summarise the notes of Monday's meeting",
+    "A regular expression for dates like 2026-11-20",
+    "Rewrite this paragraph for people who do not know SQL",
+    "What is a lease, and why does it run out?",
+]
+LAST_QUESTION = "Show me what a reply can look like."
+# The demo's answer has then come to the end of its table; the question is still on screen.
+MIDDLE = "you can retry"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Parley on a database of its own, with the login demo/demo; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with TemporaryDirectory() as folder:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "manage.py", "start", "--port", port],
+            cwd=HERE.parent.parent,
+            env={
+                "PATH": os.environ["PATH"],
+                "ENV_FILE": os.devnull,
+                "DEBUG": "1",
+                "SECRET_KEY": "for-pictures-only",
+                "DATABASE_URL": f"sqlite:///{folder}/pictures.sqlite3",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            assert process.stdout  # noqa: S101
+            next(line for line in process.stdout if "Listening on TCP address" in line)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def ask(page: Page, question: str) -> None:
+    page.get_by_role("link", name="New conversation").click()
+    page.get_by_label("Your question").fill(question)
+    page.get_by_role("button", name="Send", exact=True).click()
+    expect(page.locator("[data-role=user]")).to_contain_text(question)
+
+
+def take(page: Page, name: str) -> None:
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.screenshot(path=HERE / f"{name}-{scheme}.png")
+
+
+def pictures(page: Page) -> None:
+    page.goto("/")
+    page.get_by_label("Username or email").fill("demo")
+    page.get_by_label("Password", exact=True).fill("demo")
+    page.get_by_role("button", name="Sign in").click()
+    for question in QUESTIONS:
+        ask(page, question)
+    ask(page, LAST_QUESTION)
+    answer = page.locator("[data-role=assistant]")
+    expect(answer).to_contain_text(MIDDLE, timeout=60_000)
+    take(page, "conversation")
+    expect(answer).to_have_attribute("data-status", "complete", timeout=60_000)
+    page.goto("/admin/chat/conversation/")
+    page.get_by_role("link", name=LAST_QUESTION).click()
+    expect(page.locator("[data-role=assistant]")).to_be_visible()
+    take(page, "transcript")
+
+
+def main() -> None:
+    with server() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        pictures(browser.new_page(base_url=url, viewport=SIZE))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What the documents say is there."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+ROOT: Path = settings.BASE_DIR
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "static/vendor/README.md"]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+CODE = re.compile(r"`([^`\n]+)`")
+PATH = re.compile(r"(chat|config|docs|requirements|static|templates|tests)/[\w./-]*|[\w.-]+\.(example|md|py|toml)")
+
+
+def anchors(text: str) -> set[str]:
+    """The fragments under which the headings of a document are reached."""
+    headings = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(text)]
+    return {f"#{heading.replace(' ', '-')}" for heading in headings}
+
+
+def links(document: str) -> Iterator[str]:
+    """Where a document's links and pictures lead, but for other sites."""
+    for link, picture in LINK.findall((ROOT / document).read_text()):
+        if not (link or picture).startswith("https://"):
+            yield link or picture
+
+
+def paths(text: str) -> set[str]:
+    """The code in a text that is the name of a file or a folder."""
+    return {code for code in CODE.findall(text) if PATH.fullmatch(code)}
+
+
+def dependencies(file: Path) -> list[str]:
+    return [line for line in file.read_text().splitlines() if line and not line.startswith(("-", "#"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_link_leads_to_a_file_or_a_heading(document: str) -> None:
+    here = ROOT / document
+    inside = anchors(here.read_text())
+    assert [link for link in links(document) if link not in inside and not (here.parent / link).exists()] == []
+
+
+def test_the_readme_shows_the_product_in_light_and_dark() -> None:
+    pictures = [link for link in links("README.md") if link.endswith(".png")]
+    assert {"docs/screenshots/conversation-light.png", "docs/screenshots/conversation-dark.png"} <= set(pictures)
+    assert all((ROOT / picture).stat().st_size < 200_000 for picture in pictures)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_a_file_that_is_named_exists(document: str) -> None:
+    named = paths((ROOT / document).read_text())
+    assert len(named) > 3
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["base", "dev", "prod"])
+def test_each_dependency_has_a_line_that_says_what_it_is_for(name: str) -> None:
+    explained = re.findall(r"^- `([^`]+)`: .+", CONTRIBUTING, re.MULTILINE)
+    assert [line for line in dependencies(ROOT / f"requirements/{name}.in") if line not in explained] == []
+
+
+def test_each_vendored_library_has_a_line_that_says_what_it_is_for() -> None:
+    explained = re.findall(r"^- `([^`]+)`: .+", CONTRIBUTING, re.MULTILINE)
+    folders = [path.name for path in (ROOT / "static/vendor").iterdir() if path.is_dir()]
+    assert folders
+    assert [name for name in folders if name not in explained] == []
+
+
+def test_the_map_names_every_module() -> None:
+    drawn = CONTRIBUTING.partition("## The map")[2].partition("Imports point one way")[0]
+    modules = [path.name for folder in ("chat", "config") for path in (ROOT / folder).glob("*.py")]
+    assert [name for name in modules if name not in drawn and name not in ("__init__.py", "apps.py")] == []
