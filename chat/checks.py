@@ -15,7 +15,7 @@ def collected_static_files(app_configs: Sequence[AppConfig] | None, **kwargs: An
         return []
     return [
         checks.Warning(
-            "The static files have not been collected: pages will come without their looks.",
+            "The static files have not been collected: browsers ask for them again with every page.",
             hint="Run `python manage.py collectstatic`.",
             id="chat.W001",
         )

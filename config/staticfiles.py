@@ -13,8 +13,13 @@ class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):
     """Names files by their content and rewrites the relative imports of JavaScript modules to those names."""
 
     support_js_module_import_aggregation = True
-    # A page with plain file names beats a 500 where `collectstatic` was forgotten; a system check says so.
-    manifest_strict = False
+
+    def stored_name(self, name: str) -> str:
+        try:
+            return str(super().stored_name(name))
+        except ValueError:
+            # Not collected: the file is served from where it is, and a system check says what to do.
+            return name
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):

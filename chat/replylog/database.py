@@ -60,7 +60,7 @@ def _store(appends: list[Append]) -> set[UUID]:
             _insert(mine)
             for append in mine:
                 if append.record is not None:
-                    append.record(*_text(append.reply_id), append.entries[-1][0])
+                    append.record(*Reply(pk=append.reply_id).so_far(), append.entries[-1][0])
             return ids - {append.reply_id for append in mine}
     finally:
         close_old_connections()
@@ -93,16 +93,6 @@ def _entry(seq: int, kind: str, data: str) -> Entry:
         error = Error(**fields.pop("error")) if fields["error"] else fields.pop("error")
         return seq, End(**fields, error=error)
     return seq, _PIECES[kind](data)
-
-
-def _text(reply_id: UUID) -> tuple[str, str]:
-    """All that is stored of a reply's text and reasoning."""
-    rows = ReplyEvent.objects.filter(reply_id=reply_id).order_by("seq").values_list("kind", "data")
-    pieces = list(rows)
-    return (
-        "".join(data for kind, data in pieces if kind == "delta"),
-        "".join(data for kind, data in pieces if kind == "reasoning"),
-    )
 
 
 def _read(reply_id: UUID, after: int) -> list[Entry]:

@@ -5,7 +5,7 @@
   const root = document.documentElement;
 
   function show() {
-    root.dataset.theme = localStorage.getItem(KEY) ?? "system";
+    root.dataset.theme = localStorage.getItem(KEY) ?? "auto";
     for (const choice of document.getElementsByName("theme")) choice.checked = choice.value === root.dataset.theme;
   }
 
