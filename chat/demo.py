@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator
+from itertools import batched
 
 from django.conf import settings
 
@@ -14,6 +15,7 @@ PACE = 0.04
 SLOW_PACE = 0.6
 SLOW_START = 8.0
 LONGEST = 200_000
+WORDS_AT_ONCE = 10
 
 # What a question may ask for while DEBUG is on.
 COMMAND = re.compile(r"/(fail|cut|slow|long|stall)(?:\s+(\d{1,6}))?\s*$")
@@ -102,7 +104,6 @@ def _words(text: str) -> Iterator[str]:
 
 async def _long(count: int) -> AsyncGenerator[list[Event]]:
     """Many numbered words, a paragraph a hundred, as fast as a quick model writes."""
-    for number in range(1, min(count, LONGEST) + 1):
-        yield [Delta(f"word {number}{'\n\n' if number % 100 == 0 else ' '}")]
-        if number % 10 == 0:
-            await asyncio.sleep(PACE)
+    for some in batched(range(1, min(count, LONGEST) + 1), WORDS_AT_ONCE, strict=False):
+        yield [Delta(f"word {number}{'\n\n' if number % 100 == 0 else ' '}") for number in some]
+        await asyncio.sleep(PACE)

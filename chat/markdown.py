@@ -38,9 +38,10 @@ from pygments.token import STANDARD_TYPES, Text, _TokenType
 # Changes with every change of the markup, so that nothing stored under the old one is shown.
 VERSION = 1
 
-# The slowest text of this length takes a second or two; longer ones are shown as they are.
-MARKDOWN_CHARS = 150_000
+# The slowest text of this length takes a second or two; a longer one is shown as it is.
+MARKDOWN_CHARS = 100_000
 HIGHLIGHT_CHARS = 60_000
+HIGHLIGHT_LINE_CHARS = 2_000
 HIGHLIGHT_SECONDS = 0.5
 TABLE_CELLS = 10_000
 
@@ -48,7 +49,7 @@ LINK = re.compile(r"(https?|mailto):", re.IGNORECASE)
 LINK_ATTRS = {"rel": "noopener noreferrer nofollow", "target": "_blank"}
 LANGUAGE = re.compile(r" *([A-Za-z0-9+#._-]{1,30})")
 
-# Lexers that are quick on hostile code too; test_no_language_is_slow holds them to it.
+# The common ones. A fixed list, as there are lexers that hostile code keeps busy for minutes.
 HIGHLIGHTED = frozenset(
     """
     bash c c# c++ cpp cs csharp css diff docker dockerfile go golang graphql html ini java javascript js json jsx
@@ -96,7 +97,9 @@ def _code(token: Token, env: EnvType) -> str:
 
 
 def _highlighted(code: str, language: str, deadline: float) -> str:
-    if language not in HIGHLIGHTED or not deadline:
+    # Some lexers look at a line as often as it has characters.
+    long = max(map(len, code.split("\n"))) > HIGHLIGHT_LINE_CHARS
+    if language not in HIGHLIGHTED or long or not deadline:
         return escape(code)
     html = pygments.format(_coloured(code, get_lexer_by_name(language), deadline), HtmlFormatter(nowrap=True))
     return html if code.endswith("\n") else html.removesuffix("\n")

@@ -7,6 +7,7 @@ that a mistake stops the start instead of surfacing in front of a user.
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -57,6 +58,14 @@ class Environment:
             if not origin.startswith(("http://", "https://")):
                 raise ImproperlyConfigured(f"{name} must list addresses that begin with http:// or https://.")
         return values
+
+    def time_zone(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        try:
+            ZoneInfo(value)
+        except (ValueError, ZoneInfoNotFoundError, IsADirectoryError):
+            raise ImproperlyConfigured(f"{name} must be the name of a time zone, such as Europe/Paris.") from None
+        return value
 
     def database(self, name: str, default: str) -> dict[str, Any]:
         """A Django database dictionary for SQLite or PostgreSQL."""

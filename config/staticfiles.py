@@ -1,6 +1,7 @@
 """WhiteNoise for an asynchronous stack."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
@@ -31,6 +32,11 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
     def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]) -> None:
         super().__init__(get_response)
         markcoroutinefunction(self)
+
+    def add_files(self, root: str, prefix: str | None = None) -> None:
+        # Where nothing was collected there is no folder, and the files are found where they are.
+        if Path(root).is_dir():
+            super().add_files(root, prefix)
 
     async def __call__(self, request: HttpRequest) -> HttpResponseBase:
         find = sync_to_async(self.find_file) if self.autorefresh else self._known_file
