@@ -1,9 +1,11 @@
 """Markdown on the server: what it makes, what it refuses, and what it costs at worst."""
 
+import re
 import time
 from html.parser import HTMLParser
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.template import Context, Template
 from django.utils.safestring import SafeString
@@ -271,6 +273,19 @@ def test_no_markdown_is_slow(piece: str) -> None:
     assert time.process_time() - start < SECONDS
 
 
+# Each of these took Pygments minutes at this length before there was a deadline and a longest line.
+SLOW_CODE = [("c", "\n"), ("c#", "a\n"), ("java", "\n"), ("java", "a "), ("make", "a"), ("ini", "="), ("ini", "a=\n")]
+
+
+@pytest.mark.parametrize(("language", "piece"), SLOW_CODE)
+def test_no_code_is_slow(language: str, piece: str) -> None:
+    code = (piece * HIGHLIGHT_CHARS)[: HIGHLIGHT_CHARS - 100]
+    start = time.process_time()
+    html = render(f"```{language}\n{code}\n```")
+    assert time.process_time() - start < SECONDS
+    assert Elements(html).text.strip() == f"{language}Copy{code}".strip()
+
+
 # The filter
 
 
@@ -287,3 +302,33 @@ def test_the_filter_renders_a_text_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert template.render(Context({"text": "a"})) == first
     assert template.render(Context({"text": "b"})) == "rendered again"
     cache.clear()
+
+
+# The colours of code
+
+COLOURS = {
+    name: (light, dark)
+    for name, light, dark in re.findall(
+        r"--code-([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);",
+        (settings.BASE_DIR / "static" / "css" / "code.css").read_text(),
+    )
+}
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of `#rrggbb` as WCAG 2 defines it."""
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    "name", sorted(name for name in COLOURS if not name.endswith(("background", "header", "border")))
+)
+def test_code_has_the_contrast_that_reading_needs(name: str, scheme: int) -> None:
+    background = (
+        "header" if name == "muted" else f"{name}-background" if f"{name}-background" in COLOURS else "background"
+    )
+    dark, light = sorted((luminance(COLOURS[name][scheme]), luminance(COLOURS[background][scheme])))
+    assert (light + 0.05) / (dark + 0.05) >= 4.5

@@ -3,7 +3,7 @@
 
 import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
 
-const MARKDOWN_CHARS = 150_000;
+const MARKDOWN_CHARS = 100_000;
 const HIGHLIGHT_CHARS = 60_000;
 const TABLE_CELLS = 10_000;
 
@@ -11,9 +11,8 @@ const LINK = /^(https?|mailto):/i;
 const LINK_ATTRS = [["rel", "noopener noreferrer nofollow"], ["target", "_blank"]];
 const LANGUAGE = /^ *([A-Za-z0-9+#._-]{1,30})/;
 
-// A hidden tab gets no animation frames; its text is drawn all the same, for it would pile up.
-const HIDDEN_MS = 250;
-const FRAME_MS = 16;
+// Twenty-five times a second reads as a flow. Timers, unlike animation frames, go on in a hidden tab.
+const PACE_MS = 40;
 // Drawing takes at most a fifth of the time, however long the block at the end has become.
 const REST = 4;
 
@@ -91,18 +90,17 @@ function code(tokens, index) {
 
 /**
  * Draws a growing text. A top-level block that nothing to come can change is drawn once and never touched again; only
- * what follows it is drawn anew.
+ * what follows it is rendered anew.
  */
 export class LiveMarkdown {
   #element;
   #source;
-  #finished; // How much of the source has been drawn for good,
-  #last; // in how many nodes,
+  #complete; // How much of the source was whole lines at the last look.
+  #finished; // How much of it is drawn for good,
+  #lastFinished; // up to which node,
   #env; // with which references and table cells.
-  #complete;
-  #frame = 0;
   #timer = 0;
-  #drawn = 0;
+  #drawnAt = 0;
   #took = 0;
 
   /** @param {Element} element whose children this object owns from now on */
@@ -111,13 +109,13 @@ export class LiveMarkdown {
     this.#clear();
   }
 
-  /** Add text to the end; it is drawn with the next frame. */
+  /** Add text to the end; it is drawn within a moment. */
   append(text) {
     this.#source += withoutReturns(text);
     this.#schedule();
   }
 
-  /** Put other text in the place of all there is; it is drawn with the next frame. */
+  /** Put other text in the place of all there is; it is drawn within a moment. */
   replace(text) {
     this.#clear();
     this.append(text);
@@ -125,26 +123,6 @@ export class LiveMarkdown {
 
   /** Draw what there is now. */
   flush() {
-    this.#draw();
-  }
-
-  #clear() {
-    this.#source = "";
-    this.#finished = 0;
-    this.#last = null;
-    this.#complete = 0;
-    this.#env = { references: {}, cells: 0 };
-  }
-
-  #schedule() {
-    if (this.#timer) return;
-    const rest = REST * this.#took - (performance.now() - this.#drawn);
-    if (rest < FRAME_MS) this.#frame = requestAnimationFrame(() => this.#draw());
-    this.#timer = setTimeout(() => this.#draw(), rest < FRAME_MS ? HIDDEN_MS : rest);
-  }
-
-  #draw() {
-    cancelAnimationFrame(this.#frame);
     clearTimeout(this.#timer);
     this.#timer = 0;
     const start = performance.now();
@@ -154,9 +132,23 @@ export class LiveMarkdown {
       this.#drawFinished();
       this.#drawTail();
     }
+    // The layout must come anyway; here it counts.
     this.#element.getBoundingClientRect();
-    this.#drawn = performance.now();
-    this.#took = this.#drawn - start;
+    this.#drawnAt = performance.now();
+    this.#took = this.#drawnAt - start;
+  }
+
+  #clear() {
+    this.#source = "";
+    this.#complete = 0;
+    this.#finished = 0;
+    this.#lastFinished = null;
+    this.#env = { references: {}, cells: 0 };
+  }
+
+  #schedule() {
+    const rest = Math.max(PACE_MS, REST * this.#took) - (performance.now() - this.#drawnAt);
+    this.#timer ||= setTimeout(() => this.flush(), rest);
   }
 
   #drawPlain() {
@@ -173,22 +165,21 @@ export class LiveMarkdown {
     this.#complete = complete;
     const end = this.#finished + finishedChars(this.#source.slice(this.#finished, complete), this.#scratch());
     if (end === this.#finished) return;
-    const nodes = parsed(markdown.render(this.#source.slice(this.#finished, end), this.#env));
-    const count = nodes.childNodes.length;
-    patch(this.#element, this.#tail, nodes);
+    const html = markdown.render(this.#source.slice(this.#finished, end), this.#env);
+    const next = patch(this.#element, this.#tail, parsed(html));
+    if (this.#source.length <= HIGHLIGHT_CHARS) highlight(codesBetween(this.#tail, next));
     this.#finished = end;
-    for (let node = this.#tail, i=0; i<count; node = node.nextSibling, i++) {
-      this.#last = node;
-      if (node.nodeType === 1 && this.#source.length <= HIGHLIGHT_CHARS) highlight(node.querySelectorAll("code[class]"));
-    }
+    this.#lastFinished = next ? next.previousSibling : this.#element.lastChild;
   }
 
   #drawTail() {
-    patch(this.#element, this.#tail, parsed(markdown.render(this.#source.slice(this.#finished), this.#scratch())));
+    const html = markdown.render(this.#source.slice(this.#finished), this.#scratch());
+    removeFrom(patch(this.#element, this.#tail, parsed(html)));
   }
 
+  /** The first node that is not finished. */
   get #tail() {
-    return this.#last ? this.#last.nextSibling : this.#element.firstChild;
+    return this.#lastFinished ? this.#lastFinished.nextSibling : this.#element.firstChild;
   }
 
   /** What the finished blocks have defined, with room for what may still be half a definition. */
@@ -232,33 +223,45 @@ function parsed(html) {
 }
 
 /**
- * Makes the children of `parent` from `old` on the same as `wanted`, and leaves alone what already is: the browser has
- * less to lay out, and a selection in the text survives.
+ * Make the children of `parent` from `old` on the same as `wanted`, and return the first that is left over. What is the
+ * same already is left alone: the browser has less to lay out, and a selection in the text survives.
  */
 function patch(parent, old, wanted) {
   for (const node of [...wanted.childNodes]) {
     const next = old?.nextSibling ?? null;
     if (!old) parent.append(node);
-    else if (old.nodeName !== node.nodeName) old.replaceWith(node);
     else if (!old.isEqualNode(node)) patchNode(old, node);
     old = next;
   }
-  while (old) {
-    const next = old.nextSibling;
-    old.remove();
-    old = next;
-  }
+  return old;
 }
 
 function patchNode(old, wanted) {
-  if (old.nodeType === Node.TEXT_NODE) {
+  if (old instanceof Text && wanted instanceof Text) {
+    // The layout of a long text goes on where it is added to, and begins anew where it is set.
     if (wanted.data.startsWith(old.data)) old.appendData(wanted.data.slice(old.length));
     else old.data = wanted.data;
   } else if (old.cloneNode(false).isEqualNode(wanted.cloneNode(false))) {
-    patch(old, old.firstChild, wanted);
+    removeFrom(patch(old, old.firstChild, wanted));
   } else {
     old.replaceWith(wanted);
   }
+}
+
+function removeFrom(node) {
+  while (node) {
+    const next = node.nextSibling;
+    node.remove();
+    node = next;
+  }
+}
+
+function codesBetween(first, end) {
+  const codes = [];
+  for (let node = first; node !== end; node = node.nextSibling) {
+    if (node instanceof Element) codes.push(...node.querySelectorAll("code[class]"));
+  }
+  return codes;
 }
 
 async function highlight(codes) {
