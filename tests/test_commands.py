@@ -65,6 +65,16 @@ def test_the_first_python_that_is_new_enough_makes_the_environment(machine: Path
     assert (machine / "calls").read_text().splitlines()[-1] == f"{machine}/programs/{name} -m venv --clear .venv"
 
 
+def test_half_an_environment_is_not_kept(machine: Path) -> None:
+    # As on a Debian without python3-venv.
+    half = "mkdir -p .venv/bin; ln -s /usr/bin/true .venv/bin/python; echo 'ensurepip is not available'; exit 1"
+    install(machine / "programs/python3", f'[ "$1" = -c ] && exit; {half}')
+    result = make(machine, ".venv/base")
+    assert result.returncode
+    assert "ensurepip is not available" in result.stdout
+    assert not (machine / ".venv/bin/python").is_symlink()
+
+
 def test_pip_installs_and_only_once(machine: Path) -> None:
     install(machine / ".venv/bin/python", f'echo "$@" >> {machine}/calls')
     make(machine, ".venv/base")
