@@ -119,10 +119,10 @@ def upstream(endpoint: Upstream) -> Upstream:
 
 
 @pytest.fixture(scope="module")
-def server(databases: Databases, endpoint: Upstream) -> Iterator[Server]:
-    """A real server in front of the scripted endpoint."""
+def server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[Server]:
+    """A real server as in production, in front of the scripted endpoint."""
     with Servers(databases) as start:
-        yield start(OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="scripted")
+        yield start(DEBUG="0", OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="scripted")
 
 
 class Visit(Protocol):

@@ -95,7 +95,7 @@ def test_the_first_word_is_visible_while_the_rest_is_not_yet_written(alice: Page
     expect(answer(alice)).to_contain_text("Waiting for the first word")
     upstream.release("first")
     expect(words(alice)).to_have_text("First,")
-    expect(answer(alice)).to_have_attribute("data-status", "streaming")
+    expect(button(alice, "Stop")).to_be_visible()
     upstream.release("rest")
     expect(words(alice)).to_have_text("First, then the rest.")
     expect_end(alice, "complete")

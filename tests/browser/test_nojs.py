@@ -1,0 +1,94 @@
+"""Everything that matters works with JavaScript off."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit, Watch
+from tests.browser.pages import answer, button, question, words
+from tests.upstream import Upstream, finish, hang, pause, text
+
+pytestmark = pytest.mark.chromium
+
+
+@pytest.fixture
+def alice(visit: Visit, upstream: Upstream) -> Page:
+    page = visit("alice", java_script_enabled=False)
+    page.goto("/")
+    return page
+
+
+def send(page: Page, text: str) -> None:
+    question(page).fill(text)
+    button(page, "Send").click()
+
+
+def test_the_page_refreshes_itself_until_the_reply_has_ended(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), pause("rest"), text(" two."), pause("end"), finish())
+    send(alice, "Count.")
+    expect(alice).to_have_url(re.compile("/c/[0-9a-f-]{36}/"))
+    expect(words(alice)).to_have_text("One")
+    upstream.release("rest")
+    expect(words(alice)).to_have_text("One two.")
+    upstream.release("end")
+    expect(answer(alice)).to_have_attribute("data-status", "complete")
+    expect(alice.locator("meta[http-equiv=refresh]")).to_have_count(0)
+
+
+def test_a_conversation_goes_on(alice: Page, upstream: Upstream) -> None:
+    send(alice, "How are you?")
+    expect(answer(alice)).to_have_attribute("data-status", "complete")
+    upstream.script(text("Still fine."), finish())
+    send(alice, "And now?")
+    expect(alice.locator("[data-role=assistant]")).to_have_count(2)
+    expect(words(alice)).to_have_text("Still fine.")
+
+
+def test_a_reply_is_stopped_and_asked_for_again(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("So far"), hang())
+    send(alice, "Hello?")
+    expect(words(alice)).to_have_text("So far")
+    button(alice, "Stop").click()
+    upstream.next_request().wait_closed()
+    expect(answer(alice).get_by_text("Stopped.")).to_be_visible()
+    button(alice, "Retry").click()
+    expect(words(alice)).to_have_text("Hello world")
+    expect(answer(alice)).to_contain_text("2/2")
+    button(alice, "Show the previous answer").click()
+    expect(words(alice)).to_have_text("So far")
+
+
+def test_a_conversation_is_deleted_on_a_page_that_asks_first(alice: Page) -> None:
+    send(alice, "Hello?")
+    expect(answer(alice)).to_have_attribute("data-status", "complete")
+    alice.get_by_role("link", name="Delete “Hello?”").click()
+    expect(alice.get_by_role("heading", name="Delete this conversation?")).to_be_visible()
+    alice.get_by_role("link", name="Keep it").click()
+    expect(words(alice)).to_have_text("Hello world")
+    alice.get_by_role("link", name="Delete “Hello?”").click()
+    button(alice, "Delete").click()
+    expect(alice).to_have_url(re.compile(":[0-9]+/$"))
+    expect(alice.get_by_text("Your conversations will gather here.")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("question_text", "sentence"),
+    [(" \n ", "Write a question first."), ("x" * 32_001, "has 32,001 characters; 32,000 are allowed. Shorten it.")],
+    ids=["blank", "too long"],
+)
+def test_a_bad_question_stays_in_the_box_with_a_sentence(
+    alice: Page, watch: Watch, question_text: str, sentence: str
+) -> None:
+    watch.expect("status of 422")
+    send(alice, question_text)
+    expect(alice.get_by_role("alert").filter(has_text=sentence)).to_be_visible()
+    expect(question(alice)).to_have_value(question_text)
+
+
+def test_what_needs_javascript_is_not_offered(alice: Page) -> None:
+    send(alice, "Hello?")
+    expect(answer(alice)).to_have_attribute("data-status", "complete")
+    expect(button(alice, "Copy")).to_be_hidden()
+    expect(alice.get_by_text("Enter sends")).to_be_hidden()
+    expect(alice.get_by_role("group", name="Appearance")).to_be_hidden()
