@@ -104,6 +104,6 @@ def _words(text: str) -> Iterator[str]:
 
 async def _long(count: int) -> AsyncGenerator[list[Event]]:
     """Many numbered words, a paragraph a hundred, as fast as a quick model writes."""
-    for some in batched(range(1, min(count, LONGEST) + 1), WORDS_AT_ONCE, strict=False):
+    for some in batched(range(1, min(count, LONGEST) + 1), WORDS_AT_ONCE):
         yield [Delta(f"word {number}{'\n\n' if number % 100 == 0 else ' '}") for number in some]
         await asyncio.sleep(PACE)

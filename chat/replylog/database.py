@@ -119,7 +119,7 @@ def _rows(reply_id: UUID, after: int) -> list[tuple[int, str, str]]:
 
 def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
     found: dict[UUID, list[Entry]] = {}
-    for some in batched(places.items(), POLLED_AT_ONCE, strict=False):
+    for some in batched(places.items(), POLLED_AT_ONCE):
         behind = reduce(or_, (Q(reply_id=reply_id, seq__gt=place) for reply_id, place in some))
         rows = ReplyEvent.objects.filter(behind).order_by("seq").values_list("reply_id", "seq", "kind", "data")
         for reply_id, seq, kind, data in rows[:PAGE]:
@@ -130,5 +130,5 @@ def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
 def _purge() -> None:
     # The log is small, unlike the table of replies: what is to go is looked for there.
     ended = ReplyEvent.objects.filter(seq=1, reply__ended__lt=Now() - KEPT).values_list("reply_id", flat=True)
-    for some in batched(list(ended), PURGED_AT_ONCE, strict=False):
+    for some in batched(list(ended), PURGED_AT_ONCE):
         ReplyEvent.objects.filter(reply_id__in=some).delete()
