@@ -2,15 +2,23 @@
 
 import highlighter from "../vendor/highlight/highlight.js";
 
-const LINE_CHARS = 2_000;
+// There are languages whose grammars hostile code keeps busy, for a time that grows with the square of these. Longer
+// code gets its colours from the server, which stops in time.
+const CODE_CHARS = 10_000;
+const LINE_CHARS = 500;
 
 /** Colour the text of a `<code class="language-…">`, if its language is known. */
 export function highlight(code) {
+  const text = code.textContent;
   const language = code.className.replace("language-", "");
-  if (!highlighter.getLanguage(language) || code.textContent.split("\n").some((line) => line.length > LINE_CHARS)) return;
+  if (!highlighter.getLanguage(language) || isLong(text)) return;
   const template = document.createElement("template");
-  template.innerHTML = highlighter.highlight(code.textContent, { language }).value;
-  // The code is a stranger's: nothing but coloured text may come of it.
-  const isColouredText = !template.content.querySelector(":not(span)") && template.content.textContent === code.textContent;
+  template.innerHTML = highlighter.highlight(text, { language }).value;
+  // The code is a stranger's: nothing but its own text, coloured, may come of it.
+  const isColouredText = !template.content.querySelector(":not(span)") && template.content.textContent === text;
   if (isColouredText) code.replaceChildren(template.content);
+}
+
+function isLong(text) {
+  return text.length > CODE_CHARS || text.split("\n").some((line) => line.length > LINE_CHARS);
 }

@@ -4,7 +4,6 @@
 import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
 
 const MARKDOWN_CHARS = 100_000;
-const HIGHLIGHT_CHARS = 60_000;
 const TABLE_CELLS = 10_000;
 
 const LINK = /^(https?|mailto):/i;
@@ -23,6 +22,7 @@ const { escapeHtml } = markdown.utils;
 markdown.validateLink = (url) => LINK.test(url);
 
 // Rule 5: a row may leave cells out and has them all the same, so a short text can hold millions.
+// The first of the rules for blocks is the table's.
 const [table] = markdown.block.ruler.getRules("");
 markdown.block.ruler.at("table", boundedTable, { alt: ["paragraph", "reference"] });
 
@@ -167,7 +167,7 @@ export class LiveMarkdown {
     if (end === this.#finished) return;
     const html = markdown.render(this.#source.slice(this.#finished, end), this.#env);
     const next = patch(this.#element, this.#tail, parsed(html));
-    if (this.#source.length <= HIGHLIGHT_CHARS) highlight(codesBetween(this.#tail, next));
+    highlight(codesBetween(this.#tail, next));
     this.#finished = end;
     this.#lastFinished = next ? next.previousSibling : this.#element.lastChild;
   }

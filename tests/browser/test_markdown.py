@@ -358,6 +358,13 @@ def test_colours_change_no_character_of_hostile_code(blank: Page) -> None:
         assert blank.locator("code :not(span)").count() == 0
 
 
+@pytest.mark.parametrize("code", ["Aa " * 5000, "Aa\n" * 5000], ids=["a long line", "many lines"])
+def test_long_code_waits_for_the_colours_of_the_server(blank: Page, code: str) -> None:
+    blank.evaluate("(text) => live.append(text)", f"```csharp\n{code}\n```\n\n```python\ndef f(): ...\n```\n")
+    expect(blank.locator("code.language-python span").first).to_be_attached()
+    assert blank.locator("code.language-csharp span").count() == 0
+
+
 # Nothing loaded, nothing run
 
 
