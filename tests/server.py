@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -164,6 +164,12 @@ class Server:
         self._process.terminate()
         return self._ended()
 
+    def stop(self) -> None:
+        """End the process in peace, so that it can write down its coverage, or by force."""
+        if self._process:
+            with suppress(subprocess.TimeoutExpired):
+                self.terminate()
+
     def _ended(self) -> int:
         assert self._process
         try:
@@ -173,9 +179,9 @@ class Server:
             raise
         finally:
             self._reader.join()
-        assert self._process.stdout
-        self._process.stdout.close()
-        self._process = None
+            assert self._process.stdout
+            self._process.stdout.close()
+            self._process = None
         return status
 
     def restart(self) -> None:
@@ -200,7 +206,7 @@ class Server:
 
 
 class Servers:
-    """Starts servers and, at the end, kills those that still run."""
+    """Starts servers and, at the end, stops those that still run."""
 
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
@@ -217,7 +223,7 @@ class Servers:
     def __call__(self, database: Database | None = None, **environment: str) -> Server:
         """Start a server, on a database of its own or beside another on the same one."""
         server = Server(database or self._databases.make(), environment)
-        self._running.callback(server.kill)
+        self._running.callback(server.stop)
         server.start()
         return server
 
