@@ -35,13 +35,18 @@ LIVELY = [
     "| <img src=x onerror=alert(1)> |\n|---|\n| ![x](https://evil.example/cell.png) |",
     "    <script>alert(1)</script>",
 ]
-FENCES = "\n\n".join(
-    [
-        "```html\n<script>alert(1)</script>\n```",
-        '```"><script>alert(1)</script>\nx\n```',
-        "```js\n</code></pre><img src=x>",
-    ]
-)
+FENCES = """
+```html
+<script>alert(1)</script>
+```
+
+```"><script>alert(1)</script>
+x
+```
+
+```js
+</code></pre><img src=x>
+"""
 NESTED = "\n\n".join(["> " * 19 + "quoted", "[" * 500 + "x" + "](https://y.example)" * 500, "*a **b " * 500])
 # What ends in the middle of a block would swallow what follows.
 WHOLE = [hostile for hostile in HOSTILE if len(hostile) < 1000 and not re.search("```|~~~", hostile)]

@@ -1,0 +1,371 @@
+"""For everybody: by keyboard, on a phone, in the dark, with a screen reader, without motion."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from chat.models import Conversation, Message, Reply
+from tests.browser.conftest import Visit, Watch
+from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.server import Server
+from tests.upstream import Upstream, finish, hang, pause, reasoning, text
+
+pytestmark = pytest.mark.chromium
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+NARROWEST = {**PHONE, "viewport": {"width": 360, "height": 740}}
+
+EVERYTHING = f"""\
+# A heading
+
+Prose with **bold**, *italic*, ~~struck~~, `code` and a [link](https://elsewhere.example), and {"long" * 60}.
+
+1. one
+2. two
+   - three
+
+> A quote.
+
+```python
+def f(text: str) -> str:  # {"a long line " * 20}
+    return "<&>" + text * 42
+```
+
+| {" | ".join(f"column {number}" for number in range(12))} |
+|{"---|" * 12}
+| {" | ".join("cell" for _ in range(12))} |
+
+---
+
+https://elsewhere.example/{"path/" * 40}
+"""
+ERROR = "The provider did not accept the key. Ask your administrator."
+
+
+def store_everything(server: Server, username: str) -> str:
+    """A conversation with all that a message can hold and all ways a reply can end; returns its address."""
+
+    def store() -> str:
+        owner = User.objects.get(username=username)
+        conversation = Conversation.objects.create(owner=owner, title=f"Everything {'at once' * 20}", model="scripted")
+        for said, fields in (
+            (EVERYTHING, {"status": "complete", "reasoning": f"Let me see {'now' * 60}."}),
+            ("So far", {"status": "stopped"}),
+            ("And here", {"status": "interrupted", "error_code": "interrupted", "error_message": "It was restarted."}),
+            ("", {"status": "failed", "error_code": "unauthorized", "error_message": ERROR}),
+            ("Too lo", {"status": "complete", "finish_reason": "length"}),
+        ):
+            _, reply = conversation.ask(f"And {'then' * 60}?\n\nReally?", "scripted")
+            end(reply, said, **fields)
+        end(conversation.retry(reply), "Once more.", status="complete")
+        return conversation.get_absolute_url()
+
+    return server.database.run(store)
+
+
+def end(reply: Reply, text: str, **fields: Any) -> None:
+    """What a worker would store at the end."""
+    now = timezone.now()
+    times = {"started": now - timedelta(seconds=4), "answered": now, "ended": now}
+    Reply.objects.filter(pk=reply.pk).update(**times, **fields)
+    Message.objects.filter(pk=reply.pk).update(text=text)
+
+
+# Axe
+
+GRAVE = ("serious", "critical")
+
+
+def expect_accessible(page: Page) -> None:
+    violations = Axe().run(page).response["violations"]
+    found = [
+        f"{violation['id']}: {node['html']} ({node['failureSummary']})"
+        for violation in violations
+        if violation["impact"] in GRAVE
+        for node in violation["nodes"]
+    ]
+    assert found == []
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    scheme: str = request.param
+    return scheme
+
+
+@pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"])
+def test_axe_finds_nothing_on_pages_of_accounts(visit: Visit, scheme: str, path: str) -> None:
+    page = visit(color_scheme=scheme)
+    page.goto(path)
+    expect_accessible(page)
+
+
+def test_axe_finds_nothing_on_a_login_that_failed(visit: Visit, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    page.goto("/accounts/login/")
+    page.get_by_label("Username").fill(f"nobody {scheme}")
+    page.get_by_label("Password").fill("wrong")
+    button(page, "Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect_accessible(page)
+
+
+def test_axe_finds_nothing_on_a_new_conversation(visit: Visit, scheme: str) -> None:
+    page = visit("alice", color_scheme=scheme)
+    page.goto("/")
+    expect_accessible(page)
+
+
+def test_axe_finds_nothing_in_a_conversation_with_everything(visit: Visit, server: Server, scheme: str) -> None:
+    page = visit("alice", color_scheme=scheme)
+    page.goto(store_everything(server, "alice"))
+    page.locator("summary").filter(has_text="Thought for 4 s").click()
+    page.locator("summary").filter(has_text="alice").click()
+    expect(page.get_by_role("group", name="Appearance")).to_be_visible()
+    expect_accessible(page)
+
+
+def test_axe_finds_nothing_while_a_reply_is_waited_for_and_thought_about(
+    visit: Visit, upstream: Upstream, scheme: str
+) -> None:
+    page = visit("alice", color_scheme=scheme)
+    page.goto("/")
+    upstream.script(hang())
+    upstream.script(reasoning("Let me see."), hang())
+    ask(page, "Hello?")
+    expect(page.get_by_text("Waiting for the first word")).to_be_visible()
+    expect_accessible(page)
+    button(page, "Stop").click()
+    expect_end(page, "stopped")
+    ask(page, "And now?")
+    expect(page.get_by_text("Thinking…")).to_be_visible()
+    expect_accessible(page)
+
+
+def test_axe_finds_nothing_in_the_open_drawer_of_a_phone(visit: Visit, server: Server, scheme: str) -> None:
+    page = visit("alice", color_scheme=scheme, **PHONE)
+    page.goto(store_everything(server, "alice"))
+    button(page, "Menu").click()
+    expect(page.get_by_role("link", name="New conversation")).to_be_visible()
+    expect_accessible(page)
+
+
+def test_axe_finds_nothing_in_the_question_before_a_deletion(visit: Visit, server: Server, scheme: str) -> None:
+    page = visit("alice", color_scheme=scheme)
+    url = store_everything(server, "alice")
+    page.goto("/")
+    page.get_by_role("link", name="Delete “").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect_accessible(page)
+    page.goto(f"{url}delete/")
+    expect_accessible(page)
+
+
+def test_axe_finds_nothing_on_an_error_page(visit: Visit, watch: Watch, scheme: str) -> None:
+    watch.expect("status of 404")
+    page = visit("alice", color_scheme=scheme)
+    page.goto("/nowhere/")
+    expect(page.get_by_text("There is nothing here, or it is not yours.")).to_be_visible()
+    expect_accessible(page)
+
+
+# The keyboard
+
+
+def name_of_focus(page: Page) -> str:
+    """What a screen reader would say of what has the focus, roughly."""
+    name: str = page.locator(":focus").evaluate(
+        "element => element.ariaLabel || (element.labels?.[0] ?? element).textContent.trim()"
+    )
+    return name
+
+
+def shows_focus(page: Page) -> bool:
+    """Whether the page looks different without the focus; the next Tab goes on from where it was."""
+    with_focus = page.screenshot(animations="disabled")
+    page.evaluate("document.activeElement.blur()")
+    return page.screenshot(animations="disabled") != with_focus
+
+
+def tab_through(page: Page, last: str) -> list[str]:
+    """Press Tab from the start of the page until `last` has the focus; the names of all stops."""
+    page.evaluate("document.querySelector('.skip-link').focus()")
+    names: list[str] = []
+    while not names or names[-1] != last:
+        page.keyboard.press("Tab")
+        names.append(name_of_focus(page))
+        assert len(names) < 60, f"{last} is not reached: {names}"
+        assert shows_focus(page), f"{names[-1]} does not show that it has the focus"
+    return names
+
+
+def test_the_composer_has_the_focus_when_a_page_opens(alice: Page) -> None:
+    expect(question(alice)).to_be_focused()
+
+
+def test_the_keyboard_reaches_everything_in_reading_order_and_each_stop_is_seen(visit: Visit, server: Server) -> None:
+    page = visit("alice")
+    page.goto(store_everything(server, "alice"))
+    page.locator("summary").filter(has_text="alice").click()
+    title = page.locator("[data-title]").inner_text()
+    stops = tab_through(page, "Send")
+    sidebar = ["Parley", "New conversation", title, f"Delete “{title}”", "alice", "System"]
+    assert stops[:6] == sidebar
+    rest = iter(stops)
+    wanted = ["Sign out", "Thought for 4 s", "link", "Copy", "Table", "Retry", "Show the previous answer"]
+    assert all(name in rest for name in [*wanted, "Your question", "Send"]), stops
+
+
+def test_the_keyboard_reaches_everything_on_an_account_page(visit: Visit) -> None:
+    page = visit()
+    page.goto("/accounts/login/")
+    assert tab_through(page, "System")[-2:] == ["Sign in", "System"]
+
+
+def test_a_reply_is_asked_for_and_stopped_by_keyboard_alone(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("So far"), hang())
+    alice.keyboard.type("Hello?")
+    alice.keyboard.press("Tab")
+    expect(button(alice, "Send")).to_be_focused()
+    alice.keyboard.press("Enter")
+    expect(words(alice)).to_have_text("So far")
+    expect(question(alice)).to_be_focused()
+    alice.keyboard.press("Tab")
+    expect(button(alice, "Stop")).to_be_focused()
+    alice.keyboard.press("Enter")
+    expect_end(alice, "stopped")
+    expect(question(alice)).to_be_focused()
+
+
+def test_the_skip_link_leads_to_the_content(alice: Page) -> None:
+    alice.evaluate("document.querySelector('.skip-link').focus()")
+    expect(alice.get_by_text("Skip to the content")).to_be_in_viewport()
+    alice.keyboard.press("Enter")
+    expect(alice.locator("main")).to_be_focused()
+
+
+def test_a_deletion_is_cancelled_by_escape_and_the_focus_comes_back(alice: Page) -> None:
+    ask(alice, "Hello?")
+    expect_end(alice, "complete")
+    link = alice.get_by_role("link", name="Delete “Hello?”")
+    link.focus()
+    alice.keyboard.press("Enter")
+    expect(alice.get_by_role("dialog").get_by_role("button", name="Keep it")).to_be_focused()
+    alice.keyboard.press("Escape")
+    expect(alice.get_by_role("dialog")).to_have_count(0)
+    expect(link).to_be_focused()
+
+
+def test_the_beginning_and_the_end_of_a_reply_are_announced(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(alice, "Count.")
+    announcer = alice.locator("[data-announcer]")
+    expect(announcer).to_have_text("A reply is being written.")
+    upstream.release("rest")
+    expect(announcer).to_have_text("The reply is complete.")
+
+
+# Small screens
+
+
+def test_the_drawer_of_a_phone_opens_and_closes(visit: Visit) -> None:
+    page = visit("alice", **PHONE)
+    page.goto("/")
+    drawer = page.get_by_role("complementary", name="Conversations")
+    expect(drawer).to_be_hidden()
+    button(page, "Menu").tap()
+    expect(drawer).to_be_visible()
+    button(page, "Close").tap()
+    expect(drawer).to_be_hidden()
+    button(page, "Menu").tap()
+    expect(drawer).to_be_visible()
+    page.touchscreen.tap(380, 400)
+    expect(drawer).to_be_hidden()
+    button(page, "Menu").tap()
+    expect(drawer).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
+
+
+def test_enter_breaks_the_line_on_a_phone_and_the_button_sends(visit: Visit, upstream: Upstream) -> None:
+    page = visit("alice", **PHONE)
+    page.goto("/")
+    question(page).tap()
+    page.keyboard.type("one")
+    page.keyboard.press("Enter")
+    page.keyboard.type("two")
+    button(page, "Send").tap()
+    expect(words(page)).to_have_text("Hello world")
+    assert upstream.requests[-1].body["messages"][0]["content"] == "one\ntwo"
+
+
+def test_no_page_scrolls_sideways_on_the_narrowest_phone(visit: Visit, server: Server, watch: Watch) -> None:
+    watch.expect("status of 404")
+    page = visit("alice", **NARROWEST)
+    url = store_everything(server, "alice")
+    for path in (url, f"{url}delete/", "/", "/accounts/password/change/", "/accounts/logout/", "/nowhere/"):
+        page.goto(path)
+        expect_no_sideways_scrolling(page)
+    page.goto(url)
+    button(page, "Menu").tap()
+    expect_no_sideways_scrolling(page)
+    page.context.clear_cookies()
+    for path in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"):
+        page.goto(path)
+        expect_no_sideways_scrolling(page)
+
+
+def expect_no_sideways_scrolling(page: Page) -> None:
+    # A phone's browser would zoom out rather than scroll.
+    inside = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert inside == [360, 360], page.url
+
+
+# Light, dark, and quiet
+
+
+def test_the_chosen_theme_stays_on_every_page(alice: Page) -> None:
+    def background() -> str:
+        colour: str = alice.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        return colour
+
+    light = background()
+    alice.locator("summary").filter(has_text="alice").click()
+    alice.get_by_text("Dark", exact=True).click()
+    dark = background()
+    assert dark != light
+    alice.reload()
+    assert background() == dark
+    alice.goto("/accounts/password/change/")
+    assert background() == dark
+    expect(alice.get_by_label("Dark")).to_be_checked()
+    alice.get_by_label("Dark").focus()
+    alice.keyboard.press("ArrowLeft")
+    expect(alice.get_by_label("Light")).to_be_checked()
+    assert background() == light
+
+
+def test_a_second_tab_follows_the_theme(alice: Page) -> None:
+    tab = alice.context.new_page()
+    tab.goto("/accounts/password/change/")
+    tab.get_by_text("Dark", exact=True).click()
+    expect(alice.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+MOVING = "document.getAnimations().length"
+
+
+def test_nothing_moves_for_who_wants_no_motion(visit: Visit, upstream: Upstream) -> None:
+    upstream.script(hang())
+    page = visit("alice", reduced_motion="reduce")
+    page.goto("/")
+    ask(page, "Hello?")
+    expect(answer(page).get_by_text("Waiting for the first word")).to_be_visible()
+    assert page.evaluate(MOVING) == 0
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(MOVING) > 0

@@ -1,0 +1,153 @@
+"""Signing in and out, and everything else about accounts."""
+
+import quopri
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit, Watch
+from tests.browser.pages import button, question
+from tests.server import Server, Servers
+
+pytestmark = pytest.mark.chromium
+
+PASSWORD = "a good password"
+HOME = re.compile(":[0-9]+/$")
+LOGIN = re.compile("/accounts/login/")
+
+
+@pytest.fixture
+def alice(visit: Visit, server: Server) -> Page:
+    """Alice's browser; she has an account but is not signed in."""
+    page = visit()
+    server.database.run(lambda: User.objects.create_user("alice", "alice@example.org", PASSWORD))
+    return page
+
+
+def sign_in(page: Page, username: str, password: str) -> None:
+    page.get_by_label("Username").fill(username)
+    page.get_by_label("Password").fill(password)
+    button(page, "Sign in").click()
+
+
+def fill_passwords(page: Page, *passwords: str) -> None:
+    fields = page.locator("input[type=password]")
+    expect(fields).to_have_count(len(passwords))
+    for field, password in zip(fields.all(), passwords, strict=True):
+        field.fill(password)
+
+
+@pytest.mark.parametrize("name", ["alice", "alice@example.org"])
+def test_login_by_name_or_address_leads_where_one_wanted_to_go(alice: Page, name: str) -> None:
+    alice.goto("/accounts/password/change/")
+    expect(alice).to_have_url(LOGIN)
+    sign_in(alice, name, PASSWORD)
+    expect(alice.get_by_role("heading", name="Change your password")).to_be_visible()
+
+
+def test_who_is_signed_out_is_asked_to_sign_in(alice: Page) -> None:
+    alice.goto("/")
+    expect(alice).to_have_url(LOGIN)
+    sign_in(alice, "alice", PASSWORD)
+    expect(alice).to_have_url(HOME)
+    expect(question(alice)).to_be_visible()
+
+
+def test_a_wrong_password_gets_a_sentence(alice: Page) -> None:
+    alice.goto("/accounts/login/")
+    sign_in(alice, "alice", "wrong")
+    expect(alice.get_by_role("alert")).to_contain_text("not correct")
+    expect(alice.get_by_label("Username")).to_have_value("alice")
+
+
+def test_after_several_wrong_passwords_the_right_one_has_to_wait(alice: Page) -> None:
+    alice.goto("/accounts/login/")
+    for attempt in range(5):
+        sign_in(alice, "alice@example.org", f"wrong {attempt}")
+        expect(alice.get_by_role("alert")).to_contain_text("not correct")
+    sign_in(alice, "alice@example.org", PASSWORD)
+    expect(alice.get_by_role("alert")).to_contain_text("Too many failed login attempts")
+    expect(alice).to_have_url(LOGIN)
+
+
+def test_signing_out_leads_to_the_login_page(visit: Visit) -> None:
+    alice = visit("alice")
+    alice.goto("/")
+    alice.locator("summary").filter(has_text="alice").click()
+    button(alice, "Sign out").click()
+    expect(alice).to_have_url(LOGIN)
+    alice.goto("/")
+    expect(alice).to_have_url(LOGIN)
+
+
+def test_signing_up_is_closed(alice: Page) -> None:
+    alice.goto("/accounts/login/")
+    expect(alice.get_by_role("link", name="Make an account")).to_have_count(0)
+    alice.goto("/accounts/signup/")
+    expect(alice.get_by_role("heading", name="Sign-up is closed")).to_be_visible()
+
+
+def test_signing_up_is_open_when_it_is_switched_on(alice: Page, server: Server, start_server: Servers) -> None:
+    opened = start_server(server.database, DEBUG="0", CHAT_SIGNUP="1")
+    alice.goto(opened.url)
+    alice.get_by_role("link", name="Make an account").click()
+    alice.get_by_label("Username").fill("bob")
+    alice.get_by_label("Email").fill("bob@example.org")
+    fill_passwords(alice, PASSWORD, PASSWORD)
+    button(alice, "Make the account").click()
+    expect(alice).to_have_url(HOME)
+    expect(question(alice)).to_be_visible()
+    assert server.database.run(lambda: User.objects.get(username="bob").email) == "bob@example.org"
+
+
+def test_the_password_is_changed(alice: Page) -> None:
+    alice.goto("/accounts/password/change/")
+    sign_in(alice, "alice", PASSWORD)
+    fill_passwords(alice, PASSWORD, "a better one", "a better one")
+    button(alice, "Change the password").click()
+    expect(alice.get_by_role("status")).to_contain_text("Password successfully changed.")
+    alice.context.clear_cookies()
+    alice.goto("/")
+    sign_in(alice, "alice", "a better one")
+    expect(alice).to_have_url(HOME)
+
+
+def test_a_forgotten_password_is_chosen_anew_by_a_link_that_works_once(alice: Page, server: Server) -> None:
+    alice.goto("/accounts/login/")
+    alice.get_by_role("link", name="Forgot").click()
+    alice.get_by_label("Email").fill("alice@example.org")
+    button(alice, "Send the link").click()
+    expect(alice.get_by_role("heading", name="Look into your mail")).to_be_visible()
+    # A mail in the console is encoded like one on its way.
+    mail = quopri.decodestring(server.log().encode()).decode()
+    links = re.findall(r"https?://\S+/password/reset/key/\S+", mail)
+    alice.goto(links[-1])
+    fill_passwords(alice, "a better one", "a better one")
+    button(alice, "Change the password").click()
+    expect(alice.get_by_role("heading", name="Password changed")).to_be_visible()
+    alice.goto("/accounts/login/")
+    sign_in(alice, "alice", "a better one")
+    expect(alice).to_have_url(HOME)
+    alice.context.clear_cookies()
+    alice.goto(links[-1])
+    expect(alice.get_by_role("heading", name="This link no longer works")).to_be_visible()
+
+
+def test_the_admin_is_entered_through_the_same_throttled_login(alice: Page, server: Server) -> None:
+    server.database.run(lambda: User.objects.create_superuser("sam", "sam@example.org", PASSWORD))
+    alice.goto("/admin/")
+    expect(alice).to_have_url(LOGIN)
+    sign_in(alice, "sam", PASSWORD)
+    expect(alice).to_have_url(re.compile("/admin/$"))
+
+
+def test_who_is_no_administrator_is_kept_out_of_the_admin(visit: Visit, watch: Watch) -> None:
+    watch.expect("status of 403")
+    alice = visit("alice")
+    alice.goto("/")
+    expect(alice.get_by_role("link", name="Administration")).to_have_count(0)
+    response = alice.goto("/admin/")
+    assert response
+    assert response.status == 403
