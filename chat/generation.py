@@ -53,6 +53,7 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._runs: dict[UUID, Run] = {}
         self._keeping: asyncio.Task[None] | None = None
+        self.draining = False
 
     def start(self, reply_id: UUID, attempt: int = 0) -> "Run":
         """Make the reply in a task of this process; `attempt` is the one that its row shows."""
@@ -78,12 +79,31 @@ class Worker:
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.create_task(self._keep(), context=contextvars.Context())
 
-    def start_with_server(self) -> None:
-        """Look for replies that a process before this one has left, as soon as the server's event loop runs."""
-        # Daphne has no start-up hook; the reactor is the one that it has installed.
-        from twisted.internet import reactor
+    def live_with_server(self) -> None:
+        """Adopt orphans as soon as the server's event loop runs, and drain before it ends."""
+        # Daphne has no hooks for this; the reactor is the one that it has installed.
+        from twisted.internet import defer, reactor
+
+        def drain() -> defer.Deferred[None]:
+            # Twisted calls this in the context of whatever request it served last.
+            return defer.Deferred.fromFuture(asyncio.create_task(self.drain(), context=contextvars.Context()))
 
         reactor.callLater(0, self.keep)  # type: ignore[arg-type]
+        reactor.addSystemEventTrigger("before", "shutdown", drain)  # type: ignore[arg-type]
+
+    async def drain(self) -> None:
+        """Take no more replies, let the running ones end for a while, and give back those that have not."""
+        self.draining = True
+        if self._runs:
+            await asyncio.wait([run.task for run in self._runs.values()], timeout=settings.CHAT_DRAIN_SECONDS)
+        unfinished = list(self._runs.values())
+        for run in unfinished:
+            run.drop()
+        if unfinished:
+            await asyncio.wait([run.task for run in unfinished])
+            await log.flush()
+            await _give_back(self.name)
+        await _close_endpoint()
 
     async def _keep(self) -> None:
         for beat in count():
@@ -103,6 +123,8 @@ class Worker:
                 run.drop()
 
     async def _adopt(self) -> None:
+        if self.draining:
+            return
         for reply_id, attempt in await _orphans():
             if reply_id not in self._runs:
                 self.start(reply_id, attempt)
@@ -124,6 +146,7 @@ class Run:
         self._reply_id = reply_id
         self._attempt = attempt
         self._stopping = False
+        self._dropped = False
         self._relaying: asyncio.Task[End] | None = None
         self._upstream_id = ""
         self._answered = False
@@ -134,9 +157,14 @@ class Run:
     def stop(self) -> None:
         """End as stopped; the connection to the model closes at once."""
         self._stopping = True
-        self.drop()
+        self._cancel()
 
     def drop(self) -> None:
+        """Write no more, and leave the end to whoever claims the reply next."""
+        self._dropped = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._relaying:
             self._relaying.cancel()
 
@@ -147,7 +175,7 @@ class Run:
                 self.claimed = True
                 await self._make(claim)
         except Fenced:
-            logger.info("Reply %s was taken over", self._reply_id)
+            logger.info("Reply %s is no longer this process's", self._reply_id)
         except Exception:
             # The lease runs out, and the sweep ends what this task could not.
             logger.exception("Reply %s could not be finished", self._reply_id)
@@ -157,6 +185,8 @@ class Run:
         with log.writer(reply.pk, reply.attempt, reply.last_seq) as writer:
             if self._stopping:
                 end = End(Reply.Status.STOPPED)
+            elif self._dropped:
+                raise Fenced
             elif reply.last_seq:
                 end = End(Reply.Status.INTERRUPTED, error=INTERRUPTED)
             else:
@@ -229,6 +259,11 @@ def _endpoint() -> Endpoint:
     return Endpoint(settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, limits)
 
 
+async def _close_endpoint() -> None:
+    if _endpoint.cache_info().currsize:
+        await _endpoint().aclose()
+
+
 def history(branch: list[Message], system_prompt: str, budget: int) -> list[dict[str, str]]:
     """The messages to send for a branch that ends with a question.
 
@@ -292,6 +327,12 @@ def _renew(worker: str, reply_ids: set[UUID]) -> set[UUID]:
     held = Reply.objects.held_by(worker).filter(pk__in=reply_ids)
     held.update(lease=Now() + LEASE)
     return reply_ids - set(held.values_list("pk", flat=True))
+
+
+@in_thread
+def _give_back(worker: str) -> None:
+    """Let others claim the worker's replies at once."""
+    Reply.objects.held_by(worker).update(lease=Now())
 
 
 @in_thread

@@ -11,4 +11,4 @@ from chat.generation import worker  # noqa: E402  (needs the apps)
 from config.threads import SharedThreads  # noqa: E402
 
 application = SharedThreads(django)  # type: ignore[arg-type]
-worker.start_with_server()
+worker.live_with_server()

@@ -166,6 +166,8 @@ CHAT_CONNECT_SECONDS = env.number("CHAT_CONNECT_SECONDS", 10)
 CHAT_FIRST_PIECE_SECONDS = env.number("CHAT_FIRST_PIECE_SECONDS", 120)
 CHAT_GAP_SECONDS = env.number("CHAT_GAP_SECONDS", 60)
 CHAT_TOTAL_SECONDS = env.number("CHAT_TOTAL_SECONDS", 1800)
+# Who develops does not want to wait for the end of a reply.
+CHAT_DRAIN_SECONDS = env.number("CHAT_DRAIN_SECONDS", 0 if DEBUG else 10, least=0)
 
 # Logging
 

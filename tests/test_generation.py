@@ -262,6 +262,70 @@ async def test_a_lease_is_renewed_as_long_as_the_reply_runs(server: Server, upst
     assert stored(server, reply).attempt == 1
 
 
+# The process is asked to end
+
+
+@pytest.fixture
+def patient(start_server: Servers, upstream: Upstream) -> Server:
+    """A server that lets replies end for ten seconds."""
+    return start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="10")
+
+
+async def test_a_running_reply_may_end_and_no_other_begins(patient: Server, upstream: Upstream) -> None:
+    upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
+    async with Visitor(patient, "alice") as alice:
+        reply = await alice.ask("Hello?")
+        await alice.until(reply, "so far")
+        ending = asyncio.create_task(asyncio.to_thread(patient.terminate))
+        async with asyncio.timeout(5):
+            while (await alice.client.get("/readyz/")).status_code == 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        refused = await alice.post("/c/", text="Another one?")
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "10"
+        assert refused.json()["error"]["code"] == "draining"
+        upstream.release("rest")
+        assert await ending == 0
+    row = stored(patient, reply)
+    assert (row.status, row.message.text) == ("complete", "so far and on")
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_what_does_not_end_in_time_is_given_back_at_once(
+    start_server: Servers, upstream: Upstream, shown: bool
+) -> None:
+    hasty = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="0")
+    upstream.script(*([text("so far")] if shown else []), hang())
+    async with Visitor(hasty, "alice") as alice:
+        reply = await alice.ask("Hello?")
+        request = await asyncio.to_thread(upstream.next_request)
+        if shown:
+            await alice.until(reply, "so far")
+        assert await asyncio.to_thread(hasty.terminate) == 0
+        await asyncio.to_thread(request.wait_closed)
+        row = stored(hasty, reply)
+        assert row.status == "streaming"
+        assert row.lease
+        assert row.lease <= timezone.now()
+        began = time.monotonic()
+        hasty.start()
+        events = await alice.whole(reply)
+        assert time.monotonic() - began < 5, "nobody waits for the lease"
+    assert (events[-1].data["status"], written(events)) == (
+        ("interrupted", "so far") if shown else ("complete", "Hello world")
+    )
+
+
+async def test_a_half_sent_request_does_not_hold_the_end_up(server: Server) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"POST /c/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nhalf of it")
+    await writer.drain()
+    async with Visitor(server, "alice") as alice:
+        assert (await alice.client.get("/healthz/")).status_code == 200
+    assert await asyncio.to_thread(server.terminate) == 0
+    writer.close()
+
+
 # What the model is sent
 
 

@@ -88,6 +88,10 @@ class ReplyLog(ABC):
                 fresh = None if len(entries) >= PAGE else await inbox.take(after)
                 entries = await self.read(reply_id, after) if fresh is None else fresh
 
+    async def flush(self) -> None:
+        """Return when all that was appended is stored."""
+        await self._commit.flush()
+
     async def snapshot(self, reply_id: UUID) -> Snapshot:
         """All pieces that are stored now; raises PlaceLost when the reply is no longer in the log."""
         pieces: list[Piece] = []

@@ -57,15 +57,22 @@ class GroupCommit:
         self._publish = publish
         self._pending: list[Append] = []
         self._more = asyncio.Event()
+        self._all_stored = asyncio.Event()
+        self._all_stored.set()
         self._task: asyncio.Task[None] | None = None
 
     async def put(self, append: Append) -> None:
         self._pending.append(append)
+        self._all_stored.clear()
         self._more.set()
         if self._task is None or self._task.done():
             # A fresh context, so that the writer does not live in the request that happened to come first.
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
         await append.stored
+
+    async def flush(self) -> None:
+        """Return when nothing waits to be stored."""
+        await self._all_stored.wait()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -74,6 +81,8 @@ class GroupCommit:
             batch, self._pending = self._pending, []
             self._more.clear()
             await self._commit(batch)
+            if not self._pending:
+                self._all_stored.set()
             frame = min(FRAME + FRAME_AN_APPEND * len(batch), LONGEST_FRAME)
             await asyncio.sleep(max(0.0, began + frame - loop.time()))
 

@@ -5,6 +5,7 @@ from django.db.utils import DatabaseError
 from django.http import HttpRequest, JsonResponse
 
 from chat.database import in_thread
+from chat.generation import worker
 
 
 async def healthz(request: HttpRequest) -> JsonResponse:
@@ -13,7 +14,9 @@ async def healthz(request: HttpRequest) -> JsonResponse:
 
 
 async def readyz(request: HttpRequest) -> JsonResponse:
-    """The process can serve: its database answers."""
+    """The process can serve: it is not about to end, and its database answers."""
+    if worker.draining:
+        return JsonResponse({"error": {"code": "draining", "message": "The process is about to end."}}, status=503)
     try:
         await _ask_database()
     except DatabaseError:

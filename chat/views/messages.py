@@ -11,16 +11,19 @@ from django.views.decorators.http import require_POST
 
 from chat.database import in_thread
 from chat.forms import QuestionForm
+from chat.generation import worker
 from chat.models import Conversation, Message, ReplyRunning
 from chat.views.conversations import page
 from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
-from chat.views.replies import accepted, running
+from chat.views.replies import accepted, draining, running
 
 
 @require_POST
 @signed_in
 async def start(request: SignedInRequest) -> HttpResponseBase:
     """Begin a conversation with a question."""
+    if worker.draining:
+        return draining(request)
     data = _body(request)
     if data is None:
         return _unreadable(request)
@@ -36,6 +39,8 @@ async def start(request: SignedInRequest) -> HttpResponseBase:
 @signed_in
 async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Go on with a conversation, from its leaf or from `parent`."""
+    if worker.draining:
+        return draining(request)
     conversation = await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
     data = _body(request)
     if data is None:

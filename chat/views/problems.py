@@ -29,12 +29,19 @@ def wants_json(request: HttpRequest) -> bool:
     return request.get_preferred_type(kinds) not in ("text/html", None)
 
 
-def problem(request: HttpRequest, status: int, code: str, message: str) -> HttpResponse:
-    """Say what went wrong: `code` for programs, `message` a sentence that tells a person what to do."""
+def problem(request: HttpRequest, status: int, code: str, message: str, retry_after: int | None = None) -> HttpResponse:
+    """Say what went wrong: `code` for programs, `message` a sentence that tells a person what to do.
+
+    `retry_after` are the seconds after which the same request may succeed.
+    """
     if wants_json(request):
-        return JsonResponse({"error": {"code": code, "message": message}}, status=status)
-    context = {"status": status, "title": TITLES.get(status, "That did not work"), "message": message}
-    return render(request, "problem.html", context, status=status)
+        response: HttpResponse = JsonResponse({"error": {"code": code, "message": message}}, status=status)
+    else:
+        context = {"status": status, "title": TITLES.get(status, "That did not work"), "message": message}
+        response = render(request, "problem.html", context, status=status)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
 
 
 def signed_in[**P](view: SignedInView[P]) -> View[P]:

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import aget_object_or_404, render
@@ -77,6 +78,8 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @signed_in
 async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask the same question again; the new answer stands beside the old one."""
+    if worker.draining:
+        return draining(request)
     reply = await _get(request, pk)
     conversation = reply.message.conversation
     try:
@@ -117,6 +120,11 @@ def _place_of(reply: Reply) -> str:
 def running(request: HttpRequest) -> HttpResponse:
     sentence = "The reply before is still being written. Wait for its end, or stop it first."
     return problem(request, 409, "reply_running", sentence)
+
+
+def draining(request: HttpRequest) -> HttpResponse:
+    sentence = "The server is about to restart. Ask again in a few seconds; your text is kept."
+    return problem(request, 503, "draining", sentence, retry_after=settings.CHAT_DRAIN_SECONDS or 1)
 
 
 async def read_live(message: Message) -> None:
