@@ -9,6 +9,7 @@ with Gateway(server.port) as gateway:
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Self
 
 HOST = "127.0.0.1"
@@ -92,6 +93,7 @@ class Gateway:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()

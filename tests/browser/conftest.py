@@ -112,10 +112,10 @@ def endpoint() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def upstream(endpoint: Upstream) -> Upstream:
+def upstream(endpoint: Upstream) -> Iterator[Upstream]:
     """The scripted endpoint, as if it were new."""
+    yield endpoint
     endpoint.forget()
-    return endpoint
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,7 @@ def test_a_forgotten_password_is_chosen_anew_by_a_link_that_works_once(alice: Pa
 
 def test_the_admin_is_entered_through_the_same_throttled_login(alice: Page, server: Server) -> None:
     server.database.run(lambda: User.objects.create_superuser("sam", "sam@example.org", PASSWORD))
-    alice.goto("/admin/")
+    alice.goto("/admin/login/?next=/admin/")
     expect(alice).to_have_url(LOGIN)
     sign_in(alice, "sam", PASSWORD)
     expect(alice).to_have_url(re.compile("/admin/$"))

@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import KEY, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.server import Server, Servers
 from tests.upstream import Upstream, error, finish, hang, pause, reasoning, text
 
 pytestmark = pytest.mark.chromium
@@ -84,6 +85,56 @@ def test_an_example_is_asked_by_a_click(alice: Page) -> None:
     alice.get_by_role("button", name="Explain how a rainbow forms").click()
     expect(words(alice)).to_have_text("Hello world")
     expect_end(alice, "complete")
+
+
+def test_a_question_goes_on_from_the_answer_that_its_tab_shows(alice: Page, upstream: Upstream) -> None:
+    ask(alice, "How are you?")
+    expect_end(alice, "complete")
+    tab = alice.context.new_page()
+    tab.goto(alice.url)
+    ask(alice, "And now?")
+    expect_end(alice, "complete")
+    ask(tab, "And you?")
+    expect_end(tab, "complete")
+    contents = [message["content"] for message in upstream.requests[-1].body["messages"]]
+    assert contents == ["How are you?", "Hello world", "And you?"]
+    tab.reload()
+    button(tab, "Show the previous question").click()
+    expect(tab.locator("[data-role=user] [data-text]")).to_have_text(["How are you?", "And now?"])
+
+
+def test_a_question_waits_in_the_box_while_the_reply_before_is_written(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("So far"), hang())
+    ask(alice, "Hello?")
+    question(alice).fill("And then?")
+    question(alice).press("Enter")
+    expect(alice.get_by_role("alert").filter(has_text="The reply is still being written.")).to_be_visible()
+    expect(question(alice)).to_have_value("And then?")
+    button(alice, "Stop").click()
+    expect_end(alice, "stopped")
+    question(alice).press("Enter")
+    expect(words(alice)).to_have_text("Hello world")
+
+
+def test_the_model_is_chosen(alice: Page, server: Server, start_server: Servers, upstream: Upstream) -> None:
+    other = start_server(server.database, DEBUG="0", OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small,large")
+    alice.goto(other.url)
+    alice.get_by_label("Model").select_option("large")
+    ask(alice, "Hello?")
+    expect_end(alice, "complete")
+    assert upstream.requests[-1].body["model"] == "large"
+    expect(answer(alice)).to_contain_text("large")
+    expect(alice.get_by_label("Model")).to_have_value("large")
+
+
+def test_the_demo_model_answers_and_says_what_it_is(alice: Page, server: Server, start_server: Servers) -> None:
+    demo = start_server(server.database, DEBUG="0")
+    alice.goto(demo.url)
+    expect(alice.get_by_text("built-in demo model")).to_be_visible()
+    ask(alice, "Hello?")
+    expect(words(alice)).to_contain_text("I am Parley's built-in demo model.")
+    button(alice, "Stop").click()
+    expect_end(alice, "stopped")
 
 
 # Watching

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 
-from chat.models import Conversation
+from chat.models import Conversation, Reply
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import ask, button, expect_end, question
 from tests.server import Server
@@ -81,6 +81,24 @@ def test_a_conversation_is_found_again(alice: Page, upstream: Upstream) -> None:
     entries(alice).get_by_text("Where is it?").click()
     expect(alice).to_have_url(url)
     expect(alice.locator("[data-text]")).to_have_text(["Where is it?", "Hello world"])
+
+
+def test_the_beginning_of_a_very_long_conversation_is_a_step_away(alice: Page, server: Server) -> None:
+    def store() -> str:
+        conversation = Conversation.objects.create(
+            owner=User.objects.get(username="alice"), title="Long", model="scripted"
+        )
+        for number in range(40):
+            _, reply = conversation.ask(f"Question {number}?", "scripted")
+            Reply.objects.filter(pk=reply.pk).update(status="complete")
+        return conversation.get_absolute_url()
+
+    alice.goto(server.database.run(store))
+    expect(alice.locator("[data-role=user]")).to_have_count(30)
+    expect(alice.get_by_text("Question 39?")).to_be_in_viewport()
+    alice.get_by_role("link", name="Earlier messages").click()
+    expect(alice.locator("[data-role=user]")).to_have_count(40)
+    expect(alice.get_by_text("Question 0?")).to_be_attached()
 
 
 def test_deleting_asks_first_and_removes_the_entry(alice: Page, server: Server) -> None:

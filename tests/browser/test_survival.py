@@ -1,5 +1,6 @@
 """What a reader has seen is never lost: reloads, other tabs, broken networks, killed servers."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -206,6 +207,19 @@ def test_who_is_signed_out_in_the_middle_signs_in_and_finds_the_reply(
     button(remote, "Sign in").click()
     expect(words(remote)).to_have_text("One two.")
     expect_end(remote, "complete")
+
+
+def test_a_question_of_who_is_signed_out_stays_in_the_box_with_a_way_back(
+    alice: Page, server: Server, watch: Watch
+) -> None:
+    watch.expect("status of 401")
+    question(alice).fill("Am I here?")
+    server.database.run(Session.objects.all().delete)
+    question(alice).press("Enter")
+    expect(alice.get_by_role("alert").filter(has_text="You are signed out.")).to_be_visible()
+    expect(question(alice)).to_have_value("Am I here?")
+    alice.get_by_role("link", name="Sign in to go on.").click()
+    expect(alice).to_have_url(re.compile(r"/accounts/login/\?next=%2F$"))
 
 
 # The server
