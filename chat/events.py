@@ -73,3 +73,10 @@ type Entry = tuple[int, Piece | End]
 def joined(pieces: list[Piece]) -> list[Piece]:
     """The same text in as few pieces as possible: neighbours of one kind become one."""
     return [kind("".join(piece.text for piece in group)) for kind, group in groupby(pieces, key=type)]
+
+
+def whole(pieces: list[Piece], seq: int) -> Snapshot:
+    """All of a reply that the pieces make, up to and with `seq`."""
+    text = "".join(piece.text for piece in pieces if isinstance(piece, Delta))
+    reasoning = "".join(piece.text for piece in pieces if isinstance(piece, Reasoning))
+    return Snapshot(text, reasoning, seq)

@@ -26,9 +26,9 @@ from django.utils import timezone
 from chat import demo
 from chat.completions import CompletionError, Endpoint, Event, Limits
 from chat.database import in_thread
-from chat.events import Delta, End, Error, Finished, Opened, Piece
+from chat.events import Delta, End, Error, Finished, Opened, Piece, Snapshot
 from chat.models import LEASE, Message, Reply
-from chat.replylog import Fenced, NotStored, Writer, log
+from chat.replylog import NOTHING, Fenced, NotStored, Writer, log
 
 logger = logging.getLogger(__name__)
 
@@ -182,12 +182,14 @@ class Run:
 
     async def _make(self, claim: Claim) -> None:
         reply = claim.reply
-        with log.writer(reply.pk, reply.attempt, reply.last_seq) as writer:
+        # Nobody else writes any more: the claim has fenced them off.
+        so_far = await log.snapshot(reply.pk) if reply.attempt > 1 else NOTHING
+        with log.writer(reply.pk, reply.attempt, so_far) as writer:
             if self._stopping:
                 end = End(Reply.Status.STOPPED)
             elif self._dropped:
                 raise Fenced
-            elif reply.last_seq:
+            elif so_far.seq:
                 end = End(Reply.Status.INTERRUPTED, error=INTERRUPTED)
             else:
                 end = await self._relay(claim, writer)
@@ -288,8 +290,6 @@ def _claim(worker: str, reply_id: UUID, attempt: int) -> Claim | None:
     if not Reply.objects.claim(reply_id, attempt, worker):
         return None
     reply = Reply.objects.select_related("message__conversation").get(pk=reply_id)
-    last = reply.events.order_by("seq").last()
-    reply.last_seq = last.seq if last else 0
     branch = reply.message.conversation.branch(reply.message.parent_id, last=LOOKED_AT)
     return Claim(reply, history(branch, settings.CHAT_SYSTEM_PROMPT, settings.CHAT_HISTORY_CHARS))
 
@@ -302,18 +302,18 @@ def _mark(reply_id: UUID, attempt: int, first: bool, answers: bool) -> None:
     Reply.objects.filter(pk=reply_id, attempt=attempt).update(**times)
 
 
-def _record(reply: Reply, upstream_id: str, end: End, text: str, reasoning: str, last_seq: int) -> bool:
+def _record(reply: Reply, upstream_id: str, end: End, whole: Snapshot) -> bool:
     fields: dict[str, Any] = {
         "status": end.status,
         "finish_reason": end.finish_reason,
         "usage": end.usage,
         "upstream_id": upstream_id,
-        "reasoning": reasoning,
-        "last_seq": last_seq,
+        "reasoning": whole.reasoning,
+        "last_seq": whole.seq,
     }
     if end.error:
         fields |= {"error_code": end.error.code, "error_message": end.error.message}
-    return reply.end(reply.attempt, text, **fields)
+    return reply.end(reply.attempt, whole.text, **fields)
 
 
 @in_thread

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chat.database import in_thread
-from chat.events import Delta, End, Entry, Error, Piece, Reasoning
+from chat.events import Delta, End, Entry, Error, Piece, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent
 from chat.replylog import Fenced, PlaceLost, ReplyLog, commit, database
 from chat.replylog.database import DatabaseLog
@@ -40,9 +40,10 @@ def claimed_reply(owner: User) -> Reply:
     return Reply.objects.select_related("message").get(pk=reply.pk)
 
 
-def record(reply: Reply, end: End = DONE) -> Callable[[str, str, int], bool]:
-    def save(text: str, reasoning: str, last_seq: int) -> bool:
-        return reply.end(reply.attempt, text, status=end.status, reasoning=reasoning, last_seq=last_seq)
+def record(reply: Reply, end: End = DONE) -> Callable[[Snapshot], bool]:
+    def save(whole: Snapshot) -> bool:
+        fields = {"status": end.status, "reasoning": whole.reasoning, "last_seq": whole.seq}
+        return reply.end(reply.attempt, whole.text, **fields)
 
     return save
 
@@ -63,7 +64,7 @@ async def in_store(reply: Reply) -> list[tuple[int, str, str]]:
 
 
 async def test_a_piece_is_stored_when_append_returns(log: ReplyLog, reply: Reply) -> None:
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("Hello"), Delta(" world")])
         await writer.append([Reasoning("hm")])
     assert await in_store(reply) == [(1, "delta", "Hello world"), (2, "reasoning", "hm")]
@@ -84,7 +85,7 @@ async def test_no_reader_sees_a_piece_before_it_is_stored(
     reader = log.follow(reply.pk, 0)
     assert await anext(reader) == []
     next_entries = asyncio.ensure_future(anext(reader))
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         appending = asyncio.create_task(writer.append([Delta("Hello")]))
         await storing.wait()
         assert not next_entries.done()
@@ -107,7 +108,7 @@ async def test_what_gathers_during_a_commit_is_stored_by_the_next_one(
     monkeypatch.setattr(log._commit, "_store", counting_store)
 
     async def write(reply: Reply) -> None:
-        with log.writer(reply.pk, 1, 0) as writer:
+        with log.writer(reply.pk, 1) as writer:
             for number in range(3):
                 await writer.append([Delta(f"{number} ")])
 
@@ -119,7 +120,7 @@ async def test_what_gathers_during_a_commit_is_stored_by_the_next_one(
 
 
 async def test_the_end_stores_the_message_the_figures_and_the_event_together(log: ReplyLog, reply: Reply) -> None:
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         await writer.append([Reasoning("hm")])
         await writer.append([Delta("Hello")])
         await writer.append([Delta(" world")])
@@ -131,13 +132,13 @@ async def test_the_end_stores_the_message_the_figures_and_the_event_together(log
 
 async def test_an_end_with_an_error_comes_back_as_it_was(log: ReplyLog, reply: Reply) -> None:
     end = End("failed", error=Error("busy", "Try again."))
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         await writer.end(end, record(reply, end))
     assert await everything(log, reply.pk) == [(1, end)]
 
 
 async def test_pieces_of_a_writer_that_was_cancelled_come_before_its_end(log: ReplyLog, reply: Reply) -> None:
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         appending = asyncio.create_task(writer.append([Delta("Hello")]))
         await asyncio.sleep(0)
         appending.cancel()
@@ -147,11 +148,25 @@ async def test_pieces_of_a_writer_that_was_cancelled_come_before_its_end(log: Re
     assert [seq for seq, _, _ in await in_store(reply)] == [1, 2]
 
 
+async def test_who_takes_over_goes_on_behind_what_is_there(log: ReplyLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Reasoning("hm"), Delta("Hello")])
+    assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
+    reply.attempt = 2
+    elsewhere = DatabaseLog()
+    with elsewhere.writer(reply.pk, 2, await elsewhere.snapshot(reply.pk)) as writer:
+        await writer.append([Delta(" world")])
+        await writer.end(DONE, record(reply))
+    row = await Reply.objects.select_related("message").aget(pk=reply.pk)
+    assert (row.reasoning, row.message.text, row.last_seq) == ("hm", "Hello world", 4)
+    assert [seq for seq, _, _ in await in_store(reply)] == [1, 2, 3, 4]
+
+
 # Fencing
 
 
 async def test_a_writer_whose_reply_was_claimed_writes_nothing(log: ReplyLog, reply: Reply) -> None:
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("mine")])
         assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
         with pytest.raises(Fenced):
@@ -166,7 +181,7 @@ async def test_a_writer_whose_reply_was_claimed_writes_nothing(log: ReplyLog, re
 async def test_who_is_fenced_does_not_keep_others_from_writing(log: ReplyLog, alice: User) -> None:
     fenced, healthy = [await in_thread(claimed_reply)(alice) for _ in range(2)]
     await in_thread(Reply.objects.claim)(fenced.pk, 1, "elsewhere")
-    with log.writer(fenced.pk, 1, 0) as one, log.writer(healthy.pk, 1, 0) as other:
+    with log.writer(fenced.pk, 1) as one, log.writer(healthy.pk, 1) as other:
         results = await asyncio.gather(
             one.append([Delta("too late")]), other.append([Delta("fine")]), return_exceptions=True
         )
@@ -176,7 +191,7 @@ async def test_who_is_fenced_does_not_keep_others_from_writing(log: ReplyLog, al
 
 
 async def test_nothing_is_written_after_the_end(log: ReplyLog, reply: Reply) -> None:
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         await writer.end(End("stopped"), record(reply, End("stopped")))
         with pytest.raises(Fenced):
             await writer.append([Delta("growing")])
@@ -188,7 +203,7 @@ async def test_nothing_is_written_after_the_end(log: ReplyLog, reply: Reply) -> 
 
 async def test_readers_who_come_before_in_the_middle_and_after_see_the_same(log: ReplyLog, reply: Reply) -> None:
     early = asyncio.create_task(everything(log, reply.pk))
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one ")])
         middle = asyncio.create_task(everything(log, reply.pk))
         await writer.append([Delta("two ")])
@@ -200,7 +215,7 @@ async def test_readers_who_come_before_in_the_middle_and_after_see_the_same(log:
 
 
 async def test_a_reader_goes_on_from_its_place(log: ReplyLog, reply: Reply) -> None:
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         for number in range(4):
             await writer.append([Delta(str(number))])
         await writer.end(DONE, record(reply))
@@ -214,7 +229,7 @@ async def test_a_place_that_is_not_in_the_log_is_reported(log: ReplyLog, reply: 
 
 
 async def test_a_reader_behind_the_end_is_told_instead_of_waiting(log: ReplyLog, reply: Reply) -> None:
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         await writer.end(DONE, record(reply))
     with pytest.raises(PlaceLost):
         await everything(log, reply.pk, after=1)
@@ -226,7 +241,7 @@ async def test_a_reader_that_falls_far_behind_reads_from_the_store(
     monkeypatch.setattr("chat.replylog.inbox.UNREAD", 2)
     reader = log.follow(reply.pk, 0)
     assert await anext(reader) == []
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         for number in range(6):
             await writer.append([Delta(str(number)), Reasoning("r")])
         await writer.end(DONE, record(reply))
@@ -237,7 +252,7 @@ async def test_a_reader_that_falls_far_behind_reads_from_the_store(
 async def test_what_another_process_writes_arrives_too(log: ReplyLog, reply: Reply) -> None:
     elsewhere = DatabaseLog()
     here = asyncio.create_task(everything(log, reply.pk))
-    with elsewhere.writer(reply.pk, 1, 0) as writer:
+    with elsewhere.writer(reply.pk, 1) as writer:
         for number in range(3):
             await writer.append([Delta(str(number))])
         await writer.end(DONE, record(reply))
@@ -261,7 +276,7 @@ async def test_a_quiet_reader_looks_into_the_store_and_notices_that_the_reply_is
 async def test_a_long_log_is_read_in_pages(log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "PAGE", 3)
     monkeypatch.setattr("chat.replylog.base.PAGE", 3)
-    with log.writer(reply.pk, 1, 0) as writer:
+    with log.writer(reply.pk, 1) as writer:
         for number in range(8):
             await writer.append([Delta(str(number))])
         snapshot = await log.snapshot(reply.pk)
@@ -294,7 +309,7 @@ def test_any_disconnects_and_re_reads_give_the_stored_text_once(
     monkeypatch.setattr(commit, "FRAME", 0.0)
 
     async def write(log: ReplyLog, reply: Reply) -> None:
-        with log.writer(reply.pk, 1, 0) as writer:
+        with log.writer(reply.pk, 1) as writer:
             for pieces in appends:
                 await writer.append(pieces)
             await writer.end(DONE, record(reply))
@@ -333,7 +348,7 @@ def test_any_disconnects_and_re_reads_give_the_stored_text_once(
 async def test_ended_replies_leave_the_log_after_a_while(log: ReplyLog, alice: User) -> None:
     old, fresh, running = [await in_thread(claimed_reply)(alice) for _ in range(3)]
     for reply in (old, fresh, running):
-        with log.writer(reply.pk, 1, 0) as writer:
+        with log.writer(reply.pk, 1) as writer:
             await writer.append([Delta("Hello")])
             if reply is not running:
                 await writer.end(DONE, record(reply))

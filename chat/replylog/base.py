@@ -6,9 +6,10 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from uuid import UUID
 
-from chat.events import Delta, End, Entry, Piece, Reasoning, Snapshot, joined
+from chat.events import Delta, End, Entry, Piece, Reasoning, Snapshot, joined, whole
 from chat.replylog.commit import Append, GroupCommit, Record
 from chat.replylog.inbox import Inbox
 
@@ -22,30 +23,36 @@ IDLE = 15.0
 PAGE = 2000
 
 
+NOTHING = Snapshot("", "", 0)
+
+
 class PlaceLost(Exception):
     """The log does not hold what follows the place that a reader asked for."""
 
 
 class Writer:
-    """Appends to one reply's log on behalf of one attempt; `seq` is the last number it has given out."""
+    """Appends to one reply's log on behalf of one attempt, after what `so_far` says is there."""
 
-    def __init__(self, commit: GroupCommit, reply_id: UUID, attempt: int, seq: int) -> None:
+    def __init__(self, commit: GroupCommit, reply_id: UUID, attempt: int, so_far: Snapshot) -> None:
         self._commit = commit
         self._reply_id = reply_id
         self._attempt = attempt
-        self.seq = seq
+        self._pieces: list[Piece] = [Reasoning(so_far.reasoning), Delta(so_far.text)]
+        self.seq = so_far.seq
 
     async def append(self, pieces: list[Piece]) -> None:
         """Return when the pieces are stored; raises Fenced when the reply has been claimed by somebody else.
 
         Cancelling the wait does not take the pieces back.
         """
-        await self._commit.put(self._append(joined(pieces)))
+        pieces = joined(pieces)
+        self._pieces += pieces
+        await self._commit.put(self._append(pieces))
 
     async def end(self, end: End, record: Record) -> None:
         """Store the last event, and what `record` stores, together; raises Fenced like `append`."""
         append = self._append([end])
-        append.record = record
+        append.record = partial(record, whole(self._pieces, self.seq))
         await self._commit.put(append)
 
     def _append(self, events: list[Piece] | list[End]) -> Append:
@@ -63,11 +70,11 @@ class ReplyLog(ABC):
         self._tending: asyncio.Task[None] | None = None
 
     @contextmanager
-    def writer(self, reply_id: UUID, attempt: int, seq: int) -> Iterator[Writer]:
-        """Write as `attempt`, after the `seq` entries that are there."""
+    def writer(self, reply_id: UUID, attempt: int, so_far: Snapshot = NOTHING) -> Iterator[Writer]:
+        """Write as `attempt`, after what is there already."""
         self._written_here.add(reply_id)
         try:
-            yield Writer(self._commit, reply_id, attempt, seq)
+            yield Writer(self._commit, reply_id, attempt, so_far)
         finally:
             self._written_here.discard(reply_id)
 
@@ -99,9 +106,7 @@ class ReplyLog(ABC):
             pieces += [event for _, event in entries if not isinstance(event, End)]
             if isinstance(entries[-1][1], End):
                 break
-        text = "".join(piece.text for piece in pieces if isinstance(piece, Delta))
-        reasoning = "".join(piece.text for piece in pieces if isinstance(piece, Reasoning))
-        return Snapshot(text, reasoning, len(pieces))
+        return whole(pieces, len(pieces))
 
     @abstractmethod
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from chat.events import Entry
+from chat.events import Entry, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +20,8 @@ LONGEST_FRAME = 0.1
 # The writer stays for more work for this long, in seconds.
 LINGER = 1.0
 
-# Stores the end of a reply, given its text, its reasoning and its last seq; False when the reply was claimed meanwhile.
-Record = Callable[[str, str, int], bool]
+# Stores the end of a reply, all of which it is given; False when the reply was claimed meanwhile.
+Record = Callable[[Snapshot], bool]
 
 
 class Fenced(Exception):
@@ -40,7 +40,7 @@ class Append:
     attempt: int
     entries: list[Entry]
     stored: asyncio.Future[None]
-    record: Record | None = None
+    record: Callable[[], bool] | None = None
 
 
 class GroupCommit:

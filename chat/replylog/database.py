@@ -60,7 +60,7 @@ def _store(appends: list[Append]) -> set[UUID]:
             _insert(mine)
             for append in mine:
                 if append.record is not None:
-                    append.record(*Reply(pk=append.reply_id).so_far(), append.entries[-1][0])
+                    append.record()
             return ids - {append.reply_id for append in mine}
     finally:
         close_old_connections()
