@@ -85,6 +85,12 @@ class GroupCommit:
                 self._all_stored.set()
             frame = min(FRAME + FRAME_AN_APPEND * len(batch), LONGEST_FRAME)
             await asyncio.sleep(max(0.0, began + frame - loop.time()))
+            # Only now do the writers go on: what has come in for them meanwhile is in the next commit with the sleep(0)
+            # below. Had they gone on before the wait, it would be in the one after.
+            for append in batch:
+                if not append.stored.done():
+                    append.stored.set_result(None)
+            await asyncio.sleep(0)
 
     async def _has_more(self) -> bool:
         try:
@@ -106,10 +112,5 @@ class GroupCommit:
         for append in batch:
             if append.reply_id not in fenced:
                 self._publish(append.reply_id, append.entries)
-            # A writer that was stopped no longer waits.
-            if append.stored.done():
-                continue
-            if append.reply_id in fenced:
+            elif not append.stored.done():
                 append.stored.set_exception(Fenced())
-            else:
-                append.stored.set_result(None)
