@@ -21,8 +21,8 @@ from django.utils.deprecation import MiddlewareMixin
 class Inline(MiddlewareMixin):
     """Comes before the middleware whose methods it runs in the event loop."""
 
-    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase | None = None
+    async def __acall__(self, request: HttpRequest) -> Any:
+        response = None
         if hasattr(self, "process_request"):
             response = self.process_request(request)
         if response is None:
