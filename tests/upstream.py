@@ -219,7 +219,6 @@ class Upstream:
         self._arrivals: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._scripts: deque[tuple[Step, ...]] = deque()
         self._gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._connections: set[asyncio.StreamWriter] = set()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="upstream", daemon=True)
         self._listening: Future[tuple[asyncio.AbstractEventLoop, int]] = Future()
         self._stopped = asyncio.Event()
@@ -245,8 +244,7 @@ class Upstream:
         self._loop.call_soon_threadsafe(self._open, name)
 
     def forget(self) -> None:
-        """Be as new for the next test: nothing under way, no scripts, no requests, all gates shut."""
-        asyncio.run_coroutine_threadsafe(self._break_off(), self._loop).result(PATIENCE)
+        """Be as new for the next test: no scripts, no requests, all gates shut. What is under way stays under way."""
         self.default = answer("Hello world", words=True)
         self.requests = []
         self._arrivals = queue.SimpleQueue()
@@ -266,10 +264,6 @@ class Upstream:
     def _open(self, name: str) -> None:
         self._gates[name].set()
 
-    async def _break_off(self) -> None:
-        for connection in self._connections:
-            connection.transport.abort()
-
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self._listening.set_result((asyncio.get_running_loop(), server.sockets[0].getsockname()[1]))
@@ -280,7 +274,6 @@ class Upstream:
         closed: Future[float] = Future()
         closed.set_running_or_notify_cancel()  # From here on a waiter that gives up cannot cancel it.
         answering: asyncio.Task[None] | None = None
-        self._connections.add(writer)
         try:
             # The byte read ahead is the next request's first, or the news that the client has gone.
             while start := await reader.read(1):
@@ -293,7 +286,6 @@ class Upstream:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._connections.discard(writer)
             closed.set_result(time.monotonic())
             if answering:
                 answering.cancel()

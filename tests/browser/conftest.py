@@ -112,10 +112,10 @@ def endpoint() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def upstream(endpoint: Upstream) -> Iterator[Upstream]:
+def upstream(endpoint: Upstream) -> Upstream:
     """The scripted endpoint, as if it were new."""
-    yield endpoint
     endpoint.forget()
+    return endpoint
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,8 @@ def server(databases: Databases, collected_static: None, endpoint: Upstream) -> 
     """A real server as in production, in front of the scripted endpoint."""
     with Servers(databases) as start:
         yield start(DEBUG="0", OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="scripted")
+        # A server lets its replies finish before it goes; those that hang would keep it.
+        endpoint.stop()
 
 
 class Visit(Protocol):

@@ -157,7 +157,7 @@ def test_thinking_is_folded_with_its_duration_and_stays_open_for_who_opened_it(a
     upstream.script(reasoning("Let me see."), pause("answer"), text("Seen."), pause("end"), finish())
     ask(alice, "Hello?")
     summary, thoughts = answer(alice).locator("summary"), answer(alice).get_by_text("Let me see.")
-    expect(summary).to_have_text("Thinking… 1 s")
+    expect(summary).to_have_text(re.compile("Thinking… [1-9] s"))
     expect(thoughts).to_be_hidden()
     summary.click()
     expect(thoughts).to_be_visible()
