@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.views import conversations, health, messages, replies
+from chat.views import conversations, messages, replies
 
 urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
@@ -16,6 +16,4 @@ urlpatterns = [
     path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),
     path("replies/<uuid:pk>/stop/", replies.stop, name="stop"),
     path("replies/<uuid:pk>/retry/", replies.retry, name="retry"),
-    path("healthz/", health.healthz, name="healthz"),
-    path("readyz/", health.readyz, name="readyz"),
 ]

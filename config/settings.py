@@ -34,6 +34,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "chat.views.health.health",
     "config.middleware.SecurityMiddleware",
     "config.middleware.ContentSecurityPolicyMiddleware",
     "config.staticfiles.StaticFilesMiddleware",
