@@ -179,14 +179,17 @@ class Endpoint:
             transport=AiohttpTransport(client=_session),
         )
 
-    async def stream(self, model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
+    async def stream(
+        self, model: str, messages: list[dict[str, str]], way: str = "none"
+    ) -> AsyncGenerator[list[Event]]:
         """The answer as it comes, a list of events for each read; a Finished is last. Raises CompletionError.
 
-        Tries again, at most twice, as long as nothing has come.
+        Tries again, at most twice, as long as nothing has come. If the last message is the beginning of the answer,
+        what comes goes on from there; `way` says how this endpoint is asked to do so.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.total
-        body = {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+        body = _body(model, messages, way)
         for pause in (*PAUSES, None):
             begun = False
             try:
@@ -328,6 +331,19 @@ def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
     )
+
+
+def _body(model: str, messages: list[dict[str, str]], way: str) -> dict[str, Any]:
+    body = {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
+    if messages[-1]["role"] == "assistant":
+        match way:
+            # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+            case "continue_final_message":
+                body |= {"continue_final_message": True, "add_generation_prompt": False}
+            # https://api-docs.deepseek.com/guides/chat_prefix_completion, https://docs.mistral.ai
+            case "prefix":
+                body["messages"] = [*messages[:-1], {**messages[-1], "prefix": True}]
+    return body
 
 
 async def _check(response: httpx.Response, deadline: float) -> None:

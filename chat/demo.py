@@ -66,29 +66,27 @@ def ask(question: str) -> str:
 
 
 async def stream(model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
-    """Answer the last message like `completions.Endpoint.stream` does."""
-    command, count = _command(messages[-1]["content"])
+    """Answer the last question like `completions.Endpoint.stream` does, or go on with an answer that has begun."""
+    begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
+    command, count = _command(messages[-2 if begun else -1]["content"])
     if command == "fail":
         raise Unavailable
-    if command == "slow":
+    if command == "slow" and not begun:
         await asyncio.sleep(SLOW_START)
     yield [Opened("demo")]
     pace = SLOW_PACE if command == "slow" else PACE
-    if command == "long":
-        async for pieces in _long(count or 2000):
-            yield pieces
-    else:
-        for word in _words(THOUGHT):
-            yield [Reasoning(word)]
-            await asyncio.sleep(pace / 2)
-        for number, word in enumerate(_words(ANSWER)):
-            if number == 20 and command == "cut":
-                raise CutOff
-            if number == 20 and command == "stall":
-                await asyncio.sleep(settings.CHAT_GAP_SECONDS)
-                raise Stalled
-            yield [Delta(word)]
-            await asyncio.sleep(pace)
+    words, at_once = (_long(count or 2000), WORDS_AT_ONCE) if command == "long" else (_words(ANSWER), 1)
+    for word in _words(THOUGHT) if not begun and command != "long" else ():
+        yield [Reasoning(word)]
+        await asyncio.sleep(pace / 2)
+    for number, some in enumerate(batched(_behind(begun, words), at_once)):
+        if number == 20 and command == "cut":
+            raise CutOff
+        if number == 20 and command == "stall":
+            await asyncio.sleep(settings.CHAT_GAP_SECONDS)
+            raise Stalled
+        yield [Delta(word) for word in some]
+        await asyncio.sleep(pace)
     yield [Finished("stop", None)]
 
 
@@ -102,8 +100,16 @@ def _words(text: str) -> Iterator[str]:
     return (match[0] for match in re.finditer(r"\s*\S+\s*$|\s*\S+", text))
 
 
-async def _long(count: int) -> AsyncGenerator[list[Event]]:
-    """Many numbered words, a paragraph a hundred, as fast as a quick model writes."""
-    for some in batched(range(1, min(count, LONGEST) + 1), WORDS_AT_ONCE):
-        yield [Delta(f"word {number}{'\n\n' if number % 100 == 0 else ' '}") for number in some]
-        await asyncio.sleep(PACE)
+def _long(count: int) -> Iterator[str]:
+    """Many numbered words, a paragraph a hundred."""
+    for number in range(1, min(count, LONGEST) + 1):
+        yield f"word {number}{'\n\n' if number % 100 == 0 else ' '}"
+
+
+def _behind(begun: str, words: Iterator[str]) -> Iterator[str]:
+    """What is left of the words behind as many characters as the answer has already."""
+    left = len(begun)
+    for word in words:
+        if len(word) > left:
+            yield word[left:]
+        left = max(0, left - len(word))

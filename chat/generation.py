@@ -137,6 +137,11 @@ class Claim:
     reply: Reply
     messages: list[dict[str, str]]
 
+    def going_on(self, so_far: Snapshot) -> "Claim":
+        """The same with the beginning of the answer, if there is one, as the last message."""
+        begun = [{"role": str(Message.Role.ASSISTANT), "content": so_far.text}] if so_far.text else []
+        return Claim(self.reply, self.messages + begun)
+
 
 class Run:
     """One reply in the hands of this process."""
@@ -189,10 +194,10 @@ class Run:
                 end = End(Reply.Status.STOPPED)
             elif self._dropped:
                 raise Fenced
-            elif so_far.seq:
+            elif so_far.seq and not _can_go_on(reply, so_far):
                 end = End(Reply.Status.INTERRUPTED, error=INTERRUPTED)
             else:
-                end = await self._relay(claim, writer)
+                end = await self._relay(claim.going_on(so_far), writer)
             await writer.end(end, partial(_record, reply, self._upstream_id, end))
 
     async def _relay(self, claim: Claim, writer: Writer) -> End:
@@ -223,7 +228,8 @@ class Run:
                         await self._append(claim.reply, writer, pieces)
         except CompletionError as error:
             logger.warning("Reply %s: %s", self._reply_id, error.code)
-            failed = error.told or not writer.seq
+            begun = claim.messages[-1]["role"] == Message.Role.ASSISTANT
+            failed = (error.told and not begun) or not writer.seq
             return End(
                 Reply.Status.FAILED if failed else Reply.Status.INTERRUPTED,
                 error=Error(error.code, error.message),
@@ -240,14 +246,21 @@ class Run:
     async def _append(self, reply: Reply, writer: Writer, pieces: list[Piece]) -> None:
         first = not writer.seq
         await writer.append(pieces)
-        answers = not self._answered and any(isinstance(piece, Delta) for piece in pieces)
+        answers = not self._answered and reply.answered is None and any(isinstance(piece, Delta) for piece in pieces)
         if first or answers:
             self._answered = self._answered or answers
             await _mark(reply.pk, reply.attempt, first, answers)
 
 
 def _source(model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
-    return demo.stream(model, messages) if settings.CHAT_DEMO else _endpoint().stream(model, messages)
+    if settings.CHAT_DEMO:
+        return demo.stream(model, messages)
+    return _endpoint().stream(model, messages, settings.CHAT_CONTINUE.get(model, "none"))
+
+
+def _can_go_on(reply: Reply, so_far: Snapshot) -> bool:
+    """Whether the model can be asked to go on where the text ends; behind mere reasoning none can."""
+    return bool(so_far.text) and settings.CHAT_CONTINUE.get(reply.model, "none") != "none"
 
 
 @cache

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 
@@ -61,10 +62,15 @@ async def endpoint(upstream: Upstream) -> AsyncIterator[Endpoint]:
     await endpoint.aclose()
 
 
-async def ask(endpoint: Endpoint, events: list[Event] | None = None) -> list[Event]:
+async def ask(
+    endpoint: Endpoint,
+    events: list[Event] | None = None,
+    messages: list[dict[str, str]] = QUESTION,
+    way: str = "none",
+) -> list[Event]:
     """All events of one answer; what came before an error is in `events`."""
     events = [] if events is None else events
-    async for some in endpoint.stream("small", QUESTION):
+    async for some in endpoint.stream("small", messages, way):
         events += some
     return events
 
@@ -88,6 +94,34 @@ async def test_it_asks_for_a_stream_with_usage_and_shows_its_key(upstream: Upstr
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+BEGUN = [*QUESTION, {"role": "assistant", "content": "Fine, th"}]
+
+
+@pytest.mark.parametrize(
+    ("way", "fields", "last"),
+    [
+        ("continue_final_message", {"continue_final_message": True, "add_generation_prompt": False}, BEGUN[-1]),
+        ("prefix", {}, {**BEGUN[-1], "prefix": True}),
+        ("assistant", {}, BEGUN[-1]),
+    ],
+)
+async def test_it_goes_on_with_an_answer_in_the_way_of_the_endpoint(
+    upstream: Upstream, endpoint: Endpoint, way: str, fields: dict[str, bool], last: dict[str, Any]
+) -> None:
+    await ask(endpoint, messages=BEGUN, way=way)
+    body = upstream.next_request().body
+    assert body["messages"] == [*QUESTION, last]
+    assert {name: body.get(name) for name in fields} == fields
+    assert ("continue_final_message" in body) == (way == "continue_final_message")
+
+
+async def test_a_question_is_asked_alike_whatever_the_way(upstream: Upstream, endpoint: Endpoint) -> None:
+    for way in ("none", "continue_final_message", "prefix"):
+        await ask(endpoint, way=way)
+    bodies = [request.body for request in upstream.requests]
+    assert bodies[0] == bodies[1] == bodies[2]
 
 
 async def test_without_a_key_it_shows_none(upstream: Upstream) -> None:

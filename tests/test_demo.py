@@ -56,6 +56,16 @@ async def test_it_can_be_asked_for_a_long_answer(question: str, words: int) -> N
     assert len(written) == 2 * words
 
 
+@pytest.mark.parametrize("question", ["Hello", "/long 30"])
+@pytest.mark.parametrize("place", [1, 7, 50])
+async def test_it_goes_on_where_an_answer_was_broken_off(question: str, place: int) -> None:
+    whole = text(await ask(question))
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": whole[:place]}]
+    events = [event async for some in demo.stream("demo", messages) for event in some]
+    assert whole[:place] + text(events) == whole
+    assert not [event for event in events if isinstance(event, Reasoning)]
+
+
 async def test_without_debug_it_takes_no_orders(settings: Settings) -> None:
     settings.DEBUG = False
     assert text(await ask("/fail")) == demo.ANSWER

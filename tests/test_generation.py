@@ -217,6 +217,52 @@ async def test_what_was_shown_survives_a_kill_and_the_reply_is_interrupted(
     assert len(upstream.requests) == 1
 
 
+@pytest.mark.parametrize("way", ["continue_final_message", "prefix", "assistant"])
+async def test_a_model_that_can_goes_on_with_the_reply_and_the_reader_sees_one(
+    start_server: Servers, upstream: Upstream, way: str
+) -> None:
+    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="large,small", CHAT_CONTINUE=f"large={way}")
+    upstream.script(reasoning("hm"), text("one "), text("two"), hang())
+    upstream.script(text(" three"), finish())
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("Count.")
+        seen = await alice.until(reply, "two")
+        server.restart()
+        rest = await alice.whole(reply, after=seen[-1].id)
+    assert written(seen + rest) == "one two three"
+    assert [event.id for event in rest] == [seen[-1].id + 1, seen[-1].id + 2]
+    assert rest[-1].data["status"] == "complete"
+    last = upstream.requests[-1].body["messages"][-1]
+    assert (last["role"], last["content"]) == ("assistant", "one two")
+    row = stored(server, reply)
+    assert (row.message.text, row.reasoning, row.attempt) == ("one two three", "hm", 2)
+
+
+async def test_when_the_model_cannot_go_on_after_all_the_text_is_kept(
+    start_server: Servers, upstream: Upstream
+) -> None:
+    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_CONTINUE="assistant")
+    upstream.script(text("so far"), hang())
+    upstream.script(*error(400, {"error": {"message": "the last message must be a user's"}}))
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("Hello?")
+        await alice.until(reply, "so far")
+        server.restart()
+        end = (await alice.whole(reply))[-1].data
+    assert (end["status"], end["error"]["code"]) == ("interrupted", "rejected")
+    assert stored(server, reply).message.text == "so far"
+
+
+async def test_the_demo_goes_on_too(start_server: Servers) -> None:
+    server = start_server()
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("/long 300")
+        await alice.until(reply, "word 20 ")
+        server.restart()
+        words = written(await alice.whole(reply)).split()
+    assert words == [part for number in range(1, 301) for part in ("word", str(number))]
+
+
 async def test_a_reply_of_which_nothing_was_shown_starts_again_by_itself(
     server: Server, upstream: Upstream, alice: Visitor
 ) -> None:
