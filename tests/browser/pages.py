@@ -20,18 +20,18 @@ def ask(page: Page, text: str) -> None:
 
 
 def answer(page: Page) -> Locator:
-    """The last answer, whole: its thinking, its text, how it ended."""
-    return page.locator("[data-role=assistant]").last
+    """The answer to the last question, whole: its thinking, its text, how it ended."""
+    return page.locator("[data-messages] > [data-role=assistant]:last-child")
 
 
 def words(page: Page) -> Locator:
-    """The text of the last answer."""
+    """The text of that answer."""
     return answer(page).locator("[data-text]")
 
 
 def expect_end(page: Page, status: str) -> None:
-    """Wait until the last answer has ended like this and stands there in the server's own rendering."""
-    expect(page.locator("[data-role=assistant]:not([data-events-url])").last).to_have_attribute("data-status", status)
+    """Wait until that answer has ended like this and stands there in the server's own rendering."""
+    expect(answer(page).and_(page.locator(":not([data-events-url])"))).to_have_attribute("data-status", status)
 
 
 def button(page: Page, name: str) -> Locator:
