@@ -26,9 +26,9 @@ from django.utils import timezone
 from chat import demo
 from chat.completions import CompletionError, Endpoint, Event, Limits
 from chat.database import in_thread
-from chat.events import Delta, End, Error, Finished, Opened, Piece, Snapshot
+from chat.events import Delta, End, Error, Finished, Opened, Piece, Reasoning, Snapshot
 from chat.models import LEASE, Message, Reply
-from chat.replylog import NOTHING, Fenced, NotStored, Writer, log
+from chat.replylog import NOTHING, Fenced, NotStored, PlaceLost, Writer, log
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ TAKEN_AT_ONCE = 100
 
 # The model is sent no message before this many.
 LOOKED_AT = 1000
+
+GO_ON = "Go on exactly where you stopped, in the middle of the word if need be. Repeat nothing and do not comment."
 
 INTERRUPTED = Error("interrupted", "The server was restarted while this reply was being written. Try again.")
 BROKEN = Error("broken", "Something went wrong on the server while this reply was being written. Try again.")
@@ -136,11 +138,17 @@ class Claim:
 
     reply: Reply
     messages: list[dict[str, str]]
+    begun: bool = False
 
     def going_on(self, so_far: Snapshot) -> "Claim":
-        """The same with the beginning of the answer, if there is one, as the last message."""
-        begun = [{"role": str(Message.Role.ASSISTANT), "content": so_far.text}] if so_far.text else []
-        return Claim(self.reply, self.messages + begun)
+        """The same with the beginning of the answer, if there is one, to go on from."""
+        if not so_far.text:
+            return self
+        begun = [{"role": str(Message.Role.ASSISTANT), "content": so_far.text}]
+        if not _can_go_on(self.reply):
+            # In a new turn, whose answer is joined to the text.
+            begun.append({"role": str(Message.Role.USER), "content": GO_ON})
+        return Claim(self.reply, self.messages + begun, begun=True)
 
 
 class Run:
@@ -187,14 +195,16 @@ class Run:
 
     async def _make(self, claim: Claim) -> None:
         reply = claim.reply
-        # Nobody else writes any more: the claim has fenced them off.
-        so_far = await log.snapshot(reply.pk) if reply.attempt > 1 else NOTHING
+        so_far = await _so_far(reply)
         with log.writer(reply.pk, reply.attempt, so_far) as writer:
+            resumed = bool(reply.message.text) and not so_far.seq
+            if resumed:
+                so_far = await _begin_again(reply, writer)
             if self._stopping:
                 end = End(Reply.Status.STOPPED)
             elif self._dropped:
                 raise Fenced
-            elif so_far.seq and not _can_go_on(reply, so_far):
+            elif so_far.seq and not resumed and not (so_far.text and _can_go_on(reply)):
                 end = End(Reply.Status.INTERRUPTED, error=INTERRUPTED)
             else:
                 end = await self._relay(claim.going_on(so_far), writer)
@@ -228,8 +238,7 @@ class Run:
                         await self._append(claim.reply, writer, pieces)
         except CompletionError as error:
             logger.warning("Reply %s: %s", self._reply_id, error.code)
-            begun = claim.messages[-1]["role"] == Message.Role.ASSISTANT
-            failed = (error.told and not begun) or not writer.seq
+            failed = (error.told and not claim.begun) or not writer.seq
             return End(
                 Reply.Status.FAILED if failed else Reply.Status.INTERRUPTED,
                 error=Error(error.code, error.message),
@@ -258,9 +267,30 @@ def _source(model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[E
     return _endpoint().stream(model, messages, settings.CHAT_CONTINUE.get(model, "none"))
 
 
-def _can_go_on(reply: Reply, so_far: Snapshot) -> bool:
-    """Whether the model can be asked to go on where the text ends; behind mere reasoning none can."""
-    return bool(so_far.text) and settings.CHAT_CONTINUE.get(reply.model, "none") != "none"
+def _can_go_on(reply: Reply) -> bool:
+    """Whether the model can be given the beginning of its answer."""
+    return settings.CHAT_CONTINUE.get(reply.model, "none") != "none"
+
+
+async def _so_far(reply: Reply) -> Snapshot:
+    """What is shown of a reply that has just been claimed, which has fenced off whoever wrote it before.
+
+    Nothing for one that a person has asked to go on: its log has ended.
+    """
+    if reply.attempt == 1:
+        return NOTHING
+    try:
+        return await log.snapshot(reply.pk)
+    except PlaceLost:
+        return NOTHING
+
+
+async def _begin_again(reply: Reply, writer: Writer) -> Snapshot:
+    """Begin a new log with what is kept of the reply."""
+    await log.forget(reply.pk)
+    kept: list[Piece] = [Reasoning(reply.reasoning)] if reply.reasoning else []
+    await writer.append([*kept, Delta(reply.message.text)])
+    return Snapshot(reply.message.text, reply.reasoning, writer.seq)
 
 
 @cache

@@ -276,6 +276,35 @@ class Reply(models.Model):
             "".join(data for kind, data in pieces if kind == ReplyEvent.Kind.REASONING),
         )
 
+    @property
+    def can_resume(self) -> bool:
+        """Whether there is a text that breaks off, which the model can be asked to go on with."""
+        broken_off = self.status in (self.Status.STOPPED, self.Status.INTERRUPTED, self.Status.FAILED)
+        return bool(self.message.text) and (broken_off or self.finish_reason == "length")
+
+    def resume(self) -> bool:
+        """Queue the reply again, to be written on behind its text; its message must be the end of its branch.
+
+        False when it runs already or has nothing to go on with.
+        """
+        with transaction.atomic():
+            conversation = Conversation.objects.select_for_update().get(messages=self.pk)
+            now = Reply.objects.select_related("message").get(pk=self.pk)
+            if not now.can_resume or conversation.leaf_id != self.pk:
+                return False
+            self.attempt = now.attempt
+            self.status, self.lease = self.Status.QUEUED, timezone.now() + LEASE
+            self.ended = self.usage = None
+            self.finish_reason = self.error_code = self.error_message = ""
+            self.save(
+                update_fields=["status", "lease", "ended", "usage", "finish_reason", "error_code", "error_message"]
+            )
+            # The old log has ended. The new one begins with the text that is kept in the message.
+            self.events.all().delete()
+            conversation.updated = timezone.now()
+            conversation.save(update_fields=["updated"])
+        return True
+
     def end(self, attempt: int, text: str, **fields: Any) -> bool:
         """Store the end of the reply and the whole text of its message, if `attempt` still owns it."""
         now = timezone.now()

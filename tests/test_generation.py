@@ -197,6 +197,70 @@ async def test_a_reader_in_another_process_follows(
         assert written(await elsewhere.whole(reply)) == "one two"
 
 
+# A person lets a reply go on
+
+
+@pytest.mark.parametrize("way", ["assistant", "none"])
+async def test_a_reply_that_broke_off_goes_on_in_the_same_message(
+    start_server: Servers, upstream: Upstream, way: str
+) -> None:
+    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_CONTINUE=way)
+    upstream.script(reasoning("hm"), text("one two"), cut())
+    upstream.script(text(" thr"), pause("rest"), text("ee"), finish())
+    async with Visitor(server, "alice") as alice:
+        first = await alice.ask("Count.")
+        assert (await alice.whole(first))[-1].data["status"] == "interrupted"
+        reply = await alice.ask("", f"/replies/{first['id']}/continue/")
+        assert reply["id"] == first["id"]
+        await alice.until(reply, "one two thr")
+        page = (await alice.client.get(reply["conversation"]["url"])).text
+        assert "one two thr" in page
+        upstream.release("rest")
+        assert written(await alice.whole(reply)) == "one two three"
+    row = stored(server, reply)
+    assert (row.status, row.message.text, row.reasoning) == ("complete", "one two three", "hm")
+    assert (row.error_code, row.error_message, row.attempt) == ("", "", 2)
+    sent = upstream.requests[-1].body["messages"]
+    assert sent[1] == {"role": "assistant", "content": "one two"}
+    assert [message["role"] for message in sent] == ["user", "assistant"] + (["user"] if way == "none" else [])
+
+
+async def test_what_goes_on_can_be_stopped_and_killed_without_losing_a_word(
+    server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    upstream.script(text("one"), cut())
+    upstream.script(hang())
+    upstream.script(text(" two"), hang())
+    reply = await alice.ask("Count.")
+    await alice.whole(reply)
+    url = f"/replies/{reply['id']}/continue/"
+    await alice.ask("", url)
+    for _ in range(2):
+        await asyncio.to_thread(upstream.next_request)
+    assert await alice.stop(reply) == "stopped"
+    assert stored(server, reply).message.text == "one"
+    await alice.ask("", url)
+    await alice.until(reply, "one two")
+    server.restart()
+    assert (await alice.whole(reply))[-1].data["status"] == "interrupted"
+    assert stored(server, reply).message.text == "one two"
+
+
+async def test_what_has_not_broken_off_or_is_not_the_end_does_not_go_on(
+    server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    reply = await alice.ask("Hello?")
+    await alice.whole(reply)
+    url = f"/replies/{reply['id']}/continue/"
+    assert (await alice.post(url)).json()["error"]["code"] == "not_resumable"
+    upstream.script(text("so far"), cut())
+    broken = await alice.ask("More?", f"{reply['conversation']['url']}messages/")
+    await alice.whole(broken)
+    await alice.whole(await alice.ask("And then?", f"{reply['conversation']['url']}messages/"))
+    assert (await alice.post(f"/replies/{broken['id']}/continue/")).status_code == 409
+    assert stored(server, broken).message.text == "so far"
+
+
 # The process dies
 
 

@@ -170,6 +170,31 @@ def test_an_end_counts_for_the_attempt_that_owns_the_reply_and_once(conversation
     assert (reply.status, reply.message.text, reply.lease) == ("complete", "Just so.", None)
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "text", "can"),
+    [
+        ("interrupted", "", "so far", True),
+        ("stopped", "", "so far", True),
+        ("failed", "", "so far", True),
+        ("failed", "", "", False),
+        ("complete", "length", "so far", True),
+        ("complete", "stop", "all", False),
+    ],
+)
+def test_a_reply_that_broke_off_can_be_resumed_once(
+    conversation: Conversation, status: str, reason: str, text: str, can: bool
+) -> None:
+    reply = conversation.ask("And?", "demo")[1]
+    reply.end(0, text, status=status, finish_reason=reason, error_code="cut_off", usage={"total_tokens": 1})
+    assert reply.resume() == can
+    assert not reply.resume()
+    reply.refresh_from_db()
+    assert reply.is_running == can
+    assert reply.message.text == text
+    if can:
+        assert (reply.error_code, reply.usage, reply.ended) == ("", None, None)
+
+
 def test_the_time_of_thinking(conversation: Conversation) -> None:
     now = timezone.now()
     reply = Reply(started=now, answered=now + timedelta(seconds=4), reasoning="hm")

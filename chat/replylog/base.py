@@ -4,13 +4,13 @@ import asyncio
 import contextvars
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
 
 from chat.events import Delta, End, Entry, Piece, Reasoning, Snapshot, joined, whole
-from chat.replylog.commit import Append, GroupCommit, Record
+from chat.replylog.commit import Append, Failure, GroupCommit, Record
 from chat.replylog.inbox import Inbox
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,10 @@ NOTHING = Snapshot("", "", 0)
 
 class PlaceLost(Exception):
     """The log does not hold what follows the place that a reader asked for."""
+
+
+class Unreachable(Exception):
+    """The store does not answer; it may later."""
 
 
 class Writer:
@@ -63,6 +67,9 @@ class Writer:
 
 
 class ReplyLog(ABC):
+    # The wait before each look at what other processes have written, in seconds; 0 where the look itself waits.
+    poll_pause = POLL
+
     def __init__(self) -> None:
         self._commit = GroupCommit(self._store, self._publish)
         self._inboxes: dict[UUID, set[Inbox]] = {}
@@ -78,17 +85,18 @@ class ReplyLog(ABC):
         finally:
             self._written_here.discard(reply_id)
 
-    async def follow(self, reply_id: UUID, after: int) -> AsyncIterator[list[Entry]]:
+    async def follow(self, reply_id: UUID, after: int) -> AsyncGenerator[list[Entry]]:
         """All entries behind `after`, stored and to come, in order and once, up to and with the End.
 
-        An empty list says that nothing has happened for a while. Raises PlaceLost.
+        An empty list says that nothing has happened for a while. Raises PlaceLost and Unreachable.
         """
         # Subscribed before the store is read: what is stored in between arrives twice, not never.
-        with self._subscribed(reply_id) as inbox:
+        with self._subscribed(reply_id, after) as inbox:
             entries = await self.read(reply_id, after)
             while True:
                 if entries:
-                    after = inbox.place = entries[-1][0]
+                    after = entries[-1][0]
+                    inbox.place = max(inbox.place, after)
                 yield entries
                 if entries and isinstance(entries[-1][1], End):
                     return
@@ -100,25 +108,36 @@ class ReplyLog(ABC):
         await self._commit.flush()
 
     async def snapshot(self, reply_id: UUID) -> Snapshot:
-        """All pieces that are stored now; raises PlaceLost when the reply is no longer in the log."""
+        """All pieces that are stored now; raises PlaceLost when the log has ended or is gone."""
         pieces: list[Piece] = []
         while entries := await self.read(reply_id, len(pieces)):
-            pieces += [event for _, event in entries if not isinstance(event, End)]
             if isinstance(entries[-1][1], End):
-                break
+                raise PlaceLost
+            pieces += [event for _, event in entries if not isinstance(event, End)]
         return whole(pieces, len(pieces))
+
+    async def fence(self, reply_id: UUID, attempt: int) -> Snapshot:
+        """Keep earlier attempts from writing, and return all that they have written; raises as `snapshot` does.
+
+        A store that looks at the attempt with each write has nothing to do for it.
+        """
+        return await self.snapshot(reply_id)
 
     @abstractmethod
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
-        """The stored entries behind `after`, at most PAGE of them; raises PlaceLost."""
+        """The stored entries behind `after`, at most PAGE of them; raises PlaceLost and Unreachable."""
+
+    @abstractmethod
+    async def forget(self, reply_id: UUID) -> None:
+        """Empty one reply's log, which has ended and begins anew."""
 
     @abstractmethod
     async def purge(self) -> None:
         """Forget the replies that ended some minutes ago."""
 
     @abstractmethod
-    async def _store(self, appends: list[Append]) -> set[UUID]:
-        """Store what is not fenced off, in one go; returns the replies that are."""
+    async def _store(self, appends: list[Append]) -> dict[UUID, Failure]:
+        """Store what is not fenced off, in one go; returns the replies of which nothing was stored, and why."""
 
     @abstractmethod
     async def _poll(self, places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
@@ -129,8 +148,8 @@ class ReplyLog(ABC):
             inbox.put(entries)
 
     @contextmanager
-    def _subscribed(self, reply_id: UUID) -> Iterator[Inbox]:
-        inbox = Inbox()
+    def _subscribed(self, reply_id: UUID, after: int) -> Iterator[Inbox]:
+        inbox = Inbox(after)
         self._inboxes.setdefault(reply_id, set()).add(inbox)
         if self._tending is None:
             # A fresh context, so that the loop does not borrow this request's thread.
@@ -144,23 +163,31 @@ class ReplyLog(ABC):
 
     async def _tend(self) -> None:
         """Bring the readers what other processes write, and wake those to whom nothing happens."""
-        rounds = 0
+        loop = asyncio.get_running_loop()
+        nudged = loop.time()
         while self._inboxes:
-            await asyncio.sleep(POLL)
-            rounds += 1
-            if rounds % round(IDLE / POLL) == 0:
-                for inbox in [inbox for inboxes in self._inboxes.values() for inbox in inboxes]:
-                    inbox.nudge()
+            await asyncio.sleep(self.poll_pause)
+            if loop.time() - nudged > IDLE:
+                nudged = loop.time()
+                self._nudge(self._inboxes.keys())
             elsewhere = {
                 reply_id: min(inbox.place for inbox in inboxes)
                 for reply_id, inboxes in self._inboxes.items()
                 if reply_id not in self._written_here
             }
             try:
-                found = await self._poll(elsewhere) if elsewhere else {}
+                found = await self._poll(elsewhere)
             except Exception:
                 logger.exception("Could not look for what other processes have written")
+                # Each reader finds out for itself whether the store holds its place, or answers at all.
+                self._nudge(elsewhere.keys())
+                await asyncio.sleep(POLL)
                 continue
             for reply_id, entries in found.items():
                 self._publish(reply_id, entries)
         self._tending = None
+
+    def _nudge(self, reply_ids: Iterable[UUID]) -> None:
+        for reply_id in reply_ids:
+            for inbox in self._inboxes.get(reply_id, ()):
+                inbox.nudge()

@@ -32,6 +32,9 @@ class NotStored(Exception):
     """The store failed: the entries are not in the log, and their writer must not go on behind the gap."""
 
 
+type Failure = type[Fenced] | type[NotStored]
+
+
 @dataclass(slots=True, eq=False)
 class Append:
     """Entries of one reply on their way into the store; `stored` tells their writer how it went."""
@@ -46,12 +49,14 @@ class Append:
 class GroupCommit:
     """Gathers appends, stores them together, and only then publishes them: nothing is shown that is not stored.
 
-    `store` returns the replies that are fenced off. The first append after a rest is stored at once, the next ones
-    a frame later.
+    `store` returns the replies of which nothing was stored, and why. The first append after a rest is stored at once,
+    the next ones a frame later.
     """
 
     def __init__(
-        self, store: Callable[[list[Append]], Awaitable[set[UUID]]], publish: Callable[[UUID, list[Entry]], None]
+        self,
+        store: Callable[[list[Append]], Awaitable[dict[UUID, Failure]]],
+        publish: Callable[[UUID, list[Entry]], None],
     ) -> None:
         self._store = store
         self._publish = publish
@@ -102,15 +107,13 @@ class GroupCommit:
 
     async def _commit(self, batch: list[Append]) -> None:
         try:
-            fenced = await self._store(batch)
+            failures = await self._store(batch)
         except Exception:
             logger.exception("%d appends could not be stored", len(batch))
-            for append in batch:
-                if not append.stored.done():
-                    append.stored.set_exception(NotStored())
-            return
+            failures = {append.reply_id: NotStored for append in batch}
         for append in batch:
-            if append.reply_id not in fenced:
+            failure = failures.get(append.reply_id)
+            if failure is None:
                 self._publish(append.reply_id, append.entries)
             elif not append.stored.done():
-                append.stored.set_exception(Fenced())
+                append.stored.set_exception(failure())

@@ -1,9 +1,7 @@
 """The default log: rows of ReplyEvent. Readers in other processes poll."""
 
 import asyncio
-import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import timedelta
 from functools import reduce
 from itertools import batched
@@ -15,10 +13,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from chat.database import in_thread
-from chat.events import Delta, End, Entry, Error, Reasoning
+from chat.events import Entry
 from chat.models import Reply, ReplyEvent
 from chat.replylog.base import PAGE, PlaceLost, ReplyLog
-from chat.replylog.commit import Append
+from chat.replylog.coding import decode, encode
+from chat.replylog.commit import Append, Failure, Fenced
 
 # Readers that were away for this long find the rest of a reply in its log; later ones get a snapshot.
 KEPT = timedelta(minutes=10)
@@ -26,9 +25,6 @@ KEPT = timedelta(minutes=10)
 POLLED_AT_ONCE = 200
 # So many replies leave the log in one transaction, for which all commits of this moment wait.
 PURGED_AT_ONCE = 20
-
-_PIECES: dict[str, type[Delta] | type[Reasoning]] = {"delta": Delta, "reasoning": Reasoning}
-_KINDS: dict[type, str] = {Delta: "delta", Reasoning: "reasoning"}
 
 
 class DatabaseLog(ReplyLog):
@@ -40,17 +36,20 @@ class DatabaseLog(ReplyLog):
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
         return await in_thread(_read)(reply_id, after)
 
+    async def forget(self, reply_id: UUID) -> None:
+        await in_thread(_forget)(reply_id)
+
     async def purge(self) -> None:
         await in_thread(_purge)()
 
-    async def _store(self, appends: list[Append]) -> set[UUID]:
+    async def _store(self, appends: list[Append]) -> dict[UUID, Failure]:
         return await asyncio.get_running_loop().run_in_executor(self._thread, _store, appends)
 
     async def _poll(self, places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
-        return await in_thread(_poll)(places)
+        return await in_thread(_poll)(places) if places else {}
 
 
-def _store(appends: list[Append]) -> set[UUID]:
+def _store(appends: list[Append]) -> dict[UUID, Failure]:
     try:
         with transaction.atomic():
             ids = {append.reply_id for append in appends}
@@ -61,7 +60,7 @@ def _store(appends: list[Append]) -> set[UUID]:
             for append in mine:
                 if append.record is not None:
                     append.record()
-            return ids - {append.reply_id for append in mine}
+            return dict.fromkeys(ids - {append.reply_id for append in mine}, Fenced)
     finally:
         close_old_connections()
 
@@ -71,28 +70,13 @@ def _insert(appends: list[Append]) -> None:
     columns = [field.attname for field in ReplyEvent._meta.concrete_fields]
     as_stored = ReplyEvent._meta.get_field("reply").target_field.get_db_prep_value
     rows = [
-        (as_stored(append.reply_id, connection), seq, *_stored(event))
+        (as_stored(append.reply_id, connection), seq, *encode(event))
         for append in appends
         for seq, event in append.entries
     ]
     statement = f"INSERT INTO {ReplyEvent._meta.db_table} ({', '.join(columns)}) VALUES (%s, %s, %s, %s)"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.executemany(statement, rows)
-
-
-def _stored(event: Delta | Reasoning | End) -> tuple[str, str]:
-    """The kind and the data of an event as columns."""
-    if isinstance(event, End):
-        return "end", json.dumps(asdict(event))
-    return _KINDS[type(event)], event.text
-
-
-def _entry(seq: int, kind: str, data: str) -> Entry:
-    if kind == "end":
-        fields = json.loads(data)
-        error = Error(**fields.pop("error")) if fields["error"] else fields.pop("error")
-        return seq, End(**fields, error=error)
-    return seq, _PIECES[kind](data)
 
 
 def _read(reply_id: UUID, after: int) -> list[Entry]:
@@ -102,7 +86,7 @@ def _read(reply_id: UUID, after: int) -> list[Entry]:
         rows = _rows(reply_id, after)
         if not rows:
             raise PlaceLost
-    return [_entry(*row) for row in rows]
+    return [decode(*row) for row in rows]
 
 
 def _rows(reply_id: UUID, after: int) -> list[tuple[int, str, str]]:
@@ -123,8 +107,12 @@ def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
         behind = reduce(or_, (Q(reply_id=reply_id, seq__gt=place) for reply_id, place in some))
         rows = ReplyEvent.objects.filter(behind).order_by("seq").values_list("reply_id", "seq", "kind", "data")
         for reply_id, seq, kind, data in rows[:PAGE]:
-            found.setdefault(reply_id, []).append(_entry(seq, kind, data))
+            found.setdefault(reply_id, []).append(decode(seq, kind, data))
     return found
+
+
+def _forget(reply_id: UUID) -> None:
+    ReplyEvent.objects.filter(reply_id=reply_id).delete()
 
 
 def _purge() -> None:

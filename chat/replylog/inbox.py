@@ -9,19 +9,25 @@ UNREAD = 1000
 
 
 class Inbox:
-    """Stored entries that one reader has not taken yet; `place` is the last seq that it has."""
+    """Stored entries that one reader has not taken yet; `place` is the last seq that need not be brought to it."""
 
-    def __init__(self) -> None:
-        self.place = 0
+    def __init__(self, place: int) -> None:
+        self.place = place
         self._entries: list[Entry] = []
         self._look = False
         self._changed = asyncio.Event()
 
     def put(self, entries: list[Entry]) -> None:
-        if len(self._entries) + len(entries) > UNREAD:
+        fresh = [entry for entry in entries if entry[0] > self.place]
+        if not fresh:
+            return
+        behind = fresh[0][0] != self.place + 1 or len(self._entries) + len(fresh) > UNREAD
+        # What it reads from the store itself goes at least up to here.
+        self.place = fresh[-1][0]
+        if behind:
             self.nudge()
         else:
-            self._entries.extend(entries)
+            self._entries.extend(fresh)
             self._changed.set()
 
     def nudge(self) -> None:
@@ -35,7 +41,7 @@ class Inbox:
         await self._changed.wait()
         self._changed.clear()
         entries = [entry for entry in self._entries if entry[0] > after]
-        look = self._look or (bool(entries) and entries[0][0] != after + 1)
+        look = self._look
         self._entries.clear()
         self._look = False
         return None if look else entries

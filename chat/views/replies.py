@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -20,7 +21,7 @@ from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Snapshot
 from chat.generation import worker
 from chat.models import Conversation, Message, Reply, ReplyRunning
-from chat.replylog import PlaceLost, log
+from chat.replylog import PlaceLost, Unreachable, log
 from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
 
 logger = logging.getLogger(__name__)
@@ -89,11 +90,24 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     return accepted(request, conversation, reply.message.parent_id, second)
 
 
+@require_POST
+@signed_in
+async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
+    """Go on with a reply that broke off, in the same message."""
+    if worker.draining:
+        return draining(request)
+    reply = await _get(request, pk)
+    if not await in_thread(reply.resume)():
+        sentence = "This reply cannot be continued: it runs already, or the conversation has gone on. Reload the page."
+        return problem(request, 409, "not_resumable", sentence)
+    return accepted(request, reply.message.conversation, reply.message.parent_id, reply)
+
+
 def accepted(
     request: HttpRequest, conversation: Conversation, message_id: UUID | None, reply: Reply
 ) -> HttpResponseBase:
     """Start the stored reply and answer in the form that the client asked for."""
-    worker.start(reply.pk)
+    worker.start(reply.pk, reply.attempt)
     kind = request.get_preferred_type(["text/html", "application/json", "text/event-stream"])
     if kind not in ("application/json", "text/event-stream"):
         return SeeOther(_place_of(reply))
@@ -137,6 +151,10 @@ async def read_live(message: Message) -> None:
         # It ended, and its log is gone, since the message was read.
         await message.arefresh_from_db()
         return
+    except Unreachable:
+        # The page follows the reply from its beginning, as soon as the log answers again.
+        logger.warning("Reply %s is shown without what is written of it: its log does not answer", message.pk)
+        return
     message.text, message.reply.reasoning, message.reply.last_seq = so_far.text, so_far.reasoning, so_far.seq
 
 
@@ -150,6 +168,8 @@ async def _stream(reply_id: UUID, after: int, first: bytes) -> AsyncIterator[byt
     try:
         async for block in _events(reply_id, after):
             yield block
+    except Unreachable:
+        logger.warning("The stream of reply %s broke off: its log does not answer", reply_id)
     except Exception:
         # Daphne leaves the connection open when a stream raises. Ended, it makes the reader come back.
         logger.exception("The stream of reply %s broke", reply_id)
@@ -158,17 +178,30 @@ async def _stream(reply_id: UUID, after: int, first: bytes) -> AsyncIterator[byt
 async def _events(reply_id: UUID, after: int) -> AsyncIterator[bytes]:
     while True:
         try:
-            async for entries in log.follow(reply_id, after):
-                yield _encode(entries) if entries else sse.comment()
+            async with aclosing(log.follow(reply_id, after)) as news:
+                async for entries in news:
+                    if not entries and not await _runs(reply_id):
+                        # The log was lost before it heard of the end.
+                        raise PlaceLost
+                    yield _encode(entries) if entries else sse.comment()
+                    after = entries[-1][0] if entries else after
             return
-        except PlaceLost:
+        except (PlaceLost, Unreachable):
             snapshot, end = await _whole(reply_id)
+        if after and snapshot and not snapshot.seq and not end:
+            # The log was lost, and who writes the reply is about to notice; what is on the page stays there until then.
+            raise Unreachable
         if snapshot:
             after = snapshot.seq
             yield sse.encode("snapshot", _json(asdict(snapshot)))
         if end:
             yield sse.encode("end", _json(asdict(end)), after)
             return
+
+
+@in_thread
+def _runs(reply_id: UUID) -> bool:
+    return Reply.objects.running().filter(pk=reply_id).exists()
 
 
 def _encode(entries: list[Entry]) -> bytes:

@@ -43,7 +43,8 @@ def test_a_browser_that_is_signed_out_is_sent_to_sign_in_and_back(ended: Reply) 
     "path",
     [
         *("/c/{c}/", "/c/{c}/messages/", "/c/{c}/branch/", "/c/{c}/delete/"),
-        *("/replies/{r}/", "/replies/{r}/events/", "/replies/{r}/stop/", "/replies/{r}/retry/"),
+        *("/replies/{r}/", "/replies/{r}/events/", "/replies/{r}/stop/"),
+        *("/replies/{r}/retry/", "/replies/{r}/continue/"),
     ],
 )
 def test_what_is_a_strangers_does_not_exist(bob: User, ended: Reply, path: str, method: str) -> None:
