@@ -23,7 +23,7 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from chat import demo
+from chat import demo, metrics
 from chat.completions import CompletionError, Endpoint, Event, Limits
 from chat.database import in_thread
 from chat.events import Delta, End, Error, Finished, Opened, Piece, Reasoning, Snapshot
@@ -54,6 +54,7 @@ class Worker:
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._runs: dict[UUID, Run] = {}
+        metrics.running.set_function(self._runs.__len__)
         self._keeping: asyncio.Task[None] | None = None
         self.draining = False
 
@@ -129,7 +130,7 @@ class Worker:
             return
         for reply_id, attempt in await _orphans():
             if reply_id not in self._runs:
-                self.start(reply_id, attempt)
+                self.start(reply_id, attempt).adopted = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ class Run:
         self._upstream_id = ""
         self._answered = False
         self.claimed = False
+        self.adopted = False
         # A fresh context: in the request's own, database calls would borrow its thread after it has ended.
         self.task = asyncio.create_task(self._run(), context=contextvars.Context())
 
@@ -186,6 +188,7 @@ class Run:
             claim = await _claim(self._worker, self._reply_id, self._attempt)
             if claim is not None:
                 self.claimed = True
+                metrics.taken_over.inc(self.adopted)
                 await self._make(claim)
         except Fenced:
             logger.info("Reply %s is no longer this process's", self._reply_id)
@@ -209,6 +212,7 @@ class Run:
             else:
                 end = await self._relay(claim.going_on(so_far), writer)
             await writer.end(end, partial(_record, reply, self._upstream_id, end))
+            metrics.ended.labels(end.status).inc()
 
     async def _relay(self, claim: Claim, writer: Writer) -> End:
         # In a task of its own: a stop cancels the relay and nothing else.
@@ -256,6 +260,8 @@ class Run:
         first = not writer.seq
         await writer.append(pieces)
         answers = not self._answered and reply.answered is None and any(isinstance(piece, Delta) for piece in pieces)
+        if first:
+            metrics.first_piece.observe((timezone.now() - reply.asked).total_seconds())
         if first or answers:
             self._answered = self._answered or answers
             await _mark(reply.pk, reply.attempt, first, answers)

@@ -174,7 +174,9 @@ CHAT_TOTAL_SECONDS = env.number("CHAT_TOTAL_SECONDS", 1800)
 # Who develops does not want to wait for the end of a reply.
 CHAT_DRAIN_SECONDS = env.number("CHAT_DRAIN_SECONDS", 0 if DEBUG else 10, least=0)
 
-# Logging
+# Looking after it
+
+CHAT_METRICS = env.flag("CHAT_METRICS", default=False)
 
 LOGGING = {
     "version": 1,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from chat import metrics
 from chat.events import Entry, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -107,10 +108,12 @@ class GroupCommit:
 
     async def _commit(self, batch: list[Append]) -> None:
         try:
-            failures = await self._store(batch)
+            with metrics.commit.time():
+                failures = await self._store(batch)
         except Exception:
             logger.exception("%d appends could not be stored", len(batch))
             failures = {append.reply_id: NotStored for append in batch}
+        metrics.stored.inc(sum(len(append.entries) for append in batch if append.reply_id not in failures))
         for append in batch:
             failure = failures.get(append.reply_id)
             if failure is None:

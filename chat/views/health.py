@@ -1,15 +1,18 @@
-"""For load balancers."""
+"""For those who look after the process: load balancers and Prometheus."""
 
 from collections.abc import Awaitable, Callable
 
+from django.conf import settings
 from django.db import connection
 from django.db.utils import DatabaseError
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from chat.database import in_thread
 from chat.generation import worker
+from chat.metrics import exposition
 
 
 async def healthz(request: HttpRequest) -> JsonResponse:
@@ -28,17 +31,20 @@ async def readyz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
-VIEWS = {"/healthz/": healthz, "/readyz/": readyz}
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """The figures of this process, for Prometheus."""
+    return HttpResponse(exposition(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @async_only_middleware
 def health(
     get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]],
 ) -> Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
-    """Answer before anything looks at the host or the scheme: load balancers ask by address and over plain HTTP."""
+    """Answer before anything looks at the host or the scheme: programs ask by address and over plain HTTP."""
+    views = {"/healthz/": healthz, "/readyz/": readyz} | ({"/metrics/": metrics} if settings.CHAT_METRICS else {})
 
     async def answer(request: HttpRequest) -> HttpResponseBase:
-        view = VIEWS.get(request.path_info)
+        view = views.get(request.path_info)
         return await (view(request) if view else get_response(request))
 
     return answer

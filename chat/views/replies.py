@@ -16,7 +16,7 @@ from django.shortcuts import aget_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from chat import sse
+from chat import metrics, sse
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Snapshot
 from chat.generation import worker
@@ -166,8 +166,9 @@ def event_stream(reply_id: UUID, after: int, first: bytes = b"") -> StreamingHtt
 async def _stream(reply_id: UUID, after: int, first: bytes) -> AsyncIterator[bytes]:
     yield sse.retry(RETRY) + first
     try:
-        async for block in _events(reply_id, after):
-            yield block
+        with metrics.readers.track_inprogress():
+            async for block in _events(reply_id, after):
+                yield block
     except Unreachable:
         logger.warning("The stream of reply %s broke off: its log does not answer", reply_id)
     except Exception:

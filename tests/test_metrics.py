@@ -1,0 +1,113 @@
+"""The figures of a real server, as Prometheus reads them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.server import Server, Servers
+from tests.upstream import Upstream, answer, error, finish, hang, pause, text
+from tests.visitor import Visitor
+
+
+@pytest.fixture
+def server(start_server: Servers, upstream: Upstream) -> Server:
+    return start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_METRICS="1")
+
+
+@pytest.fixture
+async def alice(server: Server) -> AsyncIterator[Visitor]:
+    async with Visitor(server, "alice") as alice:
+        yield alice
+
+
+async def exposition(alice: Visitor) -> str:
+    response = await alice.client.get("/metrics/")
+    assert response.headers["content-type"].startswith("text/plain")
+    return response.text
+
+
+async def figures(alice: Visitor) -> dict[str, float]:
+    """Our own figures by their name, and their status where they have one."""
+    families = text_string_to_metric_families(await exposition(alice))
+    return {
+        f"{sample.name.removeprefix('parley_')} {sample.labels.get('status', '')}".strip(): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name.startswith("parley_") and "le" not in sample.labels
+    }
+
+
+async def afterwards(alice: Visitor) -> dict[str, float]:
+    """The figures when nothing runs any more: readers see an end a moment before its writer does."""
+    async with asyncio.timeout(5):
+        while (known := await figures(alice))["replies_running"]:  # noqa: ASYNC110 (only they tell)
+            await asyncio.sleep(0.02)
+    return known
+
+
+async def test_they_are_not_there_unless_they_are_asked_for(start_server: Servers) -> None:
+    async with Visitor(start_server(), "alice") as alice:
+        assert (await alice.client.get("/metrics/")).status_code == 404
+
+
+async def test_a_reply_and_its_reader_count_while_it_runs(upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(text("Hello"), pause("rest"), text(" world"), finish())
+    reply = await alice.ask("Hello?")
+    async with aclosing(alice.follow(reply)) as events:
+        await anext(events)
+        meanwhile = await figures(alice)
+        upstream.release("rest")
+        assert [event.name async for event in events] == ["delta", "end"]
+    assert (meanwhile["replies_running"], meanwhile["readers"]) == (1, 1)
+    assert (await afterwards(alice))["readers"] == 0
+
+
+async def test_what_is_stored_is_counted_and_timed(upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(text("Hello"), pause("rest"), text(" world"), finish())
+    reply = await alice.ask("Hello?")
+    await alice.until(reply, "Hello")
+    upstream.release("rest")
+    await alice.whole(reply)
+    stored = await afterwards(alice)
+    assert (stored["events_stored_total"], stored["commit_seconds_count"]) == (3, 3)
+    assert stored["first_piece_seconds_count"] == 1
+    assert 0 < stored["commit_seconds_sum"] < 3
+    assert 0 < stored["first_piece_seconds_sum"] < 10
+
+
+async def test_ends_are_counted_by_their_status(upstream: Upstream, alice: Visitor) -> None:
+    for script in (answer("Fine."), answer("Fine."), error(401, {})):
+        upstream.script(*script)
+        await alice.whole(await alice.ask("How are you?"))
+    upstream.script(text("so far"), hang())
+    await alice.stop(await alice.ask("How are you?"))
+    ended = await afterwards(alice)
+    assert {name: count for name, count in ended.items() if name.startswith("replies_ended_total")} == {
+        "replies_ended_total complete": 2,
+        "replies_ended_total failed": 1,
+        "replies_ended_total stopped": 1,
+    }
+
+
+async def test_a_reply_whose_process_died_is_counted_as_taken_over(
+    server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    upstream.script(text("so far"), hang())
+    reply = await alice.ask("Hello?")
+    await alice.until(reply, "so far")
+    server.restart()
+    await alice.whole(reply)
+    taken_over = await afterwards(alice)
+    assert (taken_over["replies_taken_over_total"], taken_over["replies_ended_total interrupted"]) == (1, 1)
+
+
+async def test_they_hold_no_text_and_no_ids(upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(*answer("The answer is xylophone."))
+    reply = await alice.ask("What is a xylophone?")
+    await alice.whole(reply)
+    shown = await exposition(alice)
+    for secret in ("xylophone", reply["id"], reply["conversation"]["id"], "alice", "small"):
+        assert secret not in shown
