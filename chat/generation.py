@@ -45,6 +45,7 @@ LOOKED_AT = 1000
 GO_ON = "Go on exactly where you stopped, in the middle of the word if need be. Repeat nothing and do not comment."
 
 INTERRUPTED = Error("interrupted", "The server was restarted while this reply was being written. Try again.")
+LOST = Error("lost", "The server lost a part of its memory while this reply was being written. Try again.")
 BROKEN = Error("broken", "Something went wrong on the server while this reply was being written. Try again.")
 
 
@@ -207,6 +208,8 @@ class Run:
                 end = End(Reply.Status.STOPPED)
             elif self._dropped:
                 raise Fenced
+            elif reply.attempt > 1 and reply.started and not so_far.seq:
+                end = End(Reply.Status.INTERRUPTED, error=LOST)
             elif so_far.seq and not resumed and not (so_far.text and _can_go_on(reply)):
                 end = End(Reply.Status.INTERRUPTED, error=INTERRUPTED)
             else:
@@ -247,8 +250,11 @@ class Run:
                 Reply.Status.FAILED if failed else Reply.Status.INTERRUPTED,
                 error=Error(error.code, error.message),
             )
-        except (Fenced, NotStored):
+        except Fenced:
             raise
+        except NotStored:
+            # All of it is still here, and the end stores it.
+            return End(Reply.Status.INTERRUPTED, error=LOST)
         except Exception as error:  # noqa: BLE001 (the task's root)
             # Without its message, which may hold text of the reply or the endpoint's address.
             place = "".join(traceback.format_tb(error.__traceback__))
@@ -286,7 +292,7 @@ async def _so_far(reply: Reply) -> Snapshot:
     if reply.attempt == 1:
         return NOTHING
     try:
-        return await log.snapshot(reply.pk)
+        return await log.fence(reply.pk, reply.attempt)
     except PlaceLost:
         return NOTHING
 

@@ -88,6 +88,18 @@ class Environment:
         except ValueError:
             raise ImproperlyConfigured(f"{name} is not an address of a database.") from None
 
+    def redis_url(self, name: str) -> str:
+        """An address of Redis or Valkey, as redis-py reads it."""
+        value = self.text(name, "")
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("redis", "rediss") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if value and not usable:
+            raise ImproperlyConfigured(f"{name} must be an address that begins with redis:// or rediss://.")
+        return value
+
     def mailer(self, name: str, default: str) -> dict[str, Any]:
         """An entry of Django's MAILERS from a URL such as smtp+tls://user:password@host:587."""
         try:

@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "replylog": {"replylog", "events", "metrics"},
     "replylog.database": {"replylog", "events", "models", "database"},
+    "replylog.redis": {"replylog", "events", "database"},
     "search": {"models", "database"},
     "sse": set(),
     "templatetags": {"markdown"},

@@ -1,7 +1,8 @@
-"""What every log promises, on the real store: stored before shown, followed in order and once, fenced."""
+"""What every log promises, on real stores: stored before shown, followed in order and once, fenced."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from itertools import chain, repeat
 from uuid import UUID
@@ -18,15 +19,56 @@ from chat.events import Delta, End, Entry, Error, Piece, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent
 from chat.replylog import Fenced, PlaceLost, ReplyLog, commit, database
 from chat.replylog.database import DatabaseLog
+from chat.replylog.redis import RedisLog
+from tests.redis import RedisServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 DONE = End("complete", "stop", {"total_tokens": 3})
 
 
+class Stores:
+    """Makes the logs of several processes on one store."""
+
+    def __init__(self, redis_url: str | None) -> None:
+        self._redis_url = redis_url
+
+    @asynccontextmanager
+    async def log(self) -> AsyncIterator[ReplyLog]:
+        if self._redis_url is None:
+            yield DatabaseLog()
+            return
+        log = RedisLog(self._redis_url)
+        try:
+            yield log
+        finally:
+            if log._tending:
+                log._tending.cancel()
+            await log._redis.aclose()
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.redis)])
+def stores(request: pytest.FixtureRequest) -> Stores:
+    return Stores(request.getfixturevalue("redis_server").url if request.param == "redis" else None)
+
+
 @pytest.fixture
-def log() -> ReplyLog:
-    return DatabaseLog()
+async def log(stores: Stores) -> AsyncIterator[ReplyLog]:
+    async with stores.log() as log:
+        yield log
+
+
+@pytest.fixture
+async def elsewhere(stores: Stores) -> AsyncIterator[ReplyLog]:
+    """The log as another process has it."""
+    async with stores.log() as log:
+        yield log
 
 
 @pytest.fixture
@@ -56,8 +98,8 @@ def text(entries: list[Entry]) -> str:
     return "".join(event.text for _, event in entries if isinstance(event, Delta))
 
 
-async def in_store(reply: Reply) -> list[tuple[int, str, str]]:
-    return [row async for row in reply.events.order_by("seq").values_list("seq", "kind", "data")]
+async def in_store(log: ReplyLog, reply: Reply) -> list[Entry]:
+    return await log.read(reply.pk, 0)
 
 
 # Writing
@@ -67,7 +109,7 @@ async def test_a_piece_is_stored_when_append_returns(log: ReplyLog, reply: Reply
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("Hello"), Delta(" world")])
         await writer.append([Reasoning("hm")])
-    assert await in_store(reply) == [(1, "delta", "Hello world"), (2, "reasoning", "hm")]
+    assert await in_store(log, reply) == [(1, Delta("Hello world")), (2, Reasoning("hm"))]
 
 
 async def test_no_reader_sees_a_piece_before_it_is_stored(
@@ -76,7 +118,7 @@ async def test_no_reader_sees_a_piece_before_it_is_stored(
     storing, go_on = asyncio.Event(), asyncio.Event()
     store = log._store
 
-    async def slow_store(appends: list[commit.Append]) -> set[UUID]:
+    async def slow_store(appends: list[commit.Append]) -> dict[UUID, commit.Failure]:
         storing.set()
         await go_on.wait()
         return await store(appends)
@@ -101,7 +143,7 @@ async def test_what_gathers_during_a_commit_is_stored_by_the_next_one(
     batches: list[int] = []
     store = log._store
 
-    async def counting_store(appends: list[commit.Append]) -> set[UUID]:
+    async def counting_store(appends: list[commit.Append]) -> dict[UUID, commit.Failure]:
         batches.append(len(appends))
         return await store(appends)
 
@@ -116,7 +158,7 @@ async def test_what_gathers_during_a_commit_is_stored_by_the_next_one(
     assert sum(batches) == 15
     assert len(batches) == 3
     for reply in replies:
-        assert [data for _, _, data in await in_store(reply)] == ["0 ", "1 ", "2 "]
+        assert text(await in_store(log, reply)) == "0 1 2 "
 
 
 async def test_the_end_stores_the_message_the_figures_and_the_event_together(log: ReplyLog, reply: Reply) -> None:
@@ -145,49 +187,52 @@ async def test_pieces_of_a_writer_that_was_cancelled_come_before_its_end(log: Re
         await writer.end(End("stopped"), record(reply, End("stopped")))
     await reply.message.arefresh_from_db()
     assert reply.message.text == "Hello"
-    assert [seq for seq, _, _ in await in_store(reply)] == [1, 2]
+    assert [seq for seq, _ in await in_store(log, reply)] == [1, 2]
 
 
-async def test_who_takes_over_goes_on_behind_what_is_there(log: ReplyLog, reply: Reply) -> None:
+async def test_who_takes_over_goes_on_behind_what_is_there(log: ReplyLog, elsewhere: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Reasoning("hm"), Delta("Hello")])
     assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
     reply.attempt = 2
-    elsewhere = DatabaseLog()
-    with elsewhere.writer(reply.pk, 2, await elsewhere.snapshot(reply.pk)) as writer:
+    with elsewhere.writer(reply.pk, 2, await elsewhere.fence(reply.pk, 2)) as writer:
         await writer.append([Delta(" world")])
         await writer.end(DONE, record(reply))
     row = await Reply.objects.select_related("message").aget(pk=reply.pk)
     assert (row.reasoning, row.message.text, row.last_seq) == ("hm", "Hello world", 4)
-    assert [seq for seq, _, _ in await in_store(reply)] == [1, 2, 3, 4]
+    assert [seq for seq, _ in await in_store(log, reply)] == [1, 2, 3, 4]
 
 
 # Fencing
 
 
-async def test_a_writer_whose_reply_was_claimed_writes_nothing(log: ReplyLog, reply: Reply) -> None:
+async def test_a_writer_whose_reply_was_claimed_writes_nothing(
+    log: ReplyLog, elsewhere: ReplyLog, reply: Reply
+) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("mine")])
         assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
+        assert await elsewhere.fence(reply.pk, 2) == Snapshot("mine", "", 1)
         with pytest.raises(Fenced):
             await writer.append([Delta(" too late")])
         with pytest.raises(Fenced):
             await writer.end(DONE, record(reply))
-    assert await in_store(reply) == [(1, "delta", "mine")]
+    assert await in_store(log, reply) == [(1, Delta("mine"))]
     await reply.arefresh_from_db()
     assert reply.status == Reply.Status.STREAMING
 
 
-async def test_who_is_fenced_does_not_keep_others_from_writing(log: ReplyLog, alice: User) -> None:
+async def test_who_is_fenced_does_not_keep_others_from_writing(log: ReplyLog, elsewhere: ReplyLog, alice: User) -> None:
     fenced, healthy = [await in_thread(claimed_reply)(alice) for _ in range(2)]
     await in_thread(Reply.objects.claim)(fenced.pk, 1, "elsewhere")
+    await elsewhere.fence(fenced.pk, 2)
     with log.writer(fenced.pk, 1) as one, log.writer(healthy.pk, 1) as other:
         results = await asyncio.gather(
             one.append([Delta("too late")]), other.append([Delta("fine")]), return_exceptions=True
         )
     assert isinstance(results[0], Fenced)
-    assert await in_store(fenced) == []
-    assert await in_store(healthy) == [(1, "delta", "fine")]
+    assert await in_store(log, fenced) == []
+    assert await in_store(log, healthy) == [(1, Delta("fine"))]
 
 
 async def test_nothing_is_written_after_the_end(log: ReplyLog, reply: Reply) -> None:
@@ -195,7 +240,7 @@ async def test_nothing_is_written_after_the_end(log: ReplyLog, reply: Reply) -> 
         await writer.end(End("stopped"), record(reply, End("stopped")))
         with pytest.raises(Fenced):
             await writer.append([Delta("growing")])
-    assert [kind for _, kind, _ in await in_store(reply)] == ["end"]
+    assert await in_store(log, reply) == [(1, End("stopped"))]
 
 
 # Following
@@ -249,8 +294,7 @@ async def test_a_reader_that_falls_far_behind_reads_from_the_store(
     assert [seq for seq, _ in seen] == list(range(1, 14))
 
 
-async def test_what_another_process_writes_arrives_too(log: ReplyLog, reply: Reply) -> None:
-    elsewhere = DatabaseLog()
+async def test_what_another_process_writes_arrives_too(log: ReplyLog, elsewhere: ReplyLog, reply: Reply) -> None:
     here = asyncio.create_task(everything(log, reply.pk))
     with elsewhere.writer(reply.pk, 1) as writer:
         for number in range(3):
@@ -259,22 +303,17 @@ async def test_what_another_process_writes_arrives_too(log: ReplyLog, reply: Rep
     assert text(await here) == "012"
 
 
-async def test_a_quiet_reader_looks_into_the_store_and_notices_that_the_reply_is_gone(
+async def test_a_reader_to_whom_nothing_happens_is_told_so(
     log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat.replylog.base.POLL", 0.01)
     monkeypatch.setattr("chat.replylog.base.IDLE", 0.02)
-    reader = log.follow(reply.pk, 0)
-    assert await anext(reader) == []
-    assert await anext(reader) == []
-    await Conversation.objects.all().adelete()
-    with pytest.raises(PlaceLost):
-        async for _ in reader:
-            pass
+    async with aclosing(log.follow(reply.pk, 0)) as reader:
+        assert await anext(reader) == []
+        assert await anext(reader) == []
 
 
 async def test_a_long_log_is_read_in_pages(log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "PAGE", 3)
+    monkeypatch.setattr(f"{type(log).__module__}.PAGE", 3)
     monkeypatch.setattr("chat.replylog.base.PAGE", 3)
     with log.writer(reply.pk, 1) as writer:
         for number in range(8):
@@ -289,7 +328,7 @@ async def test_readers_leave_nothing_behind(log: ReplyLog, reply: Reply) -> None
     reader = log.follow(reply.pk, 0)
     await anext(reader)
     assert log._inboxes
-    await reader.aclose()  # type: ignore[attr-defined]
+    await reader.aclose()
     assert not log._inboxes
 
 
@@ -303,7 +342,7 @@ PIECES = st.one_of(st.builds(Delta, st.text(min_size=1)), st.builds(Reasoning, s
 )
 @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_disconnects_and_re_reads_give_the_stored_text_once(
-    alice: User, monkeypatch: pytest.MonkeyPatch, appends: list[list[Piece]], patience: list[int]
+    stores: Stores, alice: User, monkeypatch: pytest.MonkeyPatch, appends: list[list[Piece]], patience: list[int]
 ) -> None:
     """The reader leaves after `patience` lists of entries each time, and comes back with the last seq it has seen."""
     monkeypatch.setattr(commit, "FRAME", 0.0)
@@ -325,13 +364,13 @@ def test_any_disconnects_and_re_reads_give_the_stored_text_once(
                 left -= 1
                 if left < 0:
                     break
-            await reader.aclose()  # type: ignore[attr-defined]
+            await reader.aclose()
         return seen
 
     async def both() -> list[Entry]:
-        log = DatabaseLog()
         reply = await in_thread(claimed_reply)(alice)
-        _, seen = await asyncio.gather(write(log, reply), read(log, reply))
+        async with stores.log() as log:
+            _, seen = await asyncio.gather(write(log, reply), read(log, reply))
         return seen
 
     seen = asyncio.run(both())
@@ -342,19 +381,38 @@ def test_any_disconnects_and_re_reads_give_the_stored_text_once(
         assert "".join(event.text for _, event in seen if isinstance(event, kind)) == expected
 
 
-# Purging
+# Rows in the database
 
 
-async def test_ended_replies_leave_the_log_after_a_while(log: ReplyLog, alice: User) -> None:
+@pytest.fixture
+def rows() -> DatabaseLog:
+    return DatabaseLog()
+
+
+async def test_ended_replies_leave_the_log_after_a_while(rows: DatabaseLog, alice: User) -> None:
     old, fresh, running = [await in_thread(claimed_reply)(alice) for _ in range(3)]
     for reply in (old, fresh, running):
-        with log.writer(reply.pk, 1) as writer:
+        with rows.writer(reply.pk, 1) as writer:
             await writer.append([Delta("Hello")])
             if reply is not running:
                 await writer.end(DONE, record(reply))
     await Reply.objects.filter(pk=old.pk).aupdate(ended=timezone.now() - database.KEPT - timedelta(seconds=1))
-    await log.purge()
+    await rows.purge()
     kept = {reply_id async for reply_id in ReplyEvent.objects.values_list("reply_id", flat=True).distinct()}
     assert kept == {fresh.pk, running.pk}
     with pytest.raises(PlaceLost):
-        await everything(log, old.pk)
+        await everything(rows, old.pk)
+
+
+async def test_a_quiet_reader_looks_into_the_store_and_notices_that_the_reply_is_gone(
+    rows: DatabaseLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DatabaseLog, "poll_pause", 0.01)
+    monkeypatch.setattr("chat.replylog.base.IDLE", 0.02)
+    reader = rows.follow(reply.pk, 0)
+    assert await anext(reader) == []
+    assert await anext(reader) == []
+    await Conversation.objects.all().adelete()
+    with pytest.raises(PlaceLost):
+        async for _ in reader:
+            pass

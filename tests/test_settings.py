@@ -49,6 +49,8 @@ def settings_of_the_environment() -> set[str]:
         ("DATABASE_URL", "mysql://localhost/parley"),
         ("DATABASE_URL", "parley.sqlite3"),
         ("DATABASE_URL", "postgresql://localhost:port/parley"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://localhost:port"),
         ("EMAIL_URL", "carrier-pigeon://loft"),
         ("OPENAI_BASE_URL", "localhost:11434/v1"),
         ("CHAT_QUESTION_CHARS", "many"),

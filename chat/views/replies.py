@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -100,6 +100,9 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     if not await in_thread(reply.resume)():
         sentence = "This reply cannot be continued: it runs already, or the conversation has gone on. Reload the page."
         return problem(request, 409, "not_resumable", sentence)
+    with suppress(Unreachable):
+        # No reader shall find the old end there. Who writes the reply does this in any case.
+        await log.forget(reply.pk)
     return accepted(request, reply.message.conversation, reply.message.parent_id, reply)
 
 
@@ -185,13 +188,9 @@ async def _events(reply_id: UUID, after: int) -> AsyncIterator[bytes]:
                         # The log was lost before it heard of the end.
                         raise PlaceLost
                     yield _encode(entries) if entries else sse.comment()
-                    after = entries[-1][0] if entries else after
             return
         except (PlaceLost, Unreachable):
             snapshot, end = await _whole(reply_id)
-        if after and snapshot and not snapshot.seq and not end:
-            # The log was lost, and who writes the reply is about to notice; what is on the page stays there until then.
-            raise Unreachable
         if snapshot:
             after = snapshot.seq
             yield sse.encode("snapshot", _json(asdict(snapshot)))
@@ -225,7 +224,11 @@ async def _whole(reply_id: UUID) -> tuple[Snapshot | None, End | None]:
     reply = await replies.afirst()
     if reply and reply.is_running:
         try:
-            return await log.snapshot(reply_id), None
+            snapshot = await log.snapshot(reply_id)
+            if reply.started and not snapshot.seq:
+                # The log was lost, and who writes the reply is about to notice. Until then, what is on the page stays.
+                raise Unreachable
+            return snapshot, None
         except PlaceLost:
             # It ended in this moment.
             reply = await replies.afirst()

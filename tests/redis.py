@@ -1,0 +1,39 @@
+"""A Redis server for tests, which can be killed and started again: it keeps nothing."""
+
+import subprocess
+import tempfile
+from typing import Self
+
+from tests.programs import program
+from tests.server import free_port
+
+
+class RedisServer:
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = tempfile.TemporaryDirectory()
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.kill()
+        self._folder.cleanup()
+
+    def start(self) -> None:
+        """Start the process, which knows nothing of what was there before, and wait until it listens."""
+        place = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", self._folder.name]
+        self._process = subprocess.Popen(
+            [program("redis-server"), *place, "--save", "", "--appendonly", "no"], stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout
+        next(line for line in self._process.stdout if "Ready to accept connections" in line)
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
