@@ -4,7 +4,7 @@
 
 1.  CommonMark with tables and strikethrough. No raw HTML, no bare addresses as links, no line breaks but Markdown's
     own.
-2.  Nothing nests deeper than twenty levels.
+2.  Blocks nest eighteen levels deep. What lies deeper is a paragraph, so that nothing of it disappears.
 3.  A link leads to http, https or mailto; anything else stays as it was typed. It opens in a new tab and tells the
     other side nothing about this one.
 4.  An image is never loaded. It becomes a link to its address, or inside a link its description alone.
@@ -36,7 +36,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Text, _TokenType
 
 # Changes with every change of the markup, so that nothing stored under the old one is shown.
-VERSION = 1
+VERSION = 2
 
 # The slowest text of this length takes a second or two; a longer one is shown as it is.
 MARKDOWN_CHARS = 100_000
@@ -44,6 +44,8 @@ HIGHLIGHT_CHARS = 60_000
 HIGHLIGHT_LINE_CHARS = 2_000
 HIGHLIGHT_SECONDS = 0.5
 TABLE_CELLS = 10_000
+# Two levels below those at which the library gives up and drops the rest.
+DEEPEST = 18
 
 LINK = re.compile(r"(https?|mailto):", re.IGNORECASE)
 LINK_ATTRS = {"rel": "noopener noreferrer nofollow", "target": "_blank"}
@@ -117,6 +119,23 @@ def _coloured(code: str, lexer: Lexer, deadline: float) -> Iterator[tuple[_Token
         done += len(text)
 
 
+def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Rule 2: all that belongs to this container becomes one paragraph."""
+    if state.level < DEEPEST or silent:
+        return False
+    line = start
+    while line < end and (state.isEmpty(line) or state.sCount[line] >= state.blkIndent):
+        line += 1
+    state.push("paragraph_open", "p", 1)
+    inline = state.push("inline", "", 0)
+    inline.content = state.getLines(start, line, state.blkIndent, False).strip()
+    inline.map = [start, line]
+    inline.children = []
+    state.push("paragraph_close", "p", -1)
+    state.line = line
+    return True
+
+
 def _bounded_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Rule 5. A row may leave cells out and has them all the same, so a short text can hold millions."""
     if not table(state, start, end, True):
@@ -168,6 +187,7 @@ def _markdown() -> MarkdownIt:
     markdown.enable(["table", "strikethrough"])
     markdown.validateLink = lambda url: bool(LINK.match(url))  # type: ignore[method-assign]
     markdown.block.ruler.at("table", _bounded_table, {"alt": ["paragraph", "reference"]})
+    markdown.block.ruler.before("table", "deep", _deep)
     markdown.core.ruler.push("restrict", _restrict)
     return markdown
 

@@ -14,6 +14,8 @@ from chat.markdown import HIGHLIGHT_CHARS, HIGHLIGHTED, MARKDOWN_CHARS, TABLE_CE
 
 # Each must come out without a script, an event handler, a style, something loaded, or a link of another kind.
 HOSTILE = [
+    "\n".join(f"{'  ' * level}- item {level}" for level in range(12)) + "\n\nAfter.",
+    "\n".join(f"{'> ' * level}quote {level}" for level in range(30)) + "\n\nAfter.",
     "<script>alert(1)</script>",
     "text <script src=https://evil.example/x.js></script> text",
     "<img src=x onerror=alert(1)>",
@@ -109,6 +111,16 @@ TAGS = {
 ATTRIBUTES = {
     "href", "title", "rel", "target", "class", "tabindex", "role", "aria-label", "type", "data-copy", "start",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", ["- ", "> ", "1. ", "- > "])
+@pytest.mark.parametrize("depth", [5, 9, 10, 11, 30])
+def test_nothing_disappears_however_deep_it_lies(mark: str, depth: int) -> None:
+    indent = "> " if mark == "> " else " " * len(mark)
+    text = "\n".join(f"{indent * level}{mark}item {level}" for level in range(depth))
+    html = render(f"{text}\n\nAfter.")
+    for word in (*(f"item {level}" for level in range(depth)), "<p>After.</p>"):
+        assert word in html
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:40]))

@@ -5,6 +5,7 @@ import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
 
 const MARKDOWN_CHARS = 100_000;
 const TABLE_CELLS = 10_000;
+const DEEPEST = 18;
 
 const LINK = /^(https?|mailto):/i;
 const LINK_ATTRS = [["rel", "noopener noreferrer nofollow"], ["target", "_blank"]];
@@ -37,6 +38,21 @@ function boundedTable(state, start, end, silent) {
   state.env.cells = cells;
   return table(state, start, end, false);
 }
+
+// Rule 2: at the bottom all that belongs to a container becomes one paragraph.
+markdown.block.ruler.before("table", "deep", (state, start, end, silent) => {
+  if (state.level < DEEPEST || silent) return false;
+  let line = start;
+  while (line < end && (state.isEmpty(line) || state.sCount[line] >= state.blkIndent)) line++;
+  state.push("paragraph_open", "p", 1);
+  const inline = state.push("inline", "", 0);
+  inline.content = state.getLines(start, line, state.blkIndent, false).trim();
+  inline.map = [start, line];
+  inline.children = [];
+  state.push("paragraph_close", "p", -1);
+  state.line = line;
+  return true;
+});
 
 // Rules 3 to 5, on what has been parsed.
 markdown.core.ruler.push("restrict", ({ tokens, Token }) => {
