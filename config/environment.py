@@ -106,6 +106,8 @@ class Environment:
             config = self._env.email_url_config(self.text(name, default))
         except (ImproperlyConfigured, ValueError):
             raise ImproperlyConfigured(f"{name} is not an address of a mail server.") from None
+        if config["EMAIL_BACKEND"].endswith(".console.EmailBackend"):
+            return {"BACKEND": "config.mail.ConsoleBackend"}
         options = {
             "host": config["EMAIL_HOST"],
             "port": config["EMAIL_PORT"],

@@ -14,9 +14,11 @@ function textOf(button) {
 }
 
 async function copy(button, text) {
-  await write(text);
   const label = button.textContent;
-  button.textContent = "Copied";
+  button.textContent = await write(text).then(
+    () => "Copied",
+    () => "Not copied",
+  );
   button.disabled = true;
   setTimeout(() => {
     button.textContent = label;

@@ -35,8 +35,8 @@ export class Reasoning {
     if (!this.#ticking) return;
     clearInterval(this.#ticking);
     this.#ticking = 0;
-    const seconds = this.#seconds();
-    this.#summary.textContent = seconds ? `Thought for ${seconds} s` : "Thought for a moment";
+    const isShort = performance.now() - this.#started < SECOND_MS;
+    this.#summary.textContent = isShort ? "Thought for a moment" : `Thought for ${this.#seconds()} s`;
   }
 
   #begin(agoMs) {
