@@ -167,6 +167,8 @@ class Run:
         self._answered = False
         self.claimed = False
         self.adopted = False
+        self._ids: dict[str, object] = {"reply": reply_id, "worker": worker}
+        self._logger = logging.LoggerAdapter(logger, self._ids)
         # A fresh context: in the request's own, database calls would borrow its thread after it has ended.
         self.task = asyncio.create_task(self._run(), context=contextvars.Context())
 
@@ -189,13 +191,14 @@ class Run:
             claim = await _claim(self._worker, self._reply_id, self._attempt)
             if claim is not None:
                 self.claimed = True
+                self._ids["conversation"] = claim.reply.message.conversation_id
                 metrics.taken_over.inc(self.adopted)
                 await self._make(claim)
         except Fenced:
-            logger.info("Reply %s is no longer this process's", self._reply_id)
+            self._logger.info("Reply %s is no longer this process's", self._reply_id)
         except Exception:
             # The lease runs out, and the sweep ends what this task could not.
-            logger.exception("Reply %s could not be finished", self._reply_id)
+            self._logger.exception("Reply %s could not be finished", self._reply_id)
 
     async def _make(self, claim: Claim) -> None:
         reply = claim.reply
@@ -244,7 +247,7 @@ class Run:
                     if pieces:
                         await self._append(claim.reply, writer, pieces)
         except CompletionError as error:
-            logger.warning("Reply %s: %s", self._reply_id, error.code)
+            self._logger.warning("Reply %s: %s", self._reply_id, error.code)
             failed = (error.told and not claim.begun) or not writer.seq
             return End(
                 Reply.Status.FAILED if failed else Reply.Status.INTERRUPTED,
@@ -258,7 +261,7 @@ class Run:
         except Exception as error:  # noqa: BLE001 (the task's root)
             # Without its message, which may hold text of the reply or the endpoint's address.
             place = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("Reply %s broke: %s\n%s", self._reply_id, type(error).__name__, place)
+            self._logger.error("Reply %s broke: %s\n%s", self._reply_id, type(error).__name__, place)
             return End(Reply.Status.FAILED, error=BROKEN)
         return End(Reply.Status.COMPLETE, finished.finish_reason, finished.usage)
 

@@ -179,12 +179,16 @@ CHAT_DRAIN_SECONDS = env.number("CHAT_DRAIN_SECONDS", 0 if DEBUG else 10, least=
 # Looking after it
 
 CHAT_METRICS = env.flag("CHAT_METRICS", default=False)
+CHAT_LOG_JSON = env.flag("CHAT_LOG_JSON", default=False)
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "chat.logs.JSONFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json" if CHAT_LOG_JSON else "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         # Django's own handlers would write each line a second time.

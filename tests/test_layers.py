@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "events": set(),
     "forms": {"models"},
     "generation": {"models", "completions", "demo", "replylog", "events", "database", "metrics"},
+    "logs": set(),
     "management": {"generation", "completions", "models"},
     "markdown": set(),
     "metrics": set(),

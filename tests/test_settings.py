@@ -45,6 +45,8 @@ def settings_of_the_environment() -> set[str]:
         ("SECURE_SSL_REDIRECT", "2"),
         ("SECURE_COOKIES", "ja"),
         ("CHAT_SIGNUP", "open"),
+        ("CHAT_METRICS", "prometheus"),
+        ("CHAT_LOG_JSON", "pretty"),
         ("CSRF_TRUSTED_ORIGINS", "chat.example.org"),
         ("DATABASE_URL", "mysql://localhost/parley"),
         ("DATABASE_URL", "parley.sqlite3"),

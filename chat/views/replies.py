@@ -173,10 +173,10 @@ async def _stream(reply_id: UUID, after: int, first: bytes) -> AsyncIterator[byt
             async for block in _events(reply_id, after):
                 yield block
     except Unreachable:
-        logger.warning("The stream of reply %s broke off: its log does not answer", reply_id)
+        logger.warning("The stream of reply %s broke off: its log does not answer", reply_id, extra={"reply": reply_id})
     except Exception:
         # Daphne leaves the connection open when a stream raises. Ended, it makes the reader come back.
-        logger.exception("The stream of reply %s broke", reply_id)
+        logger.exception("The stream of reply %s broke", reply_id, extra={"reply": reply_id})
 
 
 async def _events(reply_id: UUID, after: int) -> AsyncIterator[bytes]:

@@ -1,0 +1,123 @@
+"""Logs for machines: every line can be read, the ids are there, and nothing that people or models wrote."""
+
+import asyncio
+import json
+import logging
+import re
+import sys
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+
+from chat.logs import JSONFormatter
+from tests.server import Server, Servers
+from tests.upstream import Upstream, chunk, cut, document, error, garbage, html, reasoning, text
+from tests.visitor import Visitor
+
+MARKER = "xylophone"
+KEY = "sk-secret"
+
+
+def line(message: str, **fields: Any) -> dict[str, Any]:
+    """What the formatter makes of a record."""
+    record = logging.makeLogRecord({"msg": message, "levelname": "ERROR", "name": "chat.generation", **fields})
+    written: dict[str, Any] = json.loads(JSONFormatter().format(record))
+    return written
+
+
+def test_a_line_says_when_and_where_and_how_bad_it_is() -> None:
+    assert line("Reply %s: %s", args=("7", "cut_off"), created=0.5) == {
+        "time": "1970-01-01T00:00:00.500000+00:00",
+        "level": "ERROR",
+        "logger": "chat.generation",
+        "message": "Reply 7: cut_off",
+    }
+
+
+def test_ids_are_fields_of_their_own() -> None:
+    ids = {"reply": UUID(int=1), "conversation": UUID(int=2), "worker": "host:1:ab"}
+    assert ids.keys() <= line("Ended", **ids).keys()
+    assert line("Ended", **ids)["reply"] == "00000000-0000-0000-0000-000000000001"
+
+
+def test_an_exception_is_told_by_type_and_place_but_not_by_its_message() -> None:
+    try:
+        try:
+            raise LookupError(MARKER)
+        except LookupError as missing:
+            raise RuntimeError(MARKER) from missing
+    except RuntimeError:
+        written = line("Could not be stored", exc_info=sys.exc_info())
+    assert written["exception"] == "builtins.RuntimeError"
+    assert re.findall(r"^builtins\.\w+", written["stack"], re.MULTILINE) == [
+        "builtins.LookupError",
+        "builtins.RuntimeError",
+    ]
+    assert __file__ in written["stack"]
+    assert MARKER not in json.dumps(written).replace("MARKER", "")
+
+
+def test_what_asyncio_tells_of_a_task_is_left_out() -> None:
+    written = line(
+        f"Task exception was never retrieved\nfuture: <Task exception=ValueError('{MARKER}')>", name="asyncio"
+    )
+    assert written["message"] == "Task exception was never retrieved"
+
+
+# A real server
+
+
+@pytest.fixture
+def server(start_server: Servers, upstream: Upstream, collected_static: None) -> Server:
+    """A server as in production."""
+    return start_server(
+        DEBUG="0", CHAT_LOG_JSON="1", OPENAI_BASE_URL=upstream.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="small"
+    )
+
+
+def lines(server: Server) -> list[dict[str, Any]]:
+    """The log without Daphne's access log, which it writes beside it."""
+    access = re.compile(r"127\.0\.0\.1:\d+ - - \[")
+    return [json.loads(line) for line in server.log().splitlines() if not access.match(line)]
+
+
+async def test_no_failure_brings_a_text_or_a_key_into_the_log(server: Server, upstream: Upstream) -> None:
+    echo = {"error": {"message": f"{KEY} may not ask about a {MARKER}"}}
+    async with Visitor(server, "alice") as alice:
+        for script in (
+            error(401, echo),
+            error(400, echo),
+            html(),
+            garbage(),
+            document(200, "application/json", json.dumps(echo).encode()),
+            [reasoning(MARKER), text(MARKER), cut()],
+            [text(MARKER), chunk(echo)],
+            [],
+        ):
+            upstream.script(*script)
+            await alice.whole(await alice.ask(f"What is a {MARKER}?"))
+        refused = await alice.client.post("/c/", content=f'{{"text": "{MARKER}'.encode())
+        assert refused.status_code >= 400
+    ended = [line for line in lines(server) if "reply" in line]
+    assert len(ended) == 8
+    assert all(line["worker"] and line["conversation"] for line in ended)
+    for secret in (MARKER, KEY, upstream.url, str(upstream.port)):
+        assert secret not in server.log()
+
+
+async def test_a_store_that_fails_does_not_bring_the_text_into_the_log(server: Server, upstream: Upstream) -> None:
+    def lose_the_log() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE chat_replyevent")
+
+    server.database.run(lose_the_log)
+    upstream.script(text(MARKER), cut())
+    async with Visitor(server, "alice") as alice:
+        await alice.ask(f"What is a {MARKER}?")
+        async with asyncio.timeout(10):
+            while not (failed := [line for line in lines(server) if "stack" in line]):  # noqa: ASYNC110 (a pipe)
+                await asyncio.sleep(0.05)
+    assert failed[0]["exception"].startswith("django.db.utils.")
+    assert MARKER not in server.log()
