@@ -1,4 +1,4 @@
-"""`make run` and `make test` on machines of all kinds, and what `manage.py start` does."""
+"""`make run` and `make test` on machines of all kinds, and what `manage.py start` and `replies` do."""
 
 import os
 import re
@@ -9,15 +9,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import httpx
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.utils import timezone
 from pytest_django import Settings
 
+from chat.management.commands.replies import row
 from chat.management.commands.start import demo_login
+from chat.models import Conversation, Reply
 from tests.server import free_port
 
 ROOT: Path = settings.BASE_DIR
@@ -190,6 +196,42 @@ def test_a_port_that_is_taken_gets_one_sentence(tmp_path: Path) -> None:
             output, _ = process.communicate(timeout=15)
     assert process.returncode == 1
     assert output == f"CommandError: Port {port} cannot be used (Address already in use): choose one with PORT=.\n"
+
+
+def listed(**options: bool) -> list[list[str]]:
+    """What `manage.py replies` prints, in cells."""
+    output = StringIO()
+    call_command("replies", stdout=output, **options)
+    return [re.split(r" {2,}", line) for line in output.getvalue().splitlines()]
+
+
+def test_no_reply_is_running(db: None) -> None:
+    assert listed() == [["No reply is running."]]
+
+
+def test_running_replies_are_listed_oldest_question_first(alice: User) -> None:
+    first, second = (Conversation.begin(alice, "What is a xylophone?", "small")[2] for _ in range(2))
+    Reply.objects.claim(second.pk, 0, "host:1:ab")
+    headings, *rows = listed()
+    assert headings == ["REPLY", "STATUS", "MODEL", "WORKER", "ATTEMPT", "ASKED", "FIRST PIECE", "LEASE LEFT", "ENDED"]
+    assert [cells[:5] for cells in rows] == [
+        [str(first.pk), "queued", "small", "-", "0"],
+        [str(second.pk), "streaming", "small", "host:1:ab", "1"],
+    ]
+
+
+def test_times_are_told_from_now() -> None:
+    now = timezone.now()
+    times = {"asked": 60, "started": 50, "lease": -6}
+    reply = Reply(**{name: now - timedelta(seconds=seconds) for name, seconds in times.items()})
+    assert row(reply, now)[5:] == ("60 s ago", "50 s ago", "6 s", "-")
+
+
+def test_ended_replies_are_listed_where_they_are_asked_for(alice: User) -> None:
+    reply = Conversation.begin(alice, "What is a xylophone?", "small")[2]
+    reply.end(0, "It is a row of bars.", status="complete")
+    assert listed() == [["No reply is running."]]
+    assert listed(all=True)[-1][:2] == [str(reply.pk), "complete"]
 
 
 @pytest.fixture

@@ -1,0 +1,62 @@
+"""What runs where, and since when: for whoever looks after Parley, without a word of what is written."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.utils import timezone
+
+from chat.models import Reply
+
+HEADINGS = ("REPLY", "STATUS", "MODEL", "WORKER", "ATTEMPT", "ASKED", "FIRST PIECE", "LEASE LEFT", "ENDED")
+# With --all, so many of those that ended last.
+ENDED = 20
+
+
+class Command(BaseCommand):
+    """List the replies that are running: where, since when, and for how long they are still claimed."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--all", action="store_true", help=f"list the last {ENDED} that have ended, too")
+
+    def handle(self, *args: Any, all: bool, **options: Any) -> None:
+        now = timezone.now()
+        running = list(Reply.objects.running().defer("reasoning").order_by("asked"))
+        ended = Reply.objects.filter(ended__isnull=False).defer("reasoning").order_by("-ended")[: ENDED if all else 0]
+        if not running:
+            self.stdout.write("No reply is running.")
+        if replies := [*running, *ended]:
+            self.stdout.write(table([HEADINGS, *(row(reply, now) for reply in replies)]))
+
+
+def row(reply: Reply, now: datetime) -> tuple[str, ...]:
+    lease = reply.lease - now if reply.lease else None
+    return (
+        str(reply.pk),
+        reply.status,
+        reply.model,
+        reply.worker or "-",
+        str(reply.attempt),
+        ago(reply.asked, now),
+        ago(reply.started, now),
+        seconds(lease),
+        ago(reply.ended, now),
+    )
+
+
+def ago(moment: datetime | None, now: datetime) -> str:
+    return f"{seconds(now - moment)} ago" if moment else "-"
+
+
+def seconds(duration: timedelta | None) -> str:
+    return "-" if duration is None else f"{duration.total_seconds():.0f} s"
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> str:
+    """The rows in columns that are as wide as they have to be."""
+    columns = [[*column] for column in zip(*rows, strict=True)]
+    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*padded, strict=True))
