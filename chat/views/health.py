@@ -1,6 +1,8 @@
 """For those who look after the process: load balancers and Prometheus."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
@@ -13,6 +15,10 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from chat.database import in_thread
 from chat.generation import worker
 from chat.metrics import exposition
+from chat.replylog import PlaceLost, Unreachable, log
+
+# The id of no reply: looking for it asks the log, which does not hold it.
+NOBODY = UUID(int=0)
 
 
 async def healthz(request: HttpRequest) -> JsonResponse:
@@ -21,13 +27,17 @@ async def healthz(request: HttpRequest) -> JsonResponse:
 
 
 async def readyz(request: HttpRequest) -> JsonResponse:
-    """The process can serve: it is not about to end, and its database answers."""
+    """The process can serve: it is not about to end, and its database and its log answer."""
     if worker.draining:
         return _unready("draining", "The process is about to end.")
     try:
         await _ask_database()
+        with suppress(PlaceLost):
+            await log.read(NOBODY, 0)
     except DatabaseError:
         return _unready("database", "The database does not answer.")
+    except Unreachable:
+        return _unready("log", "The log of replies does not answer.")
     return JsonResponse({"status": "ok"})
 
 

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from tests.redis import RedisServer
 from tests.server import Server, Servers
 
 
@@ -30,3 +31,15 @@ def test_a_process_whose_database_does_not_answer_is_alive_but_not_ready(start_s
     assert get(lost, "/healthz/").status_code == 200
     answer = get(lost, "/readyz/")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "database")
+
+
+@pytest.mark.redis
+def test_a_process_whose_log_does_not_answer_is_not_ready_until_it_does(start_server: Servers) -> None:
+    with RedisServer() as redis:
+        server = start_server(REDIS_URL=redis.url)
+        assert get(server, "/readyz/").status_code == 200
+        redis.kill()
+        answer = get(server, "/readyz/")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "log")
+        redis.start()
+        assert get(server, "/readyz/").status_code == 200
