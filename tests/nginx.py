@@ -1,0 +1,81 @@
+"""The example for nginx, run by a real nginx in front of real servers."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.programs import program
+from tests.server import free_port
+
+HOST = "chat.example.org"
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """A running nginx, and the address under which curl reaches it."""
+
+    url: str
+    certificate: Path
+    port: int
+
+    def curl(self, path: str, *options: str) -> list[str]:
+        """A command that asks for `path` over HTTP/2 and TLS and does not buffer what it receives."""
+        connection = ["--http2", "--cacert", str(self.certificate), "--resolve", f"{HOST}:{self.port}:127.0.0.1"]
+        return [program("curl"), "--silent", "--no-buffer", *connection, *options, f"{self.url}{path}"]
+
+    def get(self, path: str, *options: str) -> str:
+        return subprocess.check_output(self.curl(path, *options), text=True)
+
+
+@contextmanager
+def running(site: str, processes: list[int], folder: Path) -> Iterator[Nginx]:
+    """nginx with this site in front of the processes at these ports; only ports and places of files are changed."""
+    certificate, key, port = folder / "certificate.pem", folder / "key.pem", free_port()
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    name = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(
+        [program("openssl"), "req", "-x509", "-nodes", *curve, *name, *files], check=True, capture_output=True
+    )
+    for example, here in {
+        "    server 127.0.0.1:8000;\n": "".join(f"    server 127.0.0.1:{process};\n" for process in processes),
+        "listen 80;": f"listen 127.0.0.1:{free_port()};",
+        "listen 443 ssl http2;": f"listen 127.0.0.1:{port} ssl http2;",
+        f"/etc/letsencrypt/live/{HOST}/fullchain.pem": str(certificate),
+        f"/etc/letsencrypt/live/{HOST}/privkey.pem": str(key),
+        "/var/cache/nginx/parley": str(folder / "cache"),
+    }.items():
+        assert site.count(example) == 1
+        site = site.replace(example, here)
+    (folder / "site.conf").write_text(site)
+    (folder / "nginx.conf").write_text(
+        f"""
+        daemon off;
+        master_process off;
+        pid {folder}/pid;
+        error_log stderr notice;
+        events {{}}
+        http {{
+            access_log off;
+            client_body_temp_path {folder}/body;
+            proxy_temp_path {folder}/proxy;
+            fastcgi_temp_path {folder}/fastcgi;
+            uwsgi_temp_path {folder}/uwsgi;
+            scgi_temp_path {folder}/scgi;
+            include {folder}/site.conf;
+        }}
+        """
+    )
+    process = subprocess.Popen(
+        [program("nginx"), "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr
+        # It says so when it already listens.
+        next(line for line in process.stderr if "getrlimit" in line)
+        yield Nginx(f"https://{HOST}:{port}", certificate, port)
+    finally:
+        process.terminate()
+        process.communicate()

@@ -1,0 +1,200 @@
+"""Dockerfile and compose.yaml: what they name is there, and what they run is run, though without a container."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from django.conf import settings
+
+from tests.nginx import HOST, running
+from tests.server import Server, free_port
+
+ROOT: Path = settings.BASE_DIR
+ENVIRONMENT = {"ENV_FILE": os.devnull, "PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "SECRET_KEY": "tests-only-" * 5}
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions: their names and what follows."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(name, rest) for name, _, rest in (line.partition(" ") for line in lines)]
+
+
+DOCKERFILE = instructions()
+LAST_STAGE = DOCKERFILE[max(index for index, (name, _) in enumerate(DOCKERFILE) if name == "FROM") :]
+
+
+def all_of(name: str) -> list[str]:
+    return [rest for instruction, rest in DOCKERFILE if instruction == name]
+
+
+def copied() -> list[tuple[str, str]]:
+    """What comes from here into the image: sources and targets."""
+    sources = [rest.split() for rest in all_of("COPY") if not rest.startswith("--from")]
+    return [(source, target) for source, target in sources]
+
+
+# The image
+
+
+def test_the_image_has_the_python_that_parley_is_developed_with() -> None:
+    version = (ROOT / ".python-version").read_text().strip()
+    assert {image.split()[0] for image in all_of("FROM")} == {f"python:{version}-slim"}
+
+
+def test_what_is_copied_is_there_and_not_ignored() -> None:
+    let_in = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert [source for source, _ in copied() if not (ROOT / source).exists()] == []
+    assert sorted(source for source, _ in copied()) == sorted(let_in)
+
+
+def test_nothing_private_comes_into_the_image() -> None:
+    assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
+
+
+def test_the_last_stage_runs_as_nobody_in_particular_and_installs_nothing() -> None:
+    assert [rest for name, rest in LAST_STAGE if name == "USER"] == ["parley"]
+    assert [rest for name, rest in LAST_STAGE if name == "RUN"] == ["useradd --system --no-create-home parley"]
+
+
+def install() -> list[str]:
+    return shlex.split(next(command for command in all_of("RUN") if " install " in command))
+
+
+def test_everything_that_is_installed_is_pinned_with_its_hash() -> None:
+    # Whoever runs the tests has all of it, so this compares without a network.
+    options = install()[install().index("install") :]
+    result = subprocess.run(
+        [sys.executable, "-m", "pip", *options, "--no-index", "--dry-run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert {"--require-hashes", "--only-binary"} <= set(options)
+    assert result.returncode == 0, result.stderr
+    assert "Would install" not in result.stdout
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the image, with what is copied and built there."""
+    folder = tmp_path_factory.mktemp("image")
+    for source, target in copied():
+        place = folder / target / Path(source).name if target.endswith("/") else folder / target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(ROOT / source, place)
+    collect = next(command for command in all_of("RUN") if "collectstatic" in command)
+    here = collect.replace("/opt/venv/bin/python", sys.executable)
+    subprocess.run(here, shell=True, cwd=folder, env={"PATH": ENVIRONMENT["PATH"]}, check=True, capture_output=True)  # noqa: S602
+    return folder
+
+
+@contextmanager
+def container(image: Path, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The command of the image, at another port, once it listens."""
+    command = yaml.safe_load(next(rest for name, rest in LAST_STAGE if name == "CMD"))
+    process = subprocess.Popen(
+        [argument.replace("8000", str(port)) for argument in command],
+        cwd=image,
+        env={**ENVIRONMENT, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        next(line for line in process.stdout if "Listening on TCP address" in line)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def health(image: Path, port: int) -> int:
+    """The exit status of the image's health check."""
+    check = next(rest for name, rest in LAST_STAGE if name == "HEALTHCHECK")
+    command = yaml.safe_load(check.partition("CMD ")[2])
+    here = [argument.replace("8000", str(port)) for argument in command]
+    return subprocess.run(here, cwd=image, env=ENVIRONMENT, capture_output=True, check=False).returncode
+
+
+def test_what_the_image_runs_migrates_serves_tells_its_health_and_ends_in_peace(image: Path, tmp_path: Path) -> None:
+    database = {"DATABASE_URL": f"sqlite:///{tmp_path}/parley.sqlite3"}
+    migrate = SERVICES["migrate"]["command"]
+    subprocess.run(migrate, cwd=image, env={**ENVIRONMENT, **database}, check=True, capture_output=True)
+    port = free_port()
+    assert health(image, port) != 0
+    with container(image, port, ALLOWED_HOSTS=HOST, **database) as process:
+        assert health(image, port) == 0
+        page = httpx.get(f"http://127.0.0.1:{port}/accounts/login/", headers={"host": HOST}, trust_env=False)
+        assert page.status_code == 200
+        style = re.search(r"/static/css/[\w.-]+", page.text)
+        assert style, "its static files have been collected"
+        assert re.search(r"\.[0-9a-f]{12}\.css$", style[0])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+# The services
+
+
+def test_two_processes_start_alike_once_the_database_is_migrated() -> None:
+    assert SERVICES["app-1"] == SERVICES["app-2"]
+    assert SERVICES["app-1"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_replies_have_the_time_to_end() -> None:
+    assert int(SERVICES["app-1"]["stop_grace_period"].removesuffix("s")) > 10
+
+
+def test_only_the_proxy_is_reached_from_outside() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
+
+
+def test_the_services_set_settings_that_exist() -> None:
+    known = re.findall(r"^\| `([A-Z_]+)`", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert set(SERVICES["app-1"]["environment"]) <= set(known)
+
+
+def test_what_the_services_ask_for_is_explained() -> None:
+    asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text()))
+    assert asked
+    assert [name for name in asked if f"{name}=" not in (ROOT / "README.md").read_text()] == []
+
+
+@pytest.mark.nginx
+def test_the_proxy_of_the_services_is_the_example_with_their_name_and_processes(server: Server, tmp_path: Path) -> None:
+    command = SERVICES["nginx"]["command"][2].replace("$$", "$")
+    for there, here in {
+        "/parley.conf": str(ROOT / "docs/nginx.conf"),
+        "/etc/nginx/conf.d/default.conf": str(tmp_path / "made.conf"),
+        'exec nginx -g "daemon off;"': "true",
+    }.items():
+        assert there in command
+        command = command.replace(there, here)
+    subprocess.run(["sh", "-c", command], env={"PARLEY_HOST": "chat.example.com", "PATH": "/usr/bin:/bin"}, check=True)
+    made = (tmp_path / "made.conf").read_text()
+    assert "server app-1:8000; server app-2:8000;" in made
+    # Back to the names that this machine knows.
+    site = made.replace("server app-1:8000; server app-2:8000;", "server 127.0.0.1:8000;").replace(
+        "chat.example.com", HOST
+    )
+    with running(site, [server.port], tmp_path) as nginx:
+        assert nginx.get("/healthz/") == '{"status": "ok"}'
