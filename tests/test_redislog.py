@@ -1,0 +1,320 @@
+"""What is particular to the log in Redis: who may write a stream, and what happens when Redis goes or forgets."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+
+from chat.database import in_thread
+from chat.events import Delta, End, Reasoning, Snapshot
+from chat.models import LEASE, Reply
+from chat.replylog import Fenced, NotStored, Unreachable
+from chat.replylog import redis as redislog
+from chat.replylog.redis import RedisLog
+from tests.redis import RedisServer
+from tests.server import Server, Servers
+from tests.test_replylog import DONE, Stores, claimed_reply, everything, record
+from tests.upstream import Upstream, answer, cut, finish, hang, pause, text
+from tests.visitor import Event, Visitor, written
+
+# Those of a reply's tests whose outcome depends on its log.
+LOGGED = "reader or process or stop or goes_on or kill or shown"
+
+pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as redis:
+        yield redis
+
+
+@pytest.fixture
+async def log(redis: RedisServer) -> AsyncIterator[RedisLog]:
+    async with Stores(redis.url).log() as log:
+        assert isinstance(log, RedisLog)
+        yield log
+
+
+@pytest.fixture
+def reply(alice: User) -> Reply:
+    return claimed_reply(alice)
+
+
+async def ids(log: RedisLog, reply: Reply) -> list[str]:
+    found: Any = await log._redis.xrange(f"parley:reply:{reply.pk}")
+    return [entry_id for entry_id, _ in found]
+
+
+async def seconds_kept(log: RedisLog, reply: Reply) -> int:
+    return int(await log._redis.ttl(f"parley:reply:{reply.pk}"))
+
+
+# Streams
+
+
+async def test_a_claim_is_in_the_stream_and_no_reader_sees_it(log: RedisLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("one")])
+    with log.writer(reply.pk, 2, await log.fence(reply.pk, 2)) as writer:
+        await writer.append([Delta(" two")])
+    assert await ids(log, reply) == ["1-1", "1-2", "2-2"]
+    assert await log.read(reply.pk, 0) == [(1, Delta("one")), (2, Delta(" two"))]
+    assert await log.read(reply.pk, 1) == [(2, Delta(" two"))]
+
+
+async def test_who_follows_from_elsewhere_is_not_disturbed_by_a_claim(log: RedisLog, reply: Reply) -> None:
+    following = asyncio.create_task(everything(log, reply.pk))
+    async with Stores(log._url).log() as elsewhere:
+        with elsewhere.writer(reply.pk, 1) as writer:
+            await writer.append([Delta("one")])
+        assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
+        reply.attempt = 2
+        with elsewhere.writer(reply.pk, 2, await elsewhere.fence(reply.pk, 2)) as writer:
+            await writer.append([Delta(" two")])
+            await writer.end(DONE, record(reply))
+    assert await following == [(1, Delta("one")), (2, Delta(" two")), (3, DONE)]
+
+
+async def test_a_claim_that_came_late_changes_nothing(log: RedisLog, reply: Reply) -> None:
+    await log.fence(reply.pk, 3)
+    with pytest.raises(Fenced):
+        await log.fence(reply.pk, 2)
+    assert await log.fence(reply.pk, 3) == Snapshot("", "", 0)
+    assert await ids(log, reply) == ["0-3"]
+
+
+async def test_what_has_arrived_already_is_not_stored_twice(
+    log: RedisLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = log._append
+
+    async def append_twice(*arguments: Any) -> list[object]:
+        await append(*arguments)
+        return await append(*arguments)
+
+    monkeypatch.setattr(log, "_append", append_twice)
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("one"), Reasoning("hm")])
+        await writer.append([Delta("two")])
+        await writer.end(DONE, record(reply))
+    assert await ids(log, reply) == ["1-1", "2-1", "3-1", "4-1"]
+
+
+async def test_streams_expire_soon_after_the_end_and_never_stay_for_ever(log: RedisLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("one")])
+        assert redislog.KEPT < await seconds_kept(log, reply) <= redislog.LONGEST
+        await writer.end(DONE, record(reply))
+    assert 0 < await seconds_kept(log, reply) <= redislog.KEPT
+
+
+async def test_a_claimed_stream_does_not_stay_for_ever(log: RedisLog, reply: Reply) -> None:
+    await log.fence(reply.pk, 2)
+    assert 0 < await seconds_kept(log, reply) <= redislog.LONGEST
+
+
+async def test_nothing_is_written_behind_a_gap(log: RedisLog, redis: RedisServer, reply: Reply) -> None:
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("one")])
+        redis.kill()
+        redis.start()
+        with pytest.raises(NotStored):
+            await writer.append([Delta(" two")])
+    assert await ids(log, reply) == []
+
+
+async def test_a_reply_whose_log_is_lost_is_not_another_ones_loss(log: RedisLog, alice: User) -> None:
+    lost, healthy = [await in_thread(claimed_reply)(alice) for _ in range(2)]
+    with log.writer(lost.pk, 1) as one, log.writer(healthy.pk, 1) as other:
+        await one.append([Delta("one")])
+        await log.forget(lost.pk)
+        results = await asyncio.gather(
+            one.append([Delta("two")]), other.append([Delta("fine")]), return_exceptions=True
+        )
+    assert isinstance(results[0], NotStored)
+    assert results[1] is None
+
+
+async def test_the_end_is_stored_although_redis_is_gone(
+    log: RedisLog, redis: RedisServer, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redislog, "PATIENCE", 0)
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("one")])
+        redis.kill()
+        with pytest.raises(NotStored):
+            await writer.append([Delta(" two")])
+        with pytest.raises(Unreachable):
+            await log.read(reply.pk, 0)
+        await writer.end(End("interrupted"), record(reply, End("interrupted")))
+    row = await Reply.objects.select_related("message").aget(pk=reply.pk)
+    assert (row.status, row.message.text) == ("interrupted", "one two")
+
+
+async def test_a_short_absence_goes_unnoticed(log: RedisLog, redis: RedisServer, reply: Reply) -> None:
+    with log.writer(reply.pk, 1) as writer:
+        redis.kill()
+        appending = asyncio.create_task(writer.append([Delta("one")]))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(redis.start)
+        await appending
+    assert await log.read(reply.pk, 0) == [(1, Delta("one"))]
+
+
+# Processes
+
+
+@pytest.fixture
+def server(start_server: Servers, redis: RedisServer, upstream: Upstream) -> Server:
+    return start_server(REDIS_URL=redis.url, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
+
+
+@pytest.fixture
+def other(start_server: Servers, server: Server, redis: RedisServer, upstream: Upstream) -> Server:
+    """A second process on the same database and the same Redis."""
+    return start_server(server.database, REDIS_URL=redis.url, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
+
+
+@pytest.fixture
+async def visitor(server: Server) -> AsyncIterator[Visitor]:
+    async with Visitor(server, "alice") as visitor:
+        yield visitor
+
+
+@pytest.fixture
+async def elsewhere(other: Server) -> AsyncIterator[Visitor]:
+    """The same person, through the other process."""
+    async with Visitor(other, "alice") as elsewhere:
+        yield elsewhere
+
+
+def stored(server: Server, reply: dict[str, Any]) -> Reply:
+    return server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
+
+
+async def return_until_the_end(visitor: Visitor, reply: dict[str, Any], seen: list[Event]) -> list[Event]:
+    """All that a reader has seen who comes back whenever the stream breaks off, as the page does."""
+    seen = list(seen)
+    async with asyncio.timeout(15):
+        while seen[-1].name != "end":
+            seen += await visitor.whole(reply, after=max(event.id or event.data.get("seq", 0) for event in seen))
+            await asyncio.sleep(0.05)
+    return seen
+
+
+async def test_a_reply_is_followed_and_stopped_through_another_process(
+    server: Server, upstream: Upstream, visitor: Visitor, elsewhere: Visitor
+) -> None:
+    upstream.script(text("one"), pause("rest"), text(" two"), hang())
+    reply = await visitor.ask("Count.")
+    following = asyncio.create_task(elsewhere.whole(reply))
+    await visitor.until(reply, "one")
+    upstream.release("rest")
+    await elsewhere.until(reply, "one two")
+    assert await elsewhere.stop(reply) == "stopped"
+    events = await following
+    assert written(events) == written(await visitor.whole(reply)) == stored(server, reply).message.text == "one two"
+    assert [event.id for event in events] == [1, 2, 3]
+
+
+async def test_another_process_takes_over_and_its_reader_sees_everything_once(
+    server: Server, upstream: Upstream, visitor: Visitor, elsewhere: Visitor
+) -> None:
+    upstream.script(text("one"), hang())
+    reply = await visitor.ask("Count.")
+    following = asyncio.create_task(elsewhere.whole(reply))
+    await visitor.until(reply, "one")
+    server.kill()
+    killed = time.monotonic()
+    events = await following
+    assert time.monotonic() - killed < LEASE.total_seconds() + 2.5
+    assert [(event.id, event.name) for event in events] == [(1, "delta"), (2, "end")]
+    assert events[-1].data["status"] == "interrupted"
+    assert stored(server, reply).message.text == "one"
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_redis_is_lost_in_the_middle_and_no_word_with_it(
+    server: Server, upstream: Upstream, redis: RedisServer, visitor: Visitor, elsewhere: Visitor, comes_back: bool
+) -> None:
+    upstream.script(text("one"), pause("rest"), text(" two"), hang())
+    reply = await visitor.ask("Count.")
+    seen = await visitor.until(reply, "one")
+    seen_elsewhere = await elsewhere.until(reply, "one")
+    redis.kill()
+    if comes_back:
+        redis.start()
+    for person in (visitor, elsewhere):
+        assert (await person.client.get(reply["conversation"]["url"])).status_code == 200
+    upstream.release("rest")
+    for person, before in ((visitor, seen), (elsewhere, seen_elsewhere)):
+        events = await return_until_the_end(person, reply, before)
+        assert written(events) == "one two"
+        assert (events[-1].data["status"], events[-1].data["error"]["code"]) == ("interrupted", "lost")
+    assert stored(server, reply).message.text == "one two"
+    if not comes_back:
+        redis.start()
+    upstream.script(*answer("Fine."))
+    assert written(await visitor.whole(await visitor.ask("How are you?"))) == "Fine."
+
+
+async def test_a_reply_that_ends_while_redis_is_gone_is_complete(
+    server: Server, upstream: Upstream, redis: RedisServer, visitor: Visitor, elsewhere: Visitor
+) -> None:
+    upstream.script(text("one"), pause("end"), finish())
+    reply = await visitor.ask("Count.")
+    seen = await elsewhere.until(reply, "one")
+    redis.kill()
+    upstream.release("end")
+    events = await return_until_the_end(elsewhere, reply, seen)
+    assert (written(events), events[-1].data["status"]) == ("one", "complete")
+    assert stored(server, reply).status == "complete"
+
+
+async def test_who_dies_while_redis_forgets_leaves_an_interrupted_reply(
+    server: Server, upstream: Upstream, redis: RedisServer, visitor: Visitor, elsewhere: Visitor
+) -> None:
+    upstream.script(text("one"), pause("more"), text(" two"), hang())
+    reply = await visitor.ask("Count.")
+    await visitor.until(reply, "one")
+    upstream.release("more")
+    seen = await visitor.until(reply, "one two")
+    server.kill()
+    redis.kill()
+    redis.start()
+    events = await return_until_the_end(elsewhere, reply, seen)
+    assert events[-1].data["error"]["code"] == "lost"
+    assert len(upstream.requests) == 1
+
+
+async def test_a_reply_that_broke_off_goes_on_behind_its_old_end(
+    server: Server, upstream: Upstream, visitor: Visitor, elsewhere: Visitor
+) -> None:
+    upstream.script(text("one"), cut())
+    upstream.script(text(" two"), finish())
+    reply = await visitor.ask("Count.")
+    first = await elsewhere.whole(reply)
+    again = await visitor.ask("", f"/replies/{reply['id']}/continue/")
+    events = await return_until_the_end(elsewhere, again, first[:-1])
+    assert (written(events), events[-1].data["status"]) == ("one two", "complete")
+
+
+@pytest.mark.skipif("TESTS_REDIS_URL" in os.environ, reason="this is that run")
+def test_replies_pass_the_same_tests_with_redis(redis: RedisServer) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", LOGGED, "tests/test_generation.py"],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "TESTS_REDIS_URL": redis.url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
