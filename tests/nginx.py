@@ -10,6 +10,7 @@ from tests.programs import program
 from tests.server import free_port
 
 HOST = "chat.example.org"
+PROCESS = "server 127.0.0.1:{} max_fails=0;"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def running(site: str, processes: list[int], folder: Path) -> Iterator[Nginx]:
         [program("openssl"), "req", "-x509", "-nodes", *curve, *name, *files], check=True, capture_output=True
     )
     for example, here in {
-        "    server 127.0.0.1:8000;\n": "".join(f"    server 127.0.0.1:{process};\n" for process in processes),
+        f"    {PROCESS.format(8000)}\n": "\n".join(PROCESS.format(process) for process in processes),
         "listen 80;": f"listen 127.0.0.1:{free_port()};",
         "listen 443 ssl http2;": f"listen 127.0.0.1:{port} ssl http2;",
         f"/etc/letsencrypt/live/{HOST}/fullchain.pem": str(certificate),

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from django.conf import settings
 
-from tests.nginx import HOST, running
+from tests.nginx import HOST, PROCESS, running
 from tests.server import Server, free_port
 
 ROOT: Path = settings.BASE_DIR
@@ -191,10 +191,9 @@ def test_the_proxy_of_the_services_is_the_example_with_their_name_and_processes(
         command = command.replace(there, here)
     subprocess.run(["sh", "-c", command], env={"PARLEY_HOST": "chat.example.com", "PATH": "/usr/bin:/bin"}, check=True)
     made = (tmp_path / "made.conf").read_text()
-    assert "server app-1:8000; server app-2:8000;" in made
+    processes = "server app-1:8000 max_fails=0; server app-2:8000 max_fails=0;"
+    assert processes in made
     # Back to the names that this machine knows.
-    site = made.replace("server app-1:8000; server app-2:8000;", "server 127.0.0.1:8000;").replace(
-        "chat.example.com", HOST
-    )
+    site = made.replace(processes, PROCESS.format(8000)).replace("chat.example.com", HOST)
     with running(site, [server.port], tmp_path) as nginx:
         assert nginx.get("/healthz/") == '{"status": "ok"}'

@@ -1,35 +1,42 @@
-"""docs/nginx.conf in front of a real server: streams, limits and sign-in over HTTP/2 and TLS."""
+"""docs/nginx.conf in front of real servers: streams, limits and sign-in over HTTP/2 and TLS, a rolling restart."""
 
+import asyncio
 import re
+import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 
 from tests.nginx import HOST, Nginx, running
 from tests.server import Server, Servers
-from tests.upstream import Upstream, done, finish, pause, text
+from tests.upstream import Upstream, done, finish, pause, sleep, text
+from tests.visitor import CSRF, Event, Visitor, written
 
 pytestmark = pytest.mark.nginx
 
 SITE = (settings.BASE_DIR / "docs/nginx.conf").read_text()
 
 
+PRODUCTION = {
+    "DEBUG": "0",
+    "OPENAI_MODEL": "scripted",
+    "ALLOWED_HOSTS": HOST,
+    "SECURE_COOKIES": "1",
+    "SECURE_SSL_REDIRECT": "1",
+    "CHAT_METRICS": "1",
+}
+
+
 @pytest.fixture
 def server(start_server: Servers, upstream: Upstream, collected_static: None) -> Server:
     """A server as in production."""
-    return start_server(
-        DEBUG="0",
-        OPENAI_BASE_URL=upstream.url,
-        OPENAI_MODEL="scripted",
-        ALLOWED_HOSTS=HOST,
-        SECURE_COOKIES="1",
-        SECURE_SSL_REDIRECT="1",
-        CHAT_METRICS="1",
-    )
+    return start_server(None, OPENAI_BASE_URL=upstream.url, **PRODUCTION)
 
 
 @pytest.fixture
@@ -97,3 +104,76 @@ def test_static_files_are_remembered(nginx: Nginx, server: Server) -> None:
 
 def test_the_figures_of_a_process_stay_inside(nginx: Nginx) -> None:
     assert nginx.get("/metrics/", "--output", "/dev/null", "-w", "%{http_code}") == "404"
+
+
+# Two processes
+
+
+class Reader(Visitor):
+    """Asks and reads through nginx, again and again, and comes back behind the last event as the page does."""
+
+    def __init__(self, server: Server, nginx: Nginx) -> None:
+        self.client = httpx.AsyncClient(
+            base_url=f"https://127.0.0.1:{nginx.port}",
+            verify=nginx_context(nginx),
+            headers={"host": HOST, "origin": f"https://{HOST}", "x-csrftoken": CSRF},
+            cookies={"sessionid": server.session_cookie("alice"), "csrftoken": CSRF},
+            timeout=15,
+            trust_env=False,
+        )
+        self.reads = asyncio.Event()
+
+    async def read(self, over: asyncio.Event) -> list[list[Event]]:
+        """The events of each of its replies, asked for until it is over."""
+        replies = []
+        while not over.is_set():
+            replies.append(await self._read_one())
+        return replies
+
+    async def _read_one(self) -> list[Event]:
+        asked = await self.post("/c/", text="Count.")
+        while asked.status_code == 503:
+            assert asked.json()["error"]["code"] == "draining"
+            asked = await self.post("/c/", text="Count.")
+        assert asked.status_code == 201, (asked.status_code, asked.text[:300])
+        seen: list[Event] = []
+        while not seen or seen[-1].name != "end":
+            with suppress(httpx.TransportError):
+                async for event in self.follow(asked.json()["reply"], after=seen[-1].id if seen else 0):
+                    seen.append(event)
+                    self.reads.set()
+        return seen
+
+
+def nginx_context(nginx: Nginx) -> ssl.SSLContext:
+    """Trusts the certificate, though nginx is asked by its address."""
+    context = ssl.create_default_context(cafile=nginx.certificate)
+    context.check_hostname = False
+    return context
+
+
+async def test_a_rolling_restart_loses_no_event_and_shows_no_error(
+    server: Server, start_server: Servers, upstream: Upstream, tmp_path: Path
+) -> None:
+    words = [f"word {number} " for number in range(40)]
+    upstream.default = [step for word in words for step in (text(word), sleep(0.05))] + [finish(), done()]
+    other = start_server(server.database, OPENAI_BASE_URL=upstream.url, **PRODUCTION)
+    over = asyncio.Event()
+    with running(SITE, [server.port, other.port], tmp_path) as nginx:
+        readers = [Reader(server, nginx) for _ in range(10)]
+        async with asyncio.TaskGroup() as group:
+            reading = [group.create_task(reader.read(over)) for reader in readers]
+            for process in (server, other):
+                for reader in readers:
+                    reader.reads.clear()
+                    await reader.reads.wait()
+                assert await asyncio.to_thread(process.terminate) == 0
+                await asyncio.to_thread(process.start)
+            over.set()
+        for reader in readers:
+            await reader.client.aclose()
+    for seen in (seen for task in reading for seen in task.result()):
+        seqs = [event.id for event in seen]
+        assert seqs == sorted(set(seqs))
+        assert written(seen) == "".join(words)
+        assert seen[-1].data["status"] == "complete"

@@ -10,7 +10,13 @@ from django.db import connection
 
 from tests.postgresql import postgresql
 
-SUITES = ["tests/test_generation.py", "tests/test_models.py", "tests/test_replylog.py", "tests/test_search.py"]
+SUITES = [
+    "tests/test_generation.py",
+    "tests/test_models.py",
+    "tests/test_nginx.py",
+    "tests/test_replylog.py",
+    "tests/test_search.py",
+]
 
 
 @pytest.mark.postgresql
