@@ -28,7 +28,7 @@ from chat.completions import CompletionError, Endpoint, Event, Limits
 from chat.database import in_thread
 from chat.events import Delta, End, Error, Finished, Opened, Piece, Reasoning, Snapshot
 from chat.models import LEASE, Message, Reply
-from chat.replylog import NOTHING, Fenced, NotStored, PlaceLost, Writer, log
+from chat.replylog import NOTHING, Fenced, NotStored, PlaceLost, Unreachable, Writer, log
 
 logger = logging.getLogger(__name__)
 
@@ -196,6 +196,9 @@ class Run:
                 await self._make(claim)
         except Fenced:
             self._logger.info("Reply %s is no longer this process's", self._reply_id)
+        except Unreachable:
+            # What is shown of it cannot be known now. The lease runs out, and whoever finds it then tries again.
+            self._logger.warning("Reply %s has to wait: its log does not answer", self._reply_id)
         except Exception:
             # The lease runs out, and the sweep ends what this task could not.
             self._logger.exception("Reply %s could not be finished", self._reply_id)

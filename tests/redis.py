@@ -1,5 +1,6 @@
 """A Redis server for tests, which can be killed and started again: it keeps nothing."""
 
+import signal
 import subprocess
 import tempfile
 from typing import Self
@@ -31,6 +32,15 @@ class RedisServer:
         )
         assert self._process.stdout
         next(line for line in self._process.stdout if "Ready to accept connections" in line)
+
+    def hang(self) -> None:
+        """Take connections and answer nobody."""
+        assert self._process, "Redis does not run"
+        self._process.send_signal(signal.SIGSTOP)
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
 
     def kill(self) -> None:
         if self._process:

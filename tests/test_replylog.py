@@ -303,6 +303,15 @@ async def test_what_another_process_writes_arrives_too(log: ReplyLog, elsewhere:
     assert text(await here) == "012"
 
 
+async def test_what_is_brought_twice_is_read_once(log: ReplyLog, reply: Reply) -> None:
+    one, two = (1, Delta("one")), (2, Delta("two"))
+    async with aclosing(log.follow(reply.pk, 0)) as reader:
+        assert await anext(reader) == []
+        log._publish(reply.pk, [one])
+        log._publish(reply.pk, [one, two])
+        assert await anext(reader) == [one, two]
+
+
 async def test_a_reader_to_whom_nothing_happens_is_told_so(
     log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
