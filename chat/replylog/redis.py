@@ -7,7 +7,8 @@ arrived already does no harm, and each entry tells on whose behalf it is there. 
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -33,6 +34,7 @@ KEPT = 600
 LONGEST = 86_400
 # What cannot be stored is tried again for this long, so that a quick restart of Redis goes unnoticed, in seconds.
 PATIENCE = 3.0
+# The time between two tries, in seconds.
 PAUSE = 0.1
 # A command may take this long, in seconds; the reader blocks for less.
 TIMEOUT = 2.0
@@ -114,10 +116,8 @@ class RedisLog(ReplyLog):
         )
 
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
-        try:
+        with _reached():
             found: Any = await self._redis.xrange(_key(reply_id), min=f"{after}-0", count=PAGE + CLAIMS)
-        except RedisError as error:
-            raise Unreachable from error
         entries = list(_entries(found))
         if not after:
             return entries[:PAGE]
@@ -127,19 +127,15 @@ class RedisLog(ReplyLog):
         return entries[1 : PAGE + 1]
 
     async def fence(self, reply_id: UUID, attempt: int) -> Snapshot:
-        try:
+        with _reached():
             answer = await self._redis.eval(CLAIM, 1, _key(reply_id), attempt, LONGEST)
-        except RedisError as error:
-            raise Unreachable from error
         if answer == "fenced":
             raise Fenced
         return await self.snapshot(reply_id)
 
     async def forget(self, reply_id: UUID) -> None:
-        try:
+        with _reached():
             await self._redis.delete(_key(reply_id))
-        except RedisError as error:
-            raise Unreachable from error
 
     async def purge(self) -> None:
         """Streams expire by themselves."""
@@ -169,7 +165,7 @@ class RedisLog(ReplyLog):
             if not broken:
                 return answers
             if asyncio.get_running_loop().time() > deadline:
-                logger.warning("%d appends could not be stored: %s", len(broken), broken[0])
+                logger.warning("%d appends could not be stored: %s", len(broken), type(broken[0]).__name__)
                 return answers
             await asyncio.sleep(PAUSE)
 
@@ -180,8 +176,17 @@ class RedisLog(ReplyLog):
         await asyncio.sleep(min(PAUSE_A_REPLY * len(places), LONGEST_PAUSE))
         # Behind whatever has the seq of the place, claims included.
         ids: dict[Any, Any] = {_key(reply_id): f"{place}-{2**64 - 1}" for reply_id, place in places.items()}
-        found: Any = await self._redis.xread(ids, count=PAGE, block=BLOCK)
+        with _reached():
+            found: Any = await self._redis.xread(ids, count=PAGE, block=BLOCK)
         return {UUID(key.rpartition(":")[2]): list(_entries(entries)) for key, entries in found}
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise Unreachable from error
 
 
 def _key(reply_id: UUID) -> str:
