@@ -1,7 +1,8 @@
 """What can happen to a reply.
 
 `Delta`, `Reasoning` and `End` are stored in the reply's log, each under a `seq` that counts from 1 without a gap.
-`Snapshot` is made on the way to a reader whose place is no longer in the log. `Opened` and `Finished` pass only from a
+A `Snapshot` stands for all up to its seq: at the beginning of the log of a reply that goes on after its end, and on the
+way to a reader whose place is no longer in the log. `Opened` and `Finished` pass only from a
 model to the task that makes the reply.
 """
 
@@ -67,7 +68,7 @@ class Finished:
 
 
 type Piece = Delta | Reasoning
-type Entry = tuple[int, Piece | End]
+type Entry = tuple[int, Piece | Snapshot | End]
 
 
 def joined(pieces: list[Piece]) -> list[Piece]:

@@ -5,6 +5,8 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
+NOT_TEXT = "The question holds characters that are not text. Remove them."
+
 
 class QuestionForm(forms.Form):
     """A question and the model that shall answer it; `code` names the first error for programs."""
@@ -18,7 +20,11 @@ class QuestionForm(forms.Form):
         required=False, error_messages={"invalid_choice": "This model is not offered here. Choose another one."}
     )
 
-    parent = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    parent = forms.UUIDField(
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages={"invalid": "The message to go on from is not there. Reload the page."},
+    )
 
     CODES = {
         "required": "empty_question",
@@ -42,7 +48,7 @@ class QuestionForm(forms.Form):
 
     @property
     def message(self) -> str:
-        return str(next(iter(self.errors.values()))[0])
+        return str(next(iter(self.errors.values()))[0]) if self.code != "bad_question" else NOT_TEXT
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")
@@ -56,7 +62,7 @@ class QuestionForm(forms.Form):
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise forms.ValidationError("The question holds characters that are not text. Remove them.") from None
+            raise forms.ValidationError(NOT_TEXT) from None
         return text
 
     def clean_model(self) -> str:

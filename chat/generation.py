@@ -26,7 +26,7 @@ from django.utils import timezone
 from chat import demo, metrics
 from chat.completions import CompletionError, Endpoint, Event, Limits
 from chat.database import in_thread
-from chat.events import Delta, End, Error, Finished, Opened, Piece, Reasoning, Snapshot
+from chat.events import Delta, End, Error, Finished, Opened, Piece, Snapshot
 from chat.models import LEASE, Message, Reply
 from chat.replylog import NOTHING, Fenced, NotStored, PlaceLost, Unreachable, Writer, log
 
@@ -63,8 +63,13 @@ class Worker:
         """Make the reply in a task of this process; `attempt` is the one that its row shows."""
         self.keep()
         run = self._runs[reply_id] = Run(self.name, reply_id, attempt)
-        run.task.add_done_callback(lambda _: self._runs.pop(reply_id))
+        run.task.add_done_callback(lambda _: self._forget(reply_id, run))
         return run
+
+    def _forget(self, reply_id: UUID, run: "Run") -> None:
+        # A person may have let the reply go on before the task of its last run was through.
+        if self._runs.get(reply_id) is run:
+            del self._runs[reply_id]
 
     async def stop(self, reply_id: UUID) -> None:
         """Return when the reply has ended, whoever was writing it; raises TimeoutError when it does not end."""
@@ -76,6 +81,9 @@ class Worker:
             run = self._runs.get(reply_id) or self.start(reply_id, attempt)
             run.stop()
             await asyncio.wait([run.task])
+            # If it runs again by now, somebody has let it go on, and did not ask for a stop.
+            if run.ended:
+                return
         raise TimeoutError
 
     def keep(self) -> None:
@@ -117,7 +125,7 @@ class Worker:
                 if beat % PURGE_BEATS == 0:
                     await log.purge()
             except Exception:
-                logger.exception("Leases could not be renewed")
+                logger.exception("Leases, orphans or ended replies could not be looked after")
             await asyncio.sleep(BEAT)
 
     async def _renew(self) -> None:
@@ -166,6 +174,7 @@ class Run:
         self._upstream_id = ""
         self._answered = False
         self.claimed = False
+        self.ended = False
         self.adopted = False
         self._ids: dict[str, object] = {"reply": reply_id, "worker": worker}
         self._logger = logging.LoggerAdapter(logger, self._ids)
@@ -207,9 +216,11 @@ class Run:
         reply = claim.reply
         so_far = await _so_far(reply)
         with log.writer(reply.pk, reply.attempt, so_far) as writer:
-            resumed = bool(reply.message.text) and not so_far.seq
+            # A person has asked it to go on after its end, and nothing has come yet.
+            resumed = bool(reply.message.text) and so_far.seq <= reply.last_seq
             if resumed:
-                so_far = await _begin_again(reply, writer)
+                so_far = Snapshot(reply.message.text, reply.reasoning, reply.last_seq)
+                await writer.begin_anew(so_far)
             if self._stopping:
                 end = End(Reply.Status.STOPPED)
             elif self._dropped:
@@ -221,6 +232,7 @@ class Run:
             else:
                 end = await self._relay(claim.going_on(so_far), writer)
             await writer.end(end, partial(_record, reply, self._upstream_id, end))
+            self.ended = True
             metrics.ended.labels(end.status).inc()
 
     async def _relay(self, claim: Claim, writer: Writer) -> End:
@@ -291,24 +303,13 @@ def _can_go_on(reply: Reply) -> bool:
 
 
 async def _so_far(reply: Reply) -> Snapshot:
-    """What is shown of a reply that has just been claimed, which has fenced off whoever wrote it before.
-
-    Nothing for one that a person has asked to go on: its log has ended.
-    """
+    """What the log holds of a reply that has just been claimed, which has fenced off whoever wrote it before."""
     if reply.attempt == 1:
         return NOTHING
     try:
         return await log.fence(reply.pk, reply.attempt)
     except PlaceLost:
         return NOTHING
-
-
-async def _begin_again(reply: Reply, writer: Writer) -> Snapshot:
-    """Begin a new log with what is kept of the reply."""
-    await log.forget(reply.pk)
-    kept: list[Piece] = [Reasoning(reply.reasoning)] if reply.reasoning else []
-    await writer.append([*kept, Delta(reply.message.text)])
-    return Snapshot(reply.message.text, reply.reasoning, writer.seq)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -92,17 +93,17 @@ class Conversation(models.Model):
             question = self.messages.create(parent_id=leaf, role=Message.Role.USER, text=text)
             return question, self._queue_reply(question, model)
 
-    def retry(self, reply: Reply) -> Reply:
+    def retry(self, reply: Reply, model: str) -> Reply:
         """Store a queued second answer beside `reply`, which stays; raises ReplyRunning while it is being written."""
         with transaction.atomic():
             Conversation.objects.select_for_update().get(pk=self.pk)
             if Reply.objects.running().filter(message__parent=reply.message.parent_id).exists():
                 raise ReplyRunning
-            return self._queue_reply(self.messages.get(children=reply.message), reply.model)
+            return self._queue_reply(self.messages.get(children=reply.message), model)
 
     def _queue_reply(self, question: Message, model: str) -> Reply:
         answer = self.messages.create(parent=question, role=Message.Role.ASSISTANT)
-        reply = Reply.objects.create(message=answer, model=model, lease=timezone.now() + LEASE)
+        reply = Reply.objects.create(message=answer, model=model, lease=Now() + LEASE)
         self.leaf, self.model, self.updated = answer, model, timezone.now()
         self.save(update_fields=["leaf", "model", "updated"])
         return reply
@@ -270,11 +271,17 @@ class Reply(models.Model):
 
     def so_far(self) -> tuple[str, str]:
         """The text and the reasoning of a running reply, as its log in the database holds them now."""
-        pieces = list(self.events.order_by("seq").values_list("kind", "data"))
-        return (
-            "".join(data for kind, data in pieces if kind == ReplyEvent.Kind.DELTA),
-            "".join(data for kind, data in pieces if kind == ReplyEvent.Kind.REASONING),
-        )
+        text = reasoning = ""
+        for kind, data in self.events.order_by("seq").values_list("kind", "data"):
+            match kind:
+                case ReplyEvent.Kind.DELTA:
+                    text += data
+                case ReplyEvent.Kind.REASONING:
+                    reasoning += data
+                case ReplyEvent.Kind.SNAPSHOT:
+                    kept = json.loads(data)
+                    text, reasoning = kept["text"], kept["reasoning"]
+        return text, reasoning
 
     @property
     def can_resume(self) -> bool:
@@ -282,7 +289,7 @@ class Reply(models.Model):
         broken_off = self.status in (self.Status.STOPPED, self.Status.INTERRUPTED, self.Status.FAILED)
         return bool(self.message.text) and (broken_off or self.finish_reason == "length")
 
-    def resume(self) -> bool:
+    def resume(self, model: str) -> bool:
         """Queue the reply again, to be written on behind its text; its message must be the end of its branch.
 
         False when it runs already or has nothing to go on with.
@@ -292,15 +299,19 @@ class Reply(models.Model):
             now = Reply.objects.select_related("message").get(pk=self.pk)
             if not now.can_resume or conversation.leaf_id != self.pk:
                 return False
-            self.attempt = now.attempt
-            self.status, self.lease = self.Status.QUEUED, timezone.now() + LEASE
-            self.ended = self.usage = None
-            self.finish_reason = self.error_code = self.error_message = ""
-            self.save(
-                update_fields=["status", "lease", "ended", "usage", "finish_reason", "error_code", "error_message"]
+            Reply.objects.filter(pk=self.pk).update(
+                status=self.Status.QUEUED,
+                model=model,
+                lease=Now() + LEASE,
+                ended=None,
+                usage=None,
+                finish_reason="",
+                error_code="",
+                error_message="",
             )
-            # The old log has ended. The new one begins with the text that is kept in the message.
-            self.events.all().delete()
+            self.attempt = now.attempt
+            # Readers find what is kept in the log until its writer begins it anew; its end is none any more.
+            self.events.filter(kind=ReplyEvent.Kind.END).delete()
             conversation.updated = timezone.now()
             conversation.save(update_fields=["updated"])
         return True
@@ -324,12 +335,13 @@ class ReplyEvent(models.Model):
         DELTA = "delta"
         REASONING = "reasoning"
         END = "end"
+        SNAPSHOT = "snapshot"
 
     pk = models.CompositePrimaryKey("reply_id", "seq")
     reply = models.ForeignKey(Reply, on_delete=models.CASCADE, related_name="events", db_index=False)
     seq = models.PositiveIntegerField()
     kind = models.CharField(max_length=9, choices=Kind)
-    # The text of a piece, the JSON of an end.
+    # The text of a piece, the JSON of an end or of a snapshot.
     data = models.TextField()
 
     def __str__(self) -> str:

@@ -246,6 +246,52 @@ async def test_what_goes_on_can_be_stopped_and_killed_without_losing_a_word(
     assert stored(server, reply).message.text == "one two"
 
 
+async def test_who_lets_it_go_on_right_at_the_end_keeps_it(server: Server, upstream: Upstream, alice: Visitor) -> None:
+    upstream.script(text("one"), cut())
+    upstream.script(text(" two"), pause("rest"), text(" three"), finish())
+    reply = await alice.ask("Count.")
+    async for event in alice.follow(reply):
+        if event.name == "end":
+            await alice.ask("", f"/replies/{reply['id']}/continue/")
+    await alice.until(reply, "one two")
+    first = stored(server, reply).lease
+    async with asyncio.timeout(10):
+        while stored(server, reply).lease == first:  # noqa: ASYNC110 (only the row tells)
+            await asyncio.sleep(0.1)
+    upstream.release("rest")
+    assert written(await alice.whole(reply)) == "one two three"
+    assert stored(server, reply).attempt == 2
+    assert "Traceback" not in server.log()
+
+
+async def test_a_reader_from_before_the_end_gets_all_of_what_went_on(
+    server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    upstream.script(*[text(f"{number} ") for number in range(5)], cut())
+    upstream.script(*[text(f"{number} ") for number in range(5, 20)], finish())
+    reply = await alice.ask("Count.")
+    before = await alice.whole(reply)
+    await alice.ask("", f"/replies/{reply['id']}/continue/")
+    await alice.whole(reply)
+    for place in (0, 1, before[-1].id - 1, before[-1].id):
+        seen = [event for event in before if event.id <= place] + await alice.whole(reply, after=place)
+        assert written(seen) == "".join(f"{number} " for number in range(20))
+
+
+async def test_a_reply_of_a_model_that_is_gone_is_tried_again_with_another(
+    start_server: Servers, upstream: Upstream
+) -> None:
+    demo = start_server(CHAT_DRAIN_SECONDS="0")
+    async with Visitor(demo, "alice") as alice:
+        reply = await alice.ask("/cut")
+        await alice.whole(reply)
+        real = start_server(demo.database, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
+    async with Visitor(real, "alice") as alice:
+        await alice.whole(await alice.ask("", f"/replies/{reply['id']}/continue/"))
+        await alice.whole(await alice.ask("", f"/replies/{reply['id']}/retry/"))
+    assert [request.body["model"] for request in upstream.requests] == ["small", "small"]
+
+
 async def test_what_has_not_broken_off_or_is_not_the_end_does_not_go_on(
     server: Server, upstream: Upstream, alice: Visitor
 ) -> None:

@@ -81,7 +81,7 @@ def test_a_question_may_go_on_from_an_earlier_answer(conversation: Conversation)
 
 def test_a_retry_leaves_the_first_answer_as_it_was(conversation: Conversation) -> None:
     first = Reply.objects.get()
-    finish(conversation.retry(first), "Second try")
+    finish(conversation.retry(first, "demo"), "Second try")
     assert texts(conversation) == ["First question", "Second try"]
     shown = conversation.branch(conversation.leaf_id, 10)[-1].siblings
     assert shown is not None
@@ -93,7 +93,7 @@ def test_a_retry_leaves_the_first_answer_as_it_was(conversation: Conversation) -
 def test_showing_an_answer_shows_its_newest_end(conversation: Conversation) -> None:
     first = Reply.objects.get()
     finish(conversation.ask("Second question", "demo")[1], "Second answer")
-    finish(conversation.retry(first), "Second try")
+    finish(conversation.retry(first, "demo"), "Second try")
     conversation.show(first.message)
     assert texts(conversation)[-1] == "Second answer"
 
@@ -103,7 +103,7 @@ def test_nothing_is_asked_while_the_reply_before_is_written(conversation: Conver
     with pytest.raises(ReplyRunning):
         conversation.ask("Third question", "demo")
     with pytest.raises(ReplyRunning):
-        conversation.retry(reply)
+        conversation.retry(reply, "demo")
     assert conversation.messages.count() == 4
 
 
@@ -186,8 +186,8 @@ def test_a_reply_that_broke_off_can_be_resumed_once(
 ) -> None:
     reply = conversation.ask("And?", "demo")[1]
     reply.end(0, text, status=status, finish_reason=reason, error_code="cut_off", usage={"total_tokens": 1})
-    assert reply.resume() == can
-    assert not reply.resume()
+    assert reply.resume("demo") == can
+    assert not reply.resume("demo")
     reply.refresh_from_db()
     assert reply.is_running == can
     assert reply.message.text == text

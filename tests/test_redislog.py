@@ -134,7 +134,7 @@ async def test_a_reply_whose_log_is_lost_is_not_another_ones_loss(log: RedisLog,
     lost, healthy = [await in_thread(claimed_reply)(alice) for _ in range(2)]
     with log.writer(lost.pk, 1) as one, log.writer(healthy.pk, 1) as other:
         await one.append([Delta("one")])
-        await log.forget(lost.pk)
+        await log._redis.delete(f"parley:reply:{lost.pk}")
         results = await asyncio.gather(
             one.append([Delta("two")]), other.append([Delta("fine")]), return_exceptions=True
         )

@@ -136,7 +136,13 @@ class Migration(migrations.Migration):
                 (
                     "kind",
                     models.CharField(
-                        choices=[("delta", "Delta"), ("reasoning", "Reasoning"), ("end", "End")], max_length=9
+                        choices=[
+                            ("delta", "Delta"),
+                            ("reasoning", "Reasoning"),
+                            ("end", "End"),
+                            ("snapshot", "Snapshot"),
+                        ],
+                        max_length=9,
                     ),
                 ),
                 ("data", models.TextField()),

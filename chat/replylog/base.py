@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
@@ -59,7 +59,15 @@ class Writer:
         append.record = partial(record, whole(self._pieces, self.seq))
         await self._commit.put(append)
 
-    def _append(self, events: list[Piece] | list[End]) -> Append:
+    async def begin_anew(self, kept: Snapshot) -> None:
+        """Put what is kept of a reply that has ended in the place of its log, to write on behind it."""
+        self._pieces = [Reasoning(kept.reasoning), Delta(kept.text)]
+        self.seq = kept.seq - 1
+        append = self._append([kept])
+        append.anew = True
+        await self._commit.put(append)
+
+    def _append(self, events: Sequence[Piece | Snapshot | End]) -> Append:
         entries: list[Entry] = list(enumerate(events, self.seq + 1))
         self.seq += len(entries)
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -110,11 +118,17 @@ class ReplyLog(ABC):
     async def snapshot(self, reply_id: UUID) -> Snapshot:
         """All pieces that are stored now; raises PlaceLost when the log has ended or is gone."""
         pieces: list[Piece] = []
-        while entries := await self.read(reply_id, len(pieces)):
-            if isinstance(entries[-1][1], End):
-                raise PlaceLost
-            pieces += [event for _, event in entries if not isinstance(event, End)]
-        return whole(pieces, len(pieces))
+        seq = 0
+        while entries := await self.read(reply_id, seq):
+            seq = entries[-1][0]
+            for _, event in entries:
+                if isinstance(event, End):
+                    raise PlaceLost
+                if isinstance(event, Snapshot):
+                    pieces = [Reasoning(event.reasoning), Delta(event.text)]
+                else:
+                    pieces.append(event)
+        return whole(pieces, seq)
 
     async def fence(self, reply_id: UUID, attempt: int) -> Snapshot:
         """Keep earlier attempts from writing, and return all that they have written; raises as `snapshot` does.
@@ -128,8 +142,8 @@ class ReplyLog(ABC):
         """The stored entries behind `after`, at most PAGE of them; raises PlaceLost and Unreachable."""
 
     @abstractmethod
-    async def forget(self, reply_id: UUID) -> None:
-        """Empty one reply's log, which has ended and begins anew."""
+    async def reopen(self, reply_id: UUID) -> None:
+        """Let no reader find the end of a reply that goes on behind it; raises Unreachable."""
 
     @abstractmethod
     async def purge(self) -> None:

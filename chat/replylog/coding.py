@@ -3,16 +3,18 @@
 import json
 from dataclasses import asdict
 
-from chat.events import Delta, End, Entry, Error, Reasoning
+from chat.events import Delta, End, Entry, Error, Reasoning, Snapshot
 
 _PIECES: dict[str, type[Delta] | type[Reasoning]] = {"delta": Delta, "reasoning": Reasoning}
 _KINDS: dict[type, str] = {Delta: "delta", Reasoning: "reasoning"}
 
 
-def encode(event: Delta | Reasoning | End) -> tuple[str, str]:
-    """The kind and the data of an event: the text of a piece, the JSON of an end."""
+def encode(event: Delta | Reasoning | Snapshot | End) -> tuple[str, str]:
+    """The kind and the data of an event: the text of a piece, the JSON of a snapshot or an end."""
     if isinstance(event, End):
         return "end", json.dumps(asdict(event))
+    if isinstance(event, Snapshot):
+        return "snapshot", json.dumps(asdict(event))
     return _KINDS[type(event)], event.text
 
 
@@ -21,4 +23,6 @@ def decode(seq: int, kind: str, data: str) -> Entry:
         fields = json.loads(data)
         error = Error(**fields.pop("error")) if fields["error"] else fields.pop("error")
         return seq, End(**fields, error=error)
+    if kind == "snapshot":
+        return seq, Snapshot(**json.loads(data))
     return seq, _PIECES[kind](data)

@@ -45,6 +45,8 @@ class Append:
     entries: list[Entry]
     stored: asyncio.Future[None]
     record: Callable[[], bool] | None = None
+    # The entries take the place of all that the log holds.
+    anew: bool = False
 
 
 class GroupCommit:

@@ -77,6 +77,18 @@ return 'stored'
 """
 )
 
+# Puts one entry in the place of all. Arguments: the attempt, how long to keep the stream, the seq, kind and data.
+ANEW = (
+    LAST
+    + """
+if attempt > mine then return 'fenced' end
+redis.call('DEL', KEYS[1])
+redis.call('XADD', KEYS[1], ARGV[3] .. '-' .. mine, 'kind', ARGV[4], 'data', ARGV[5])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return 'stored'
+"""
+)
+
 # Arguments: the attempt, how long to keep the stream.
 CLAIM = (
     LAST
@@ -133,9 +145,12 @@ class RedisLog(ReplyLog):
             raise Fenced
         return await self.snapshot(reply_id)
 
-    async def forget(self, reply_id: UUID) -> None:
+    async def reopen(self, reply_id: UUID) -> None:
         with _reached():
-            await self._redis.delete(_key(reply_id))
+            last: Any = await self._redis.xrevrange(_key(reply_id), count=1)
+            # All of it: a stream whose last entry alone is deleted still takes no smaller id.
+            if last and last[0][1]["kind"] == "end":
+                await self._redis.delete(_key(reply_id))
 
     async def purge(self) -> None:
         """Streams expire by themselves."""
@@ -203,7 +218,8 @@ def _add(pipeline: Pipeline, append: Append) -> None:
     first, last = append.entries[0], append.entries[-1]
     kept = KEPT if isinstance(last[1], End) else LONGEST
     texts = [text for _, event in append.entries for text in encode(event)]
-    pipeline.eval(APPEND, 1, _key(append.reply_id), append.attempt, kept, first[0] - 1, *texts)
+    script, place = (ANEW, first[0]) if append.anew else (APPEND, first[0] - 1)
+    pipeline.eval(script, 1, _key(append.reply_id), append.attempt, kept, place, *texts)
 
 
 @in_thread

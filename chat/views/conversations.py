@@ -1,6 +1,6 @@
 """The page of a conversation, and the sidebar with all of them."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
+from django.db import transaction
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import aget_object_or_404, render
 from django.urls import reverse
@@ -20,7 +21,7 @@ from chat.forms import QuestionForm
 from chat.generation import worker
 from chat.models import Conversation, Message, Reply
 from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
-from chat.views.replies import SeeOther, read_live
+from chat.views.replies import SeeOther, not_stopped, read_live
 
 # The sidebar is loaded in pieces of so many conversations.
 LISTED = 40
@@ -61,9 +62,12 @@ async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpRespons
     if request.method == "GET":
         return await in_thread(render)(request, "chat/delete.html", {"conversation": conversation})
     running = Reply.objects.running().filter(message__conversation=conversation).values_list("pk", flat=True)
-    async for reply_id in running:
-        await worker.stop(reply_id)
-    await conversation.adelete()
+    try:
+        async for reply_id in running:
+            await worker.stop(reply_id)
+    except TimeoutError:
+        return not_stopped(request)
+    await in_thread(_delete)(conversation)
     return JsonResponse({}) if wants_json(request) else SeeOther(reverse("new_conversation"))
 
 
@@ -76,6 +80,12 @@ async def history(request: SignedInRequest) -> HttpResponse:
         return render(request, "chat/_history.html", {"history": _history(request)})
 
     return await in_thread(fragment)()
+
+
+def _delete(conversation: Conversation) -> None:
+    # What is asked in this moment comes before, and goes too, or after, and finds nothing.
+    with transaction.atomic():
+        Conversation.objects.select_for_update().filter(pk=conversation.pk).delete()
 
 
 async def page(
@@ -140,8 +150,10 @@ def _place(value: str) -> tuple[datetime, UUID] | None:
         moment = parse_datetime(updated)
         if moment is None or timezone.is_naive(moment):
             raise BadRequest
-        return moment, UUID(pk)
-    except ValueError as error:
+        # At the ends of the calendar a moment may have no place in another time zone.
+        _day(moment)
+        return moment.astimezone(UTC), UUID(pk)
+    except (ValueError, OverflowError) as error:
         raise BadRequest from error
 
 

@@ -58,18 +58,22 @@ async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 
 
 def _body(request: HttpRequest) -> Mapping[str, Any] | None:
-    """The fields of a form or of a JSON object; None for what is neither."""
+    """The fields of a form or of a JSON object of texts; None for what is neither."""
     if request.content_type != "application/json":
         return request.POST
     try:
         data = json.loads(request.body)
+        # JSON can spell halves of surrogate pairs, which are no text.
+        json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
-    return data if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not all(isinstance(value, str | None) for value in data.values()):
+        return None
+    return data
 
 
 def _unreadable(request: HttpRequest) -> HttpResponse:
-    return problem(request, 400, "bad_json", "The request is not a JSON object. Send one with a text.")
+    return problem(request, 400, "bad_json", "The request is not a JSON object of texts. Send one with a text.")
 
 
 async def _invalid(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponse:

@@ -6,7 +6,8 @@ from typing import Any, Concatenate, cast
 
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.core.exceptions import ObjectDoesNotExist
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 
 TITLES = {403: "Not allowed", 404: "Nothing here", 409: "Not yet", 500: "Something broke", 503: "Not now"}
@@ -56,7 +57,11 @@ def signed_in[**P](view: SignedInView[P]) -> View[P]:
             return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
         # Templates and forms read it from a thread without asking the database again.
         request.user = user
-        return await view(cast("SignedInRequest", request), *args, **kwargs)
+        try:
+            return await view(cast("SignedInRequest", request), *args, **kwargs)
+        except (Http404, ObjectDoesNotExist):
+            # Also what was deleted while the view was at work.
+            return not_found(request)
 
     return guarded
 

@@ -55,7 +55,7 @@ async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """The reply's events behind `Last-Event-ID`, else `after`, from its log and as they come."""
     reply = await _get(request, pk)
     after = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
-    if not (after.isascii() and after.isdecimal() and int(after) <= LARGEST_SEQ):
+    if not (after.isascii() and after.isdecimal() and len(after) <= 10 and int(after) <= LARGEST_SEQ):
         return problem(request, 400, "bad_after", "The place to go on from must be a number. Reload the page.")
     return event_stream(reply.pk, int(after))
 
@@ -68,7 +68,7 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     try:
         await worker.stop(reply.pk)
     except TimeoutError:
-        return problem(request, 503, "not_stopped", "The reply could not be stopped. Try again.")
+        return not_stopped(request)
     if not wants_json(request):
         return SeeOther(_place_of(reply))
     await reply.arefresh_from_db(fields=["status"])
@@ -84,7 +84,7 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     reply = await _get(request, pk)
     conversation = reply.message.conversation
     try:
-        second = await in_thread(conversation.retry)(reply)
+        second = await in_thread(conversation.retry)(reply, offered(reply.model))
     except ReplyRunning:
         return running(request)
     return accepted(request, conversation, reply.message.parent_id, second)
@@ -97,12 +97,12 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     if worker.draining:
         return draining(request)
     reply = await _get(request, pk)
-    if not await in_thread(reply.resume)():
+    if not await in_thread(reply.resume)(offered(reply.model)):
         sentence = "This reply cannot be continued: it runs already, or the conversation has gone on. Reload the page."
         return problem(request, 409, "not_resumable", sentence)
     with suppress(Unreachable):
-        # No reader shall find the old end there. Who writes the reply does this in any case.
-        await log.forget(reply.pk)
+        # No reader shall find the old end there. Who writes the reply begins the log anew in any case.
+        await log.reopen(reply.pk)
     return accepted(request, reply.message.conversation, reply.message.parent_id, reply)
 
 
@@ -134,9 +134,18 @@ def _place_of(reply: Reply) -> str:
     return f"{reply.message.conversation.get_absolute_url()}#message-{reply.pk}"
 
 
+def offered(model: str) -> str:
+    """The model itself, or the first one if that is not offered any more."""
+    return model if model in settings.OPENAI_MODELS else settings.OPENAI_MODELS[0]
+
+
 def running(request: HttpRequest) -> HttpResponse:
     sentence = "The reply before is still being written. Wait for its end, or stop it first."
     return problem(request, 409, "reply_running", sentence)
+
+
+def not_stopped(request: HttpRequest) -> HttpResponse:
+    return problem(request, 503, "not_stopped", "The reply could not be stopped. Try again.")
 
 
 def draining(request: HttpRequest) -> HttpResponse:
@@ -158,7 +167,9 @@ async def read_live(message: Message) -> None:
         # The page follows the reply from its beginning, as soon as the log answers again.
         logger.warning("Reply %s is shown without what is written of it: its log does not answer", message.pk)
         return
-    message.text, message.reply.reasoning, message.reply.last_seq = so_far.text, so_far.reasoning, so_far.seq
+    # The log may be empty where the message is not: the reply is about to go on behind its end.
+    if so_far.seq:
+        message.text, message.reply.reasoning, message.reply.last_seq = so_far.text, so_far.reasoning, so_far.seq
 
 
 def event_stream(reply_id: UUID, after: int, first: bytes = b"") -> StreamingHttpResponse:
@@ -212,6 +223,8 @@ def _encode(entries: list[Entry]) -> bytes:
         seq, last = run[-1]
         if isinstance(last, End):
             blocks.append(sse.encode("end", _json(asdict(last)), seq))
+        elif isinstance(last, Snapshot):
+            blocks.append(sse.encode("snapshot", _json(asdict(last))))
         else:
             text = "".join(event.text for _, event in run if not isinstance(event, End))
             blocks.append(sse.encode("delta" if kind is Delta else "reasoning", _json({"text": text}), seq))
@@ -232,6 +245,9 @@ async def _whole(reply_id: UUID) -> tuple[Snapshot | None, End | None]:
         except PlaceLost:
             # It ended in this moment.
             reply = await replies.afirst()
+        if reply and reply.is_running:
+            # It is about to go on behind its end. The reader comes back.
+            raise Unreachable
     if reply is None:
         return None, GONE
     error = Error(reply.error_code, reply.error_message) if reply.error_code else None

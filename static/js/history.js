@@ -53,9 +53,8 @@ export class History {
   async #load(more) {
     this.#sight.unobserve(more);
     try {
-      const piece = await fragment(more.dataset.url);
+      this.#add(await fragment(more.dataset.url));
       more.remove();
-      this.#add(piece);
       this.#watchForMore();
     } catch {
       // The link stays, to be pressed.
@@ -73,8 +72,10 @@ export class History {
   /** A first group without a name belongs to the last one that is there. */
   #continueGroup(piece) {
     const group = piece.querySelector("[data-group='']");
-    if (!group) return;
-    this.#list.querySelector("[data-group]:last-of-type ul").append(...group.querySelectorAll("li"));
+    const last = [...this.#list.querySelectorAll("[data-group] ul")].at(-1);
+    // All that stood above it may have been deleted: then it stays a group of its own.
+    if (!group || !last) return;
+    last.append(...group.querySelectorAll("li"));
     group.remove();
   }
 

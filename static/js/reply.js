@@ -102,7 +102,10 @@ export class RunningReply {
   /** The server's own rendering of the message. */
   async #rendered() {
     try {
-      return (await fragment(this.#element.dataset.messageUrl)).querySelector("[data-message]");
+      const rendered = (await fragment(this.#element.dataset.messageUrl)).querySelector("[data-message]");
+      // Something between here and the server has answered in its place.
+      if (!rendered) throw new Problem(RECONNECTING);
+      return rendered;
     } catch (problem) {
       throw problem.status === 404 ? new Problem(GONE, 404) : problem;
     }

@@ -14,7 +14,8 @@ export class Follower {
     this.#label = button.querySelector("[data-to-end-label]");
     // A reload puts the reader back where they were, unless that was the end: the page has grown since.
     const [{ type }] = performance.getEntriesByType("navigation");
-    this.#isFollowing = history.scrollRestoration === "manual" || (type === "navigate" && !location.hash);
+    this.#isFollowing =
+      history.scrollRestoration === "manual" || (type === "navigate" && (!location.hash || namesRunningReply()));
     addEventListener("scroll", () => this.#scrolled(), { passive: true });
     addEventListener("resize", () => this.#follow());
     new ResizeObserver(() => this.#follow()).observe(content);
@@ -29,16 +30,15 @@ export class Follower {
 
   /** There is new text, which the reader may not see. */
   news() {
-    if (this.#isFollowing) return;
+    if (this.#isFollowing || isAtEnd()) return;
     this.#button.toggleAttribute("data-news", true);
     this.#label.textContent = "New text below";
   }
 
   #scrolled() {
-    const { scrollTop, scrollHeight, clientHeight } = document.documentElement;
-    const isAtEnd = scrollHeight - clientHeight - scrollTop <= SLACK_PX;
+    const { scrollTop } = document.documentElement;
     // Where the page grew and nobody scrolled up, the bottom is only late.
-    this.#isFollowing = isAtEnd || (this.#isFollowing && scrollTop >= this.#lastTop);
+    this.#isFollowing = isAtEnd() || (this.#isFollowing && scrollTop >= this.#lastTop);
     this.#lastTop = scrollTop;
     this.#show();
   }
@@ -60,4 +60,14 @@ export class Follower {
     this.#button.removeAttribute("data-news");
     this.#label.textContent = "Back down";
   }
+}
+
+function isAtEnd() {
+  const { scrollTop, scrollHeight, clientHeight } = document.documentElement;
+  return scrollHeight - clientHeight - scrollTop <= SLACK_PX;
+}
+
+/** Retry and Continue lead to the message, for those without this script; with it its end is what there is to see. */
+function namesRunningReply() {
+  return document.getElementById(location.hash.slice(1))?.hasAttribute("data-events-url") ?? false;
 }

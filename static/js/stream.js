@@ -86,7 +86,8 @@ export class ReplyStream {
       this.close();
     } else {
       const seq = data.seq ?? Number(event.lastEventId);
-      if (seq <= this.#seq) return;
+      // What comes twice is left out; a snapshot takes the place of all, wherever that was.
+      if (seq <= this.#seq && kind !== "snapshot") return;
       this.#seq = seq;
     }
     this.#handlers[kind](data);

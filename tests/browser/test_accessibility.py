@@ -62,7 +62,7 @@ def store_everything(server: Server, username: str) -> str:
         ):
             _, reply = conversation.ask(f"And {'then' * 60}?\n\nReally?", "scripted")
             end(reply, said, **fields)
-        end(conversation.retry(reply), "Once more.", status="complete")
+        end(conversation.retry(reply, "scripted"), "Once more.", status="complete")
         return conversation.get_absolute_url()
 
     return server.database.run(store)

@@ -59,7 +59,7 @@ def test_the_fragment_of_a_message_is_the_markup_of_the_page(client: Client, end
 
 def test_another_answer_can_be_put_on_screen(client: Client, ended: Reply) -> None:
     conversation = ended.message.conversation
-    second = end(conversation.retry(ended), "It is five.")
+    second = end(conversation.retry(ended, "demo"), "It is five.")
     page = client.get(conversation.get_absolute_url()).text
     assert "It is five." in page
     assert "four" not in page

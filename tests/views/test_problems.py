@@ -109,17 +109,18 @@ def test_a_person_gets_the_page_again_with_the_text_in_it(client: Client, settin
     assert "10 are allowed" in response.text
 
 
-@pytest.mark.parametrize("body", ["{", "[]", "42", '"text"', "null", "[" * 100_000, b"\xff"])
-def test_a_body_that_is_not_a_json_object(client: Client, body: str | bytes) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("{", "[]", "42", '"text"', "null", "[" * 100_000, b"\xff"),
+        *('{"text": 5}', '{"text": ["x"]}', '{"text": {"a": 1}}', '{"text": "x", "model": []}', '{"text": NaN}'),
+        r'{"text": "\ud83d"}',
+    ],
+)
+def test_a_body_that_is_not_a_json_object_of_texts(client: Client, body: str | bytes) -> None:
     response = client.post("/c/", body, content_type="application/json", headers=JSON)
     assert response.status_code == 400
     assert error(response)["code"] == "bad_json"
-
-
-def test_half_a_surrogate_pair_is_not_text(client: Client) -> None:
-    response = client.post("/c/", r'{"text": "\ud83d"}', content_type="application/json", headers=JSON)
-    assert response.status_code == 422
-    assert not Conversation.objects.exists()
 
 
 def test_a_parent_must_be_an_answer_in_the_same_conversation(client: Client, alice: User, ended: Reply) -> None:
@@ -141,7 +142,7 @@ def test_while_a_reply_runs_nothing_more_is_asked(client: Client, alice: User, p
     assert Message.objects.count() == 2
 
 
-@pytest.mark.parametrize("after", ["x", "-1", "1.5", "٣", str(2**31), "9" * 400])
+@pytest.mark.parametrize("after", ["x", "-1", "1.5", "٣", str(2**31), "9" * 5000])
 @pytest.mark.parametrize("where", ["query", "header"])
 def test_a_bad_place_to_go_on_from(client: Client, ended: Reply, after: str, where: str) -> None:
     url = f"/replies/{ended.pk}/events/"
@@ -153,10 +154,11 @@ def test_a_bad_place_to_go_on_from(client: Client, ended: Reply, after: str, whe
     assert error(response)["code"] == "bad_after"
 
 
-@pytest.mark.parametrize("before", ["x", "2026-01-01_x", "2026-01-01T00:00:00_" + str(uuid.uuid4()), "_"])
-def test_a_bad_place_in_the_history(client: Client, before: str) -> None:
+@pytest.mark.parametrize("moment", ["x", "2026-01-01", "2026-01-01T00:00:00", "9999-12-31T23:59:59-23:59", ""])
+@pytest.mark.parametrize("pk", ["x", "", str(uuid.UUID(int=1))])
+def test_a_bad_place_in_the_history(client: Client, moment: str, pk: str) -> None:
     for path in ("/history/", "/"):
-        response = client.get(path, {"before": before}, headers=JSON)
+        response = client.get(path, {"before": f"{moment}_{pk}"}, headers=JSON)
         assert response.status_code == 400
         assert error(response)["code"] == "bad_request"
 
