@@ -267,9 +267,11 @@ async def test_who_lets_it_go_on_right_at_the_end_keeps_it(server: Server, upstr
 async def test_a_reader_from_before_the_end_gets_all_of_what_went_on(
     server: Server, upstream: Upstream, alice: Visitor
 ) -> None:
-    upstream.script(*[text(f"{number} ") for number in range(5)], cut())
+    upstream.script(*[text(f"{number} ") for number in range(5)], pause("cut"), cut())
     upstream.script(*[text(f"{number} ") for number in range(5, 20)], finish())
     reply = await alice.ask("Count.")
+    await alice.until(reply, "4 ")
+    upstream.release("cut")
     before = await alice.whole(reply)
     await alice.ask("", f"/replies/{reply['id']}/continue/")
     await alice.whole(reply)
