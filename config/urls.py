@@ -2,13 +2,17 @@
 
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
+
+from chat.views.problems import not_found
 
 # The admin's own login page would stand beside the throttled one.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("", include("chat.urls")),
+    # Addresses of mail are the administrator's to change here: nothing sends people to allauth's own pages for that.
+    re_path("^accounts/(email|confirm-email)/", not_found),
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
 ]

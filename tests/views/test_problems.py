@@ -63,6 +63,13 @@ def test_what_nobody_has_does_not_exist_either(client: Client) -> None:
     assert "There is nothing here" in response.text
 
 
+@pytest.mark.parametrize("path", ["email/", "confirm-email/", "confirm-email/some-key/"])
+def test_of_the_pages_for_accounts_there_are_only_our_own(client: Client, path: str) -> None:
+    response = client.get(f"/accounts/{path}", headers=HTML)
+    assert response.status_code == 404
+    assert "There is nothing here" in response.text
+
+
 def test_without_a_csrf_token_nothing_is_stored(alice: User) -> None:
     client = Client(enforce_csrf_checks=True, headers=JSON)
     client.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
