@@ -8,6 +8,11 @@ from django.conf import settings
 NOT_TEXT = "The question holds characters that are not text. Remove them."
 
 
+def offered(model: str) -> str:
+    """The model itself, or the first one if that is not offered, or not any more."""
+    return model if model in settings.OPENAI_MODELS else settings.OPENAI_MODELS[0]
+
+
 class QuestionForm(forms.Form):
     """A question and the model that shall answer it; `code` names the first error for programs."""
 
@@ -36,9 +41,8 @@ class QuestionForm(forms.Form):
     def __init__(self, *args: Any, model: str = "", **kwargs: Any) -> None:
         """`model` is the one that the conversation has used so far."""
         super().__init__(*args, **kwargs)
-        models = settings.OPENAI_MODELS
-        self._default_model = model if model in models else models[0]
-        self.fields["model"].choices = [(name, name) for name in models]  # type: ignore[attr-defined]
+        self._default_model = offered(model)
+        self.fields["model"].choices = [(name, name) for name in settings.OPENAI_MODELS]  # type: ignore[attr-defined]
         self.fields["model"].initial = self._default_model
 
     @property

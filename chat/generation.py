@@ -172,7 +172,6 @@ class Run:
         self._dropped = False
         self._relaying: asyncio.Task[End] | None = None
         self._upstream_id = ""
-        self._answered = False
         self.claimed = False
         self.ended = False
         self.adopted = False
@@ -283,12 +282,11 @@ class Run:
     async def _append(self, reply: Reply, writer: Writer, pieces: list[Piece]) -> None:
         first = not writer.seq
         await writer.append(pieces)
-        answers = not self._answered and reply.answered is None and any(isinstance(piece, Delta) for piece in pieces)
+        answers = reply.answered is None and any(isinstance(piece, Delta) for piece in pieces)
         if first:
             metrics.first_piece.observe((timezone.now() - reply.asked).total_seconds())
         if first or answers:
-            self._answered = self._answered or answers
-            await _mark(reply.pk, reply.attempt, first, answers)
+            await _mark(reply, first, answers)
 
 
 def _source(model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
@@ -357,11 +355,13 @@ def _claim(worker: str, reply_id: UUID, attempt: int) -> Claim | None:
 
 
 @in_thread
-def _mark(reply_id: UUID, attempt: int, first: bool, answers: bool) -> None:
+def _mark(reply: Reply, first: bool, answers: bool) -> None:
     """Store when the first piece and the first word of the answer came."""
     now = timezone.now()
     times = ({"started": now} if first else {}) | ({"answered": now} if answers else {})
-    Reply.objects.filter(pk=reply_id, attempt=attempt).update(**times)
+    Reply.objects.filter(pk=reply.pk, attempt=reply.attempt).update(**times)
+    if answers:
+        reply.answered = now
 
 
 def _record(reply: Reply, upstream_id: str, end: End, whole: Snapshot) -> bool:

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 from chat import metrics, sse
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Snapshot
+from chat.forms import offered
 from chat.generation import worker
 from chat.models import Conversation, Message, Reply, ReplyRunning
 from chat.replylog import PlaceLost, Unreachable, log
@@ -132,11 +133,6 @@ def accepted(
 def _place_of(reply: Reply) -> str:
     """The address of the reply's message on its page."""
     return f"{reply.message.conversation.get_absolute_url()}#message-{reply.pk}"
-
-
-def offered(model: str) -> str:
-    """The model itself, or the first one if that is not offered any more."""
-    return model if model in settings.OPENAI_MODELS else settings.OPENAI_MODELS[0]
 
 
 def running(request: HttpRequest) -> HttpResponse:
