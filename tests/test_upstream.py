@@ -94,6 +94,12 @@ def test_scripts_answer_one_request_each_in_order_on_one_connection(
     assert len({request.closed for request in upstream.requests}) == 1
 
 
+def test_an_answer_may_depend_on_the_question(upstream: Upstream, client: http.client.HTTPConnection) -> None:
+    upstream.default = lambda request: answer(f"You said {request.body['messages'][-1]['content']}.")
+    assert content(ask(client, "this").read()) == ["You said this."]
+    assert content(ask(client, "that").read()) == ["You said that."]
+
+
 def test_requests_are_recorded(upstream: Upstream, client: http.client.HTTPConnection) -> None:
     ask(client, "How are you?").read()
     request = upstream.next_request()

@@ -211,10 +211,10 @@ def recording(name: str) -> list[Step]:
 
 
 class Upstream:
-    """The endpoint. `default` answers each request for which no script is queued."""
+    """The endpoint. `default`, a script or what makes one of a request, answers those for which none is queued."""
 
     def __init__(self) -> None:
-        self.default = answer("Hello world", words=True)
+        self.default: list[Step] | Callable[[Request], list[Step]] = answer("Hello world", words=True)
         self.requests: list[Request] = []
         self._arrivals: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._scripts: deque[tuple[Step, ...]] = deque()
@@ -315,7 +315,9 @@ class Upstream:
     def _steps(self, request: Request) -> tuple[Step, ...] | list[Step]:
         match request.method, request.path:
             case "POST", "/v1/chat/completions":
-                return self._scripts.popleft() if self._scripts else self.default
+                if self._scripts:
+                    return self._scripts.popleft()
+                return self.default(request) if callable(self.default) else self.default
             case "GET", "/v1/models":
                 return error(200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]})
             case _:
