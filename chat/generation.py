@@ -91,18 +91,6 @@ class Worker:
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.create_task(self._keep(), context=contextvars.Context())
 
-    def live_with_server(self) -> None:
-        """Adopt orphans as soon as the server's event loop runs, and drain before it ends."""
-        # Daphne has no hooks for this; the reactor is the one that it has installed.
-        from twisted.internet import defer, reactor
-
-        def drain() -> defer.Deferred[None]:
-            # Twisted calls this in the context of whatever request it served last.
-            return defer.Deferred.fromFuture(asyncio.create_task(self.drain(), context=contextvars.Context()))
-
-        reactor.callLater(0, self.keep)  # type: ignore[arg-type]
-        reactor.addSystemEventTrigger("before", "shutdown", drain)  # type: ignore[arg-type]
-
     async def drain(self) -> None:
         """Take no more replies, let the running ones end for a while, and give back those that have not."""
         self.draining = True

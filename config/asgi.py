@@ -9,10 +9,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_asgi_application()
 
 from chat.generation import worker  # noqa: E402  (needs the apps)
+from config import daphne  # noqa: E402
 from config.threads import SharedThreads  # noqa: E402
 
 application = SharedThreads(django)  # type: ignore[arg-type]
-worker.live_with_server()
+daphne.extend(begin=worker.keep, drain=worker.drain)
 
 # What has been loaded by now stays: collections need not look at it each time, and rarer ones cost less in all.
 gc.freeze()

@@ -26,6 +26,8 @@ from pytest_django import DjangoDbBlocker
 
 START_SECONDS = 30
 STOP_SECONDS = 15
+# Tests ask more quickly than people.
+ENVIRONMENT = {"DEBUG": "1", "CHAT_PERSON_RUNNING": "1000", "CHAT_PERSON_QUESTIONS": "10000"}
 
 
 class Database:
@@ -118,6 +120,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = environment
         self._lines: list[str] = []
+        self._more = threading.Condition()
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -130,7 +133,7 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "config.asgi:application"],
             cwd=settings.BASE_DIR,
-            env={**os.environ, "DEBUG": "1", "DATABASE_URL": self.database.url, **self._environment},
+            env={**os.environ, **ENVIRONMENT, "DATABASE_URL": self.database.url, **self._environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -146,7 +149,9 @@ class Server:
     def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
         assert process.stdout
         for line in process.stdout:
-            self._lines.append(line)
+            with self._more:
+                self._lines.append(line)
+                self._more.notify_all()
             if "Listening on TCP address" in line:
                 ready.set()
         process.wait()
@@ -188,6 +193,12 @@ class Server:
         """Start the process again; one that still runs is killed before."""
         self.kill()
         self.start()
+
+    def wait_for_line(self, part: str) -> None:
+        """Return when a process of this server has written a line that holds this."""
+        with self._more:
+            if not self._more.wait_for(lambda: part in self.log(), START_SECONDS):
+                raise TimeoutError(f"There is no line with {part!r}:\n{self.log()}")
 
     def log(self) -> str:
         """All that the processes of this server have written."""

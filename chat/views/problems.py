@@ -4,13 +4,23 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, cast
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
+from django.template.defaultfilters import filesizeformat
 
-TITLES = {403: "Not allowed", 404: "Nothing here", 409: "Not yet", 500: "Something broke", 503: "Not now"}
+TITLES = {
+    403: "Not allowed",
+    404: "Nothing here",
+    409: "Not yet",
+    413: "Too large",
+    429: "Too much at once",
+    500: "Something broke",
+    503: "Not now",
+}
 SIGNED_OUT = "You are signed out. Sign in and try again."
 
 
@@ -82,6 +92,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return problem(request, 404, "not_found", "There is nothing here, or it is not yours.")
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    most = filesizeformat(settings.CHAT_BODY_BYTES)
+    return problem(request, 413, "too_large", f"This is larger than the {most} that are allowed. Send less at once.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, Request, expect
 
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
-from tests.gateway import Gateway
+from tests.faults.proxy import Proxy
 from tests.server import Server
 from tests.upstream import Upstream, finish, hang, pause, reasoning, text
 
@@ -24,15 +24,15 @@ CUT = ["ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION"
 
 
 @pytest.fixture
-def gateway(server: Server) -> Iterator[Gateway]:
-    with Gateway(server.port) as gateway:
-        yield gateway
+def proxy(server: Server) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def remote(visit: Visit, gateway: Gateway, upstream: Upstream) -> Page:
-    """Alice's browser, behind the gateway."""
-    page = visit("alice", base_url=gateway.url)
+def remote(visit: Visit, proxy: Proxy, upstream: Upstream) -> Page:
+    """Alice's browser, behind the proxy."""
+    page = visit("alice", base_url=proxy.url)
     page.goto("/")
     return page
 
@@ -119,16 +119,19 @@ def test_a_hidden_tab_gives_its_connection_back_and_catches_up_when_it_is_seen_a
 
 
 def test_a_cut_connection_is_taken_up_where_it_was_cut(
-    remote: Page, gateway: Gateway, upstream: Upstream, watch: Watch
+    remote: Page, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect(*CUT)
-    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    upstream.script(text("One"), pause("two"), text(" two"), pause("rest"), text(" three."), finish())
     ask(remote, "Count.")
     expect(words(remote)).to_have_text("One")
-    with remote.expect_request(lambda request: is_stream_from(request, after=1)):
-        gateway.cut()
+    # The page may have come with the first word; the second one shows that its stream is open.
+    upstream.release("two")
+    expect(words(remote)).to_have_text("One two")
+    with remote.expect_request(lambda request: is_stream_from(request, after=2)):
+        proxy.cut()
     upstream.release("rest")
-    expect(words(remote)).to_have_text("One two.")
+    expect(words(remote)).to_have_text("One two three.")
     expect_end(remote, "complete")
 
 
@@ -137,47 +140,47 @@ def is_stream_from(request: Request, after: int) -> bool:
 
 
 def test_502_for_a_while_shows_reconnecting_and_then_the_reply_goes_on_by_itself(
-    remote: Page, gateway: Gateway, upstream: Upstream, watch: Watch
+    remote: Page, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("status of 502", *CUT)
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
     ask(remote, "Count.")
     expect(words(remote)).to_have_text("One")
-    gateway.break_down()
+    proxy.break_down()
     expect(answer(remote).get_by_text("Reconnecting…")).to_be_visible()
     expect(words(remote)).to_have_text("One")
     upstream.release("rest")
-    gateway.mend()
+    proxy.mend()
     expect(words(remote)).to_have_text("One two.")
     expect(answer(remote).get_by_text("Reconnecting…")).to_have_count(0)
     expect_end(remote, "complete")
 
 
 def test_what_ended_while_the_network_was_down_is_there_when_it_is_back(
-    remote: Page, alice: Page, gateway: Gateway, upstream: Upstream, watch: Watch
+    remote: Page, alice: Page, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("status of 502", *CUT)
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
     ask(remote, "Count.")
     expect(words(remote)).to_have_text("One")
-    gateway.break_down()
+    proxy.break_down()
     expect(answer(remote).get_by_text("Reconnecting…")).to_be_visible()
     upstream.release("rest")
-    alice.goto(remote.url.replace(gateway.url, ""))
+    alice.goto(remote.url.replace(proxy.url, ""))
     expect_end(alice, "complete")
-    gateway.mend()
+    proxy.mend()
     expect(words(remote)).to_have_text("One two.")
     expect_end(remote, "complete")
 
 
-def test_a_question_that_cannot_be_sent_stays_in_the_box(remote: Page, gateway: Gateway, watch: Watch) -> None:
+def test_a_question_that_cannot_be_sent_stays_in_the_box(remote: Page, proxy: Proxy, watch: Watch) -> None:
     watch.expect("status of 502", *CUT)
-    gateway.break_down()
+    proxy.break_down()
     question(remote).fill("Is anybody there?")
     question(remote).press("Enter")
     expect(remote.get_by_role("alert").filter(has_text="The server cannot be reached.")).to_be_visible()
     expect(question(remote)).to_have_value("Is anybody there?")
-    gateway.mend()
+    proxy.mend()
     question(remote).press("Enter")
     expect(words(remote)).to_have_text("Hello world")
     expect_end(remote, "complete")
@@ -187,17 +190,17 @@ def test_a_question_that_cannot_be_sent_stays_in_the_box(remote: Page, gateway: 
 
 
 def test_who_is_signed_out_in_the_middle_signs_in_and_finds_the_reply(
-    visit: Visit, server: Server, gateway: Gateway, upstream: Upstream, watch: Watch
+    visit: Visit, server: Server, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("status of 401", *CUT)
     server.database.run(lambda: User.objects.create_user("alice", password="a good password"))
-    remote = visit("alice", base_url=gateway.url)
+    remote = visit("alice", base_url=proxy.url)
     remote.goto("/")
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
     ask(remote, "Count.")
     expect(words(remote)).to_have_text("One")
     server.database.run(Session.objects.all().delete)
-    gateway.cut()
+    proxy.cut()
     expect(answer(remote).get_by_text("You are signed out.")).to_be_visible()
     expect(words(remote)).to_have_text("One")
     upstream.release("rest")

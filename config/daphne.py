@@ -1,0 +1,153 @@
+"""What Daphne does not do by itself: refuse large bodies, wait for slow readers, and end in good order.
+
+Daphne has no hooks for these. `extend` puts our request in the place of its own and our methods in those of its server,
+before that begins to serve; both are imported from there by whatever starts it.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from daphne import server
+from daphne.http_protocol import HTTPFactory, WebRequest
+from django.conf import settings
+from django.http import HttpRequest
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from chat.views.problems import too_large
+
+logger = logging.getLogger(__name__)
+
+# Who is refused may go on sending for this long, in seconds: a connection that is closed on it would take the answer
+# away before it is read.
+LINGER = 5
+# Streams whose reply has just ended have this long to say so before the process ends, in seconds.
+LAST_WORDS = 1
+
+
+def extend(begin: Callable[[], None], drain: Callable[[], Awaitable[None]]) -> None:
+    """Call `begin` as soon as the server's event loop runs, and wait for `drain` before the server ends."""
+
+    def end(self: server.Server) -> Deferred[None]:
+        # Twisted calls this in the context of whatever request it served last.
+        return Deferred.fromFuture(asyncio.create_task(_end(self, drain), context=contextvars.Context()))
+
+    server.HTTPFactory = _Factory
+    server.Server.handle_reply = _send
+    # Daphne's own would cancel all requests first, also those that are about to be answered.
+    server.Server.kill_all_applications = end
+    reactor.callLater(0, begin)  # type: ignore[arg-type]
+
+
+async def _end(self: server.Server, drain: Callable[[], Awaitable[None]]) -> None:
+    await drain()
+    requests = [task for connection in self.connections.values() if (task := connection.get("application_instance"))]
+    if requests:
+        _, late = await asyncio.wait(requests, timeout=LAST_WORDS)
+        for request in late:
+            request.cancel()
+        await asyncio.wait(requests)
+
+
+_handle_reply = server.Server.handle_reply
+
+
+async def _send(self: server.Server, protocol: Any, message: dict[str, Any]) -> None:
+    """Return when there is room for more."""
+    await _handle_reply(self, protocol, message)
+    if protocol.unread:
+        await protocol.unread
+
+
+class _Request(WebRequest):
+    """A request whose body has a limit, and whose response waits while the client does not read."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.unread: asyncio.Future[None] | None = None
+        self._refused = False
+        self._length = 0
+        # Counts what the system does not take any more.
+        self.channel.transport.bufferSize = settings.CHAT_UNREAD_BYTES
+
+    # What comes in
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 (Twisted's name)
+        super().gotLength(length if length is None or length <= settings.CHAT_BODY_BYTES else 0)
+        if length is not None and length > settings.CHAT_BODY_BYTES:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        self._length += len(data)
+        if not self._refused and self._length > settings.CHAT_BODY_BYTES:
+            self._refuse()
+        if not self._refused:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
+        if not self._refused:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self) -> None:
+        self._refused = True
+        # Nobody shall be asked to go on.
+        self.requestHeaders.removeHeader(b"expect")
+        request = HttpRequest()
+        request.META["HTTP_ACCEPT"] = (self.getHeader(b"accept") or b"").decode("latin-1")
+        response = too_large(request)
+        response.headers["Content-Length"] = str(len(response.content))
+        response.headers["Connection"] = "close"
+        head = f"HTTP/1.1 {response.status_code} {response.reason_phrase}\r\n".encode()
+        transport = self.channel.transport
+        transport.write(head + response.serialize_headers() + b"\r\n\r\n" + response.content)
+        transport.loseWriteConnection()
+        asyncio.get_running_loop().call_later(LINGER, transport.abortConnection)
+        logger.warning("A request was refused: its body has more than %d bytes", settings.CHAT_BODY_BYTES)
+
+    # What goes out. Twisted says when the client reads more slowly than is written, and when it has caught up.
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start" and not self.producer:
+            self.registerProducer(self, True)
+        super().handle_reply(message)
+
+    def finish(self) -> None:
+        if self.producer:
+            self.unregisterProducer()
+            self.resumeProducing()
+        super().finish()
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        if self.unread is None:
+            loop = asyncio.get_running_loop()
+            self.unread = loop.create_future()
+            self._patience = loop.call_later(settings.CHAT_UNREAD_SECONDS, self._give_up)
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        if self.unread is not None:
+            self._patience.cancel()
+            # Whoever waited for it may have been cancelled meanwhile.
+            if not self.unread.done():
+                self.unread.set_result(None)
+            self.unread = None
+
+    stopProducing = resumeProducing  # noqa: N815
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        self.resumeProducing()
+        super().connectionLost(reason)
+
+    def _give_up(self) -> None:
+        logger.warning("A connection was closed: nothing was read from it for %d seconds", settings.CHAT_UNREAD_SECONDS)
+        if self.channel:
+            self.channel.transport.abortConnection()
+
+
+class _Factory(HTTPFactory):
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = _Request
+        return protocol

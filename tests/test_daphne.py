@@ -1,0 +1,136 @@
+"""What Daphne does for us beyond serving, over real sockets: bodies, readers that do not read, the end."""
+
+import asyncio
+import socket
+from contextlib import aclosing, suppress
+
+import pytest
+
+from tests.server import Server, Servers
+from tests.upstream import Upstream, finish, pause, text
+from tests.visitor import CSRF, Visitor, written
+
+HEAD = "POST /c/ HTTP/1.1\r\nhost: localhost\r\naccept: {}\r\n{}\r\n\r\n"
+LARGE = 2_000_000
+
+
+# Bodies
+
+
+def answer(server: Server, head: str, body: bytes = b"") -> str:
+    """All that the server has to say to a request, whose body it may not want to have."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(head.encode())
+        with suppress(ConnectionError):
+            client.sendall(body)
+        received = b""
+        while data := client.recv(65536):
+            received += data
+    return received.decode()
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server: Server) -> None:
+    answered = answer(server, HEAD.format("application/json", f"content-length: {LARGE}"))
+    assert answered.startswith("HTTP/1.1 413 ")
+    assert '"code": "too_large"' in answered
+    assert "Send less at once." in answered
+
+
+def test_a_body_that_does_not_tell_its_length_is_refused_in_the_middle(server: Server) -> None:
+    chunk = b"3a98\r\n" + b"x" * 15_000 + b"\r\n"
+    answered = answer(server, HEAD.format("text/html", "transfer-encoding: chunked"), chunk * (LARGE // 15_000))
+    assert answered.startswith("HTTP/1.1 413 ")
+    assert "<h1>Too large</h1>" in answered
+
+
+def test_who_waits_to_be_asked_for_the_body_is_not_asked(server: Server) -> None:
+    head = HEAD.format("application/json", f"expect: 100-continue\r\ncontent-length: {LARGE}")
+    answered = answer(server, head)
+    assert answered.startswith("HTTP/1.1 413 ")
+    assert "100 Continue" not in answered
+
+
+async def test_the_longest_question_is_small_enough(server: Server) -> None:
+    async with Visitor(server, "alice") as alice:
+        await alice.stop(await alice.ask("😀" * 32_000))
+
+
+# Readers
+
+
+class Idler:
+    """Asks for a stream and reads none of it until it is told to."""
+
+    def __init__(self, server: Server, url: str, session: str) -> None:
+        self._socket = socket.socket()
+        # What the system takes for a reader counts as read.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.settimeout(30)
+        self._socket.connect(("127.0.0.1", server.port))
+        cookies = f"sessionid={session}; csrftoken={CSRF}"
+        head = f"GET {url} HTTP/1.0\r\nhost: localhost\r\ncookie: {cookies}\r\naccept: text/event-stream\r\n\r\n"
+        self._socket.sendall(head.encode())
+
+    def read(self) -> bytes:
+        """All until the connection ends, in whatever way."""
+        received = b""
+        with suppress(ConnectionError):
+            while data := self._socket.recv(65536):
+                received += data
+        self._socket.close()
+        return received
+
+
+WORDS = "".join(f"{number} " for number in range(900_000))
+
+
+@pytest.fixture
+def talkative(upstream: Upstream) -> Upstream:
+    """A model that writes more than the system keeps for a reader."""
+    upstream.default = [text(WORDS[start : start + 50_000]) for start in range(0, len(WORDS), 50_000)] + [finish()]
+    return upstream
+
+
+async def test_a_reader_that_does_not_read_is_left_after_a_while(start_server: Servers, talkative: Upstream) -> None:
+    server = start_server(
+        OPENAI_BASE_URL=talkative.url, OPENAI_MODEL="small", CHAT_REPLY_BYTES="100000000", CHAT_UNREAD_SECONDS="1"
+    )
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("Count.")
+        idler = Idler(server, reply["events_url"], server.session_cookie("alice"))
+        await asyncio.to_thread(server.wait_for_line, "A connection was closed: nothing was read from it for 1 seconds")
+        assert b"event: end" not in await asyncio.to_thread(idler.read)
+        assert written(await alice.whole(reply)) == WORDS
+
+
+async def test_a_slow_reader_gets_all_of_it(start_server: Servers, talkative: Upstream) -> None:
+    server = start_server(OPENAI_BASE_URL=talkative.url, OPENAI_MODEL="small", CHAT_REPLY_BYTES="100000000")
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("Count.")
+        idler = Idler(server, reply["events_url"], server.session_cookie("alice"))
+        await alice.whole(reply)
+        received = await asyncio.to_thread(idler.read)
+    assert received.count(b"event: end") == 1
+    assert received.count(b"899999 ") == 1
+
+
+# The end
+
+
+async def test_a_reader_sees_the_end_of_a_reply_while_the_process_ends(
+    start_server: Servers, upstream: Upstream
+) -> None:
+    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="10")
+    upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("Hello?")
+        async with aclosing(alice.follow(reply)) as events:
+            seen = [await anext(events)]
+            ending = asyncio.create_task(asyncio.to_thread(server.terminate))
+            while (await alice.client.get("/readyz/")).status_code == 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            upstream.release("rest")
+            seen += [event async for event in events]
+        assert await ending == 0
+    assert written(seen) == "so far and on"
+    assert seen[-1].data["status"] == "complete"
