@@ -75,6 +75,9 @@ class Response:
         if data:
             await self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
+    async def wire(self, data: bytes) -> None:
+        await self._write(data)
+
     async def wait(self, gate: str) -> None:
         await self._gates[gate].wait()
 
@@ -114,6 +117,11 @@ def head(status: int = 200, headers: Mapping[str, str] | None = None) -> Step:
 
 def raw(data: bytes) -> Step:
     return lambda response: response.send(data)
+
+
+def wire(data: bytes) -> Step:
+    """Send bytes that are not framed as a part of the body."""
+    return lambda response: response.wire(data)
 
 
 def chunk(value: Any) -> Step:
