@@ -8,7 +8,7 @@ and OpenRouter do beside it. Nothing that an endpoint says in an error reaches a
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 
 from chat import sse
 from chat.events import Delta, Finished, Opened, Piece, Reasoning
@@ -176,7 +177,7 @@ class Endpoint:
             | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
             timeout=httpx.Timeout(None, connect=limits.connect),
             # httpx's own transport reads chunk by chunk in Python and searches its whole pool for each request.
-            transport=AiohttpTransport(client=_session),
+            transport=_Transport(client=_session),
         )
 
     async def stream(
@@ -241,6 +242,31 @@ class Endpoint:
         if total:
             return TooLong()
         return Stalled() if completion.begun else TooSlow()
+
+
+class _Transport(AiohttpTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if isinstance(response.stream, AiohttpResponseStream):
+            response.stream = _Stream(response.stream._aiohttp_response)
+        return response
+
+
+class _Stream(AiohttpResponseStream):
+    """The bytes of a response, down to the last one that has arrived before its connection broke."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        content = self._aiohttp_response.content
+        try:
+            async for chunk in content.iter_chunked(self.CHUNK_SIZE):
+                yield chunk
+        # Behind a chunk of nonsense length aiohttp knows only that the connection is closed: a RuntimeError.
+        except (aiohttp.ClientError, RuntimeError) as error:
+            # As long as it has an exception, it keeps what it has not handed out yet.
+            content.set_exception(None)  # type: ignore[arg-type]
+            if rest := content.read_nowait():
+                yield rest
+            raise aiohttp.ClientPayloadError from error
 
 
 class Completion:

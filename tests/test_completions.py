@@ -38,6 +38,7 @@ from tests.upstream import (
     sleep,
     text,
     usage,
+    wire,
 )
 
 QUESTION = [{"role": "user", "content": "How are you?"}]
@@ -279,6 +280,21 @@ async def test_what_came_before_the_error_is_kept_and_nothing_is_asked_again(
     assert words(events) == "so far"
     assert raised.value.code == code
     assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("end", [cut(), reset(), wire(b"zz\r\n")], ids=["cut", "reset", "broken framing"])
+async def test_what_arrived_before_the_connection_broke_is_read_although_nobody_waited_for_it(
+    upstream: Upstream, endpoint: Endpoint, end: Step
+) -> None:
+    upstream.script(text("a"), pause("rest"), text("b"), finish(), end)
+    stream = endpoint.stream("small", QUESTION)
+    assert words(await anext(stream)) == "a"
+    upstream.release("rest")
+    await asyncio.to_thread(upstream.next_request().wait_closed)
+    # Nothing tells when the client has noticed; had it not, this test would pass for another reason.
+    await asyncio.sleep(0.1)
+    rest = [event async for events in stream for event in events]
+    assert rest == [Delta("b"), Finished("stop", None)]
 
 
 async def test_nobody_listens() -> None:
