@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 ARGS ?=
+ROUNDS ?= 20
 
 # The first of these that is new enough. Looked for only where the environment has to be made.
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12; do \
@@ -14,7 +15,7 @@ PIP = $(shell command -v uv >/dev/null && echo "uv pip" || echo "$(BIN)/python -
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
 
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format pins
+.PHONY: help run test kill-loop lint format pins
 
 help:
 	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +28,10 @@ run: $(VENV)/base .env
 # A part of the tests cannot reach the coverage that is asked of the whole.
 test: lint
 	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov)
+
+## make kill-loop  processes die and every reply survives it; ROUNDS= says how often, SEED= does the same again
+kill-loop: $(VENV)/dev
+	$(BIN)/python -m tests.faults.kill_loop --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 ## make lint     linters and types only
 lint: $(VENV)/dev

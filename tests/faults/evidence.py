@@ -1,0 +1,165 @@
+"""What is known of a reply when it has ended, from its row, its log, its readers and its endpoint: do they agree?"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+from chat.events import Delta, End, Entry, Reasoning, whole
+from chat.models import Reply
+from tests.visitor import Event
+
+# Of the two models one can go on with the beginning of an answer.
+GOES_ON, BEGINS_ANEW = "large", "small"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question that says how it is to be answered: whoever sees it knows the whole answer, no word of it twice."""
+
+    name: str
+    model: str
+    thoughts: int
+    words: int
+    first_seconds: float
+    pause_seconds: float
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> "Question":
+        return cls(**json.loads(text))
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(f"{self.name}?{number} " for number in range(self.thoughts))
+
+    @property
+    def text(self) -> str:
+        return "".join(f"{self.name}:{number} " for number in range(self.words))
+
+
+@dataclass
+class Connection:
+    """A reader's connection: the place it asked for, and what it was sent."""
+
+    after: int
+    events: list[Event] = field(default_factory=list)
+
+
+@dataclass
+class Evidence:
+    question: Question
+    reply: Reply
+    log: list[Entry]
+    # Whether a process died between the question and the end.
+    died: bool = False
+    # Whether the log and the rows are stored in one transaction.
+    atomic: bool = True
+    readers: list[list[Connection]] = field(default_factory=list)
+    stop_asked: bool = False
+    # The status and the text in the moment when the stop was answered.
+    stopped_at: tuple[str, str] | None = None
+    # Requests of the endpoint that neither got their whole answer nor were closed.
+    left_open: int = 0
+
+    def contradictions(self) -> Iterator[str]:
+        """What does not agree, each in a sentence; nothing for a reply that has kept every promise."""
+        yield from self._of_the_row()
+        yield from self._of_the_log()
+        for reader in self.readers:
+            yield from self._of_the_reader(reader)
+        if self.stopped_at and self.stopped_at != (now := (self.reply.status, self.reply.message.text)):
+            yield f"after its stop it changed from {self.stopped_at} to {now}"
+        if self.left_open:
+            yield f"the endpoint still writes it on {self.left_open} connections"
+
+    def _of_the_row(self) -> Iterator[str]:
+        reply, text = self.reply, self.reply.message.text
+        if reply.lease:
+            yield "it has ended and holds a lease"
+        if not self.question.text.startswith(text):
+            yield f"its text is not what the model wrote: {text!r}"
+        if not self.question.reasoning.startswith(reply.reasoning):
+            yield f"its reasoning is not what the model wrote: {reply.reasoning!r}"
+        match reply.status:
+            case Reply.Status.COMPLETE:
+                if (text, reply.reasoning) != (self.question.text, self.question.reasoning):
+                    yield f"it is complete with {text!r} and {reply.reasoning!r}"
+            case Reply.Status.STOPPED:
+                if not self.stop_asked:
+                    yield "it is stopped, and nobody asked for that"
+            case Reply.Status.INTERRUPTED:
+                yield from self._of_the_interruption()
+            case _:
+                yield f"it is {reply.status}: {reply.error_code} {reply.error_message}"
+
+    def _of_the_interruption(self) -> Iterator[str]:
+        reply = self.reply
+        if reply.error_code != "interrupted" or reply.attempt < 2 or not self.died:
+            yield f"it was interrupted at attempt {reply.attempt}, not by a death: {reply.error_code}"
+        if reply.model == GOES_ON and reply.message.text:
+            yield "it was interrupted although its model can go on"
+        if not reply.message.text and not reply.reasoning:
+            yield "it was interrupted before anything was shown, and did not start again"
+
+    def _of_the_log(self) -> Iterator[str]:
+        seqs = [seq for seq, _ in self.log]
+        if seqs != list(range(1, len(seqs) + 1)):
+            yield f"its log has the numbers {seqs}"
+        if any(isinstance(event, End) for _, event in self.log[:-1]):
+            yield "its log goes on behind an end"
+        seq, last = self.log[-1] if self.log else (0, None)
+        logged = self._logged(0, seq)
+        if isinstance(last, End):
+            if (seq, last.status, logged) != (self.reply.last_seq, self.reply.status, self._whole):
+                yield f"its log ends at {seq} as {last.status} with {logged}, unlike its row"
+        # Where they are not stored together the row comes first, and who writes both may die in between.
+        elif self.atomic or not self.died or seq >= self.reply.last_seq:
+            yield f"its log has no end behind {seq}"
+        elif not all(row.startswith(log) for row, log in zip(self._whole, logged, strict=True)):
+            yield "its log has words that its row has not"
+
+    def _of_the_reader(self, connections: list[Connection]) -> Iterator[str]:
+        place = 0
+        for connection in connections:
+            if connection.after != place:
+                yield f"a reader at {place} asked for what follows {connection.after}"
+            for event in connection.events:
+                yield from self._of_the_event(place, event)
+                place = event.data.get("seq", event.id)
+        events = [event for connection in connections for event in connection.events]
+        ends = [event for event in events if event.name == "end"]
+        if len(ends) != 1 or events[-1] is not ends[0]:
+            yield f"a reader saw {len(ends)} ends among {len(events)} events"
+        elif ends[0].data["status"] != self.reply.status:
+            yield f"a reader was told that it is {ends[0].data['status']}"
+
+    def _of_the_event(self, place: int, event: Event) -> Iterator[str]:
+        """A reader who is at `place` may be sent all that follows, up to the event's own seq, and nothing else."""
+        match event.name:
+            case "snapshot":
+                seq = event.data["seq"]
+                if seq < place or (event.data["text"], event.data["reasoning"]) != self._up_to(seq):
+                    yield f"a reader at {place} was shown what is not stored: {event}"
+            case "end":
+                if event.id != self.reply.last_seq or self._up_to(place) != self._whole:
+                    yield f"a reader at {place} was told of the end {event.id}, which is {self.reply.last_seq}"
+            case kind:
+                text = event.data["text"]
+                shown = (text, "") if kind == "delta" else ("", text)
+                if event.id <= place or shown != self._logged(place, event.id):
+                    yield f"a reader at {place} was shown what is not stored there: {event}"
+
+    @property
+    def _whole(self) -> tuple[str, str]:
+        return self.reply.message.text, self.reply.reasoning
+
+    def _up_to(self, seq: int) -> tuple[str, str]:
+        return self._whole if seq == self.reply.last_seq else self._logged(0, seq)
+
+    def _logged(self, after: int, seq: int) -> tuple[str, str]:
+        """The text and the reasoning that the log holds behind `after`, up to and with `seq`."""
+        events = [event for place, event in self.log if after < place <= seq]
+        logged = whole([event for event in events if isinstance(event, Delta | Reasoning)], seq)
+        return logged.text, logged.reasoning

@@ -1,0 +1,414 @@
+"""Rounds of the kill loop: people ask, read and stop through two processes while one of these meets its fate."""
+
+import asyncio
+import os
+import re
+import signal
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from itertools import chain, count, cycle
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import httpx
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.db.models import Min, QuerySet
+from django.utils import timezone
+from pytest_django import DjangoDbBlocker
+
+from chat import sse
+from chat.database import in_thread
+from chat.generation import BEAT
+from chat.models import LEASE, Message, Reply
+from chat.replylog import PlaceLost, log
+from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
+from tests.server import Database, Server
+from tests.upstream import Request, Response, Step, Upstream, done, error, finish, reasoning, sleep, text
+from tests.visitor import Event, Visitor
+
+# Enough that nobody reaches what one person may ask in a minute.
+PEOPLE = 16
+REPLIES = 6
+# The questions of a round come within this time, and so does its fate, in seconds.
+ASKED_WITHIN = 1.5
+STRUCK_WITHIN = 2.5
+# So many replies are stopped, within this time, in seconds.
+STOPPED = 0.25
+STOPPED_WITHIN = 3.0
+# Who is refused or cut off comes back after a time between these, in seconds.
+BACK_OFF = 0.05, 0.3
+# Another process claims what a dead one has left within this time of the lease's end; the slack is for a slow machine.
+CLAIMED_WITHIN = 2.0
+SLACK = 10.0
+# What does not happen within this time counts as not happening, in seconds.
+PATIENCE = 90
+LOOK = 0.2
+
+
+class Fate(StrEnum):
+    KILLED = "SIGKILL"
+    FROZEN = "SIGSTOP"
+    TERMINATED = "SIGTERM"
+
+
+# The one that takes ten seconds comes less often.
+DECK = [Fate.KILLED, Fate.KILLED, Fate.TERMINATED, Fate.TERMINATED, Fate.FROZEN]
+
+
+class Author:
+    """The endpoint's part: it writes what a question asks for, and goes on right behind the beginning it is given."""
+
+    def __init__(self) -> None:
+        self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
+
+    def __call__(self, request: Request) -> list[Step]:
+        first, *_, last = request.body["messages"] * 2
+        question = Question.read(first["content"])
+        begun = last["content"] if last["role"] == "assistant" else ""
+        if not question.text.startswith(begun):
+            return error(400, {"error": {"message": "This is not how the answer begins."}})
+        self._answers[question.name].append(answer := Answer(request))
+        thoughts = [] if begun else [reasoning(word) for word in words(question.reasoning)]
+        pieces = [*thoughts, *(text(word) for word in words(question.text.removeprefix(begun)))]
+        paced = [step for piece in pieces for step in (piece, sleep(question.pause_seconds))]
+        return [sleep(question.first_seconds), *paced, finish(), done(), answer.end]
+
+    def left_open(self, question: Question) -> int:
+        return sum(not answer.over for answer in self._answers[question.name])
+
+
+class Answer:
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._ended = False
+
+    async def end(self, _response: Response) -> None:
+        self._ended = True
+
+    @property
+    def over(self) -> bool:
+        """Whether all of it was sent, or nobody is there any more to send it to."""
+        return self._ended or self._request.closed.done()
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\S+ ", text)
+
+
+@dataclass
+class Death:
+    """A fate that a process has met, with the replies it had in its hands."""
+
+    began: datetime
+    orphans: set[UUID] = field(default_factory=set)
+    ended: datetime | None = None
+
+    def befell(self, reply: Reply) -> bool:
+        """Whether it can be what interrupted the reply."""
+        assert reply.ended
+        return self.began <= reply.ended and (self.ended is None or reply.asked <= self.ended + LEASE)
+
+
+@dataclass
+class Seen:
+    """What people have seen of a reply."""
+
+    readers: list[list[Connection]] = field(default_factory=list)
+    stop_asked: bool = False
+    stopped_at: tuple[str, str] | None = None
+
+
+class KillLoop:
+    """Two processes on one database, their endpoint, and people who use both."""
+
+    def __init__(self, servers: list[Server], upstream: Upstream, seed: int, say: Callable[[str], None]) -> None:
+        self._servers = servers
+        self._author = upstream.default = Author()
+        self._seed = seed
+        self._say = say
+        self._people = [[Visitor(server, f"person-{number}") for server in servers] for number in range(PEOPLE)]
+        self._turns = cycle(self._people)
+        self._seen: defaultdict[UUID, Seen] = defaultdict(Seen)
+        self._deaths: list[Death] = []
+        self._checked: set[UUID] = set()
+        self._counts: Counter[str] = Counter()
+        # The longest times, in seconds.
+        self._overdue = self._death_to_end = 0.0
+        self.faults: list[str] = []
+
+    async def run(self, rounds: int) -> None:
+        """The next round begins when the process is there again; the replies of the last one may still run then."""
+        watching = asyncio.create_task(self._watch())
+        fates = self._fates()
+        checks = []
+        for number in range(1, rounds + 1):
+            chance = seeded(self._seed, number)
+            checks.append(asyncio.create_task(self._round(number)))
+            await asyncio.sleep(chance.uniform(0, STRUCK_WITHIN))
+            fate, server = next(fates), chance.choice(self._servers)
+            await self._strike(fate, server, chance)
+            self._say(f"round {number}: {fate}")
+        await asyncio.gather(*checks)
+        # Questions that were stored although whoever asked never heard of it.
+        await self._check("")
+        watching.cancel()
+        self._check_times()
+        for visitor in chain.from_iterable(self._people):
+            await visitor.client.aclose()
+
+    def _fates(self) -> Iterator[Fate]:
+        """Each of them again and again, in an order that the seed decides."""
+        for block in count():
+            yield from seeded(self._seed, "fates", block).sample(DECK, len(DECK))
+
+    # What people do
+
+    async def _round(self, number: int) -> None:
+        names = [f"{number}.{n}" for n in range(REPLIES)]
+        await asyncio.gather(*(self._reply(name, seeded(self._seed, name), next(self._turns)) for name in names))
+        await self._check(f"{number}.")
+
+    async def _reply(self, name: str, chance: Random, person: list[Visitor]) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.sleep(chance.uniform(0, ASKED_WITHIN))
+                reply = await self._ask(name, chance, person)
+                readers = [self._read(reply, chance, person), self._read(reply, chance, person[::-1])]
+                stops = [self._stop(reply, chance, person)] if chance.random() < STOPPED else []
+                await asyncio.gather(*readers, *stops)
+                # Who comes when all is over sees the same.
+                await self._read(reply, chance, person)
+        except TimeoutError:
+            self._complain(f"{name} was not asked, read to its end and stopped within {PATIENCE} seconds")
+
+    async def _ask(self, name: str, chance: Random, person: list[Visitor]) -> dict[str, Any]:
+        for attempt in count():
+            question = Question(
+                f"{name}.{attempt}",
+                chance.choice((GOES_ON, BEGINS_ANEW)),
+                thoughts=chance.choice((0, 0, 5)),
+                words=chance.randint(10, 80),
+                first_seconds=chance.choice((0, 1)),
+                pause_seconds=chance.uniform(0.01, 0.06),
+            )
+            with suppress(httpx.TransportError):
+                answer = await chance.choice(person).post("/c/", text=str(question), model=question.model)
+                if answer.status_code == 201:
+                    return dict(answer.json()["reply"])
+                if answer.status_code < 500:
+                    self._complain(f"{question.name} was refused: {answer.status_code} {answer.text}")
+            await asyncio.sleep(chance.uniform(*BACK_OFF))
+        raise AssertionError
+
+    async def _read(self, reply: dict[str, Any], chance: Random, person: list[Visitor]) -> None:
+        """Follow the reply to its end, over as many connections as it takes, each through the other process."""
+        connections: list[Connection] = []
+        self._seen[UUID(reply["id"])].readers.append(connections)
+        place = 0
+        for visitor in cycle(person):
+            connections.append(connection := Connection(place))
+            with suppress(httpx.TransportError):
+                await self._receive(reply, visitor, connection)
+            for event in connection.events:
+                place = event.data.get("seq", event.id)
+                if event.name == "end":
+                    return
+            await asyncio.sleep(chance.uniform(*BACK_OFF))
+
+    async def _receive(self, reply: dict[str, Any], visitor: Visitor, connection: Connection) -> None:
+        decoder = sse.Decoder()
+        async with visitor.stream(reply["events_url"], **{"last-event-id": str(connection.after)}) as response:
+            if response.status_code == 200:
+                async for chunk in response.aiter_raw():
+                    connection.events += map(Event, decoder.feed(chunk))
+            elif response.status_code < 500:
+                self._complain(f"{reply['id']} could not be followed: {response.status_code}")
+
+    async def _stop(self, reply: dict[str, Any], chance: Random, person: list[Visitor]) -> None:
+        await asyncio.sleep(chance.uniform(0, STOPPED_WITHIN))
+        seen = self._seen[UUID(reply["id"])]
+        seen.stop_asked = True
+        while not seen.stopped_at:
+            with suppress(httpx.TransportError):
+                answer = await chance.choice(person).post(reply["stop_url"])
+                if answer.status_code == 200:
+                    seen.stopped_at = answer.json()["status"], await text_of(UUID(reply["id"]))
+                    return
+            await asyncio.sleep(chance.uniform(*BACK_OFF))
+
+    # What becomes of the processes
+
+    async def _strike(self, fate: Fate, server: Server, chance: Random) -> None:
+        pid = server.pid
+        self._deaths.append(death := Death(timezone.now()))
+        match fate:
+            case Fate.KILLED:
+                await asyncio.to_thread(server.kill)
+                death.orphans = await held_by(pid)
+                await asyncio.to_thread(server.start)
+            case Fate.FROZEN:
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    death.orphans = await held_by(pid)
+                    await asyncio.sleep(LEASE.total_seconds() + BEAT + chance.random())
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+            case Fate.TERMINATED:
+                death.orphans = await held_by(pid)
+                if status := await asyncio.to_thread(server.terminate):
+                    self._complain(f"after SIGTERM a process ended with {status}")
+                await asyncio.to_thread(server.start)
+        death.ended = timezone.now()
+        self._counts[fate] += 1
+
+    async def _watch(self) -> None:
+        """See to it that nothing runs past its lease."""
+        while True:
+            self._overdue = max(self._overdue, await overdue())
+            await asyncio.sleep(LOOK)
+
+    # Whether all of it agrees
+
+    async def _check(self, name: str) -> None:
+        """Check the replies to the questions whose name begins like this and that have not been checked yet."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while await runs(name):  # noqa: ASYNC110 (only the rows tell)
+                    await asyncio.sleep(LOOK)
+        except TimeoutError:
+            self._complain(f"replies to {name} still run after {PATIENCE} seconds")
+        for reply in await ended(name):
+            if reply.pk not in self._checked:
+                self._checked.add(reply.pk)
+                await self._check_reply(reply)
+
+    async def _check_reply(self, reply: Reply) -> None:
+        assert reply.message.parent
+        seen = self._seen[reply.pk]
+        question = Question.read(reply.message.parent.text)
+        try:
+            entries = await log.read(reply.pk, 0)
+        except PlaceLost:
+            entries = []
+        evidence = Evidence(
+            question,
+            reply,
+            entries,
+            died=any(death.befell(reply) for death in self._deaths),
+            atomic=not settings.REDIS_URL,
+            readers=seen.readers,
+            stop_asked=seen.stop_asked,
+            stopped_at=seen.stopped_at,
+            left_open=await self._left_open(question),
+        )
+        for contradiction in evidence.contradictions():
+            self._complain(f"reply {reply.pk} to {question.name}: {contradiction}")
+        self._count(reply, seen)
+
+    async def _left_open(self, question: Question) -> int:
+        """The connections on which the endpoint still writes; a process that sleeps closes its own when it wakes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while self._author.left_open(question):  # noqa: ASYNC110 (the endpoint has a thread of its own)
+                    await asyncio.sleep(LOOK)
+        return self._author.left_open(question)
+
+    def _count(self, reply: Reply, seen: Seen) -> None:
+        connections = list(chain.from_iterable(seen.readers))
+        self._counts["replies"] += 1
+        self._counts[reply.status] += 1
+        self._counts["taken over"] += reply.attempt > 1 and not seen.stop_asked
+        self._counts["events seen"] += sum(len(connection.events) for connection in connections)
+        self._counts["reconnections"] += len(connections) - len(seen.readers)
+        struck = [death.began for death in self._deaths if reply.pk in death.orphans]
+        if struck and reply.status == Reply.Status.INTERRUPTED and reply.ended:
+            self._death_to_end = max(self._death_to_end, (reply.ended - struck[-1]).total_seconds())
+
+    def _check_times(self) -> None:
+        if self._overdue > CLAIMED_WITHIN + SLACK:
+            self._complain(f"a reply ran on for {self._overdue:.1f} s behind its lease")
+        if self._death_to_end > LEASE.total_seconds() + CLAIMED_WITHIN + SLACK:
+            self._complain(f"an interrupted reply ended {self._death_to_end:.1f} s after the death of its process")
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "rounds": sum(self._counts[fate] for fate in Fate),
+            **{fate: self._counts[fate] for fate in Fate},
+            "replies": self._counts["replies"],
+            **{status: self._counts[status] for status in Reply.Status if status not in Reply.RUNNING},
+            **{name: self._counts[name] for name in ("taken over", "events seen", "reconnections")},
+            "seconds from a lease's end to its claim, at most": round(max(self._overdue, 0), 1),
+            "seconds from a death to the end it brought, at most": round(self._death_to_end, 1),
+            "faults": len(self.faults),
+        }
+
+    def _complain(self, fault: str) -> None:
+        self.faults.append(fault)
+        self._say(f"FAULT, with seed {self._seed}: {fault}")
+
+
+def seeded(*seed: object) -> Random:
+    """Chance that decides the same again for the same seed."""
+    return Random(" ".join(map(str, seed)))  # noqa: S311 (nothing is secret here)
+
+
+def named(name: str) -> QuerySet[Reply]:
+    return Reply.objects.filter(message__parent__text__startswith=f'{{"name": "{name}')
+
+
+@in_thread
+def runs(name: str) -> bool:
+    return named(name).filter(status__in=Reply.RUNNING).exists()
+
+
+@in_thread
+def ended(name: str) -> list[Reply]:
+    return list(named(name).filter(ended__isnull=False).select_related("message__parent"))
+
+
+@in_thread
+def held_by(pid: int) -> set[UUID]:
+    return set(Reply.objects.running().filter(worker__contains=f":{pid}:").values_list("pk", flat=True))
+
+
+@in_thread
+def overdue() -> float:
+    """For how long the oldest lease of a running reply has run out, in seconds."""
+    oldest = Reply.objects.running().aggregate(oldest=Min("lease"))["oldest"]
+    return (timezone.now() - oldest).total_seconds() if oldest else 0.0
+
+
+@in_thread
+def text_of(pk: UUID) -> str:
+    return Message.objects.get(pk=pk).text
+
+
+def run(rounds: int, seed: int, say: Callable[[str], None]) -> tuple[list[str], dict[str, float]]:
+    """The faults and the figures of some rounds on the stores of this process's settings, which must be empty."""
+    call_command("migrate", verbosity=0)
+    # Outside pytest nothing is blocked, and nothing has to be unblocked.
+    blocker = DjangoDbBlocker(_ispytest=True)
+    database = Database(str(connection.settings_dict["NAME"]), os.environ["DATABASE_URL"], blocker)
+    with Upstream() as upstream, ExitStack() as running:
+        environment = {
+            "OPENAI_BASE_URL": upstream.url,
+            "OPENAI_MODEL": f"{GOES_ON},{BEGINS_ANEW}",
+            "CHAT_CONTINUE": f"{GOES_ON}=assistant",
+            "CHAT_DRAIN_SECONDS": "1",
+        }
+        servers = [Server(database, environment) for _ in range(2)]
+        for server in servers:
+            running.callback(server.stop)
+            server.start()
+        loop = KillLoop(servers, upstream, seed, say)
+        asyncio.run(loop.run(rounds))
+        if loop.faults:
+            say("\n".join(server.log() for server in servers))
+    return loop.faults, loop.figures()

@@ -1,0 +1,133 @@
+"""The kill loop in its short form; and that it would notice a promise that is broken."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from chat.events import Delta, End, Entry, Reasoning
+from chat.models import Message, Reply
+from chat.sse import ServerSentEvent
+from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
+from tests.visitor import Event
+
+# So many that each fate comes at least once.
+ROUNDS = 7
+# The loop takes less than a minute and gives up by itself, but for a process that hangs, in seconds.
+PATIENCE = 400
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("redis", marks=[pytest.mark.postgresql, pytest.mark.redis]),
+    ],
+)
+def test_every_reply_survives_the_death_of_its_process(backend: str) -> None:
+    loop = subprocess.run(
+        [sys.executable, "-m", "tests.faults.kill_loop", f"--backend={backend}", f"--rounds={ROUNDS}"],
+        cwd=settings.BASE_DIR,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert loop.returncode == 0, loop.stdout
+
+
+# What it would notice
+
+QUESTION = Question("1.0", GOES_ON, thoughts=1, words=2, first_seconds=0, pause_seconds=0)
+THOUGHT, ONE, TWO = "1.0?0 ", "1.0:0 ", "1.0:1 "
+LOG: list[Entry] = [(1, Reasoning(THOUGHT)), (2, Delta(ONE)), (3, Delta(TWO)), (4, End("complete"))]
+
+
+def reply(**fields: Any) -> Reply:
+    """The row of the reply, as it is when all went well."""
+    text = fields.pop("text", ONE + TWO)
+    row = {"model": GOES_ON, "status": "complete", "attempt": 1, "last_seq": 4, "reasoning": THOUGHT}
+    return Reply(message=Message(text=text), **row | fields)
+
+
+def event(name: str, id: int, **data: Any) -> Event:
+    return Event(ServerSentEvent(name, json.dumps(data), str(id)))
+
+
+REASONING = event("reasoning", 1, text=THOUGHT)
+SNAPSHOT = event("snapshot", 0, text=ONE, reasoning=THOUGHT, seq=2)
+ANSWER = event("delta", 3, text=ONE + TWO)
+REST = event("delta", 3, text=TWO)
+END = event("end", 4, status="complete")
+
+WELL = Evidence(QUESTION, reply(), LOG, readers=[[Connection(0, [REASONING, ANSWER, END])]])
+
+
+def read(*connections: Connection) -> Evidence:
+    return replace(WELL, readers=[list(connections)])
+
+
+def ended(status: str, **evidence: Any) -> Evidence:
+    """A reply that broke off behind its first word."""
+    row = reply(status=status, text=ONE, last_seq=3, attempt=2, model=BEGINS_ANEW, error_code="interrupted")
+    return replace(WELL, reply=row, log=[*LOG[:2], (3, End(status))], readers=[], **evidence)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        WELL,
+        read(Connection(0, [REASONING]), Connection(1, []), Connection(1, [ANSWER, END])),
+        read(Connection(0, [SNAPSHOT]), Connection(2, [REST, END])),
+        ended("stopped", stop_asked=True, stopped_at=("stopped", ONE)),
+        ended("interrupted", died=True),
+        replace(WELL, log=LOG[:3], died=True, atomic=False),
+    ],
+    ids=["complete", "over three connections", "from a snapshot", "stopped", "interrupted", "end only in the row"],
+)
+def test_what_went_well_is_no_contradiction(evidence: Evidence) -> None:
+    assert list(evidence.contradictions()) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "contradiction"),
+    [
+        (replace(WELL, reply=reply(lease=timezone.now())), "holds a lease"),
+        (replace(WELL, reply=reply(text=ONE + ONE + TWO)), "not what the model wrote"),
+        (replace(WELL, reply=reply(text=ONE)), "it is complete with"),
+        (replace(WELL, reply=reply(status="failed", error_code="broken")), "it is failed: broken"),
+        (ended("stopped"), "nobody asked for that"),
+        (ended("stopped", stop_asked=True, stopped_at=("stopped", "")), "after its stop it changed"),
+        (ended("interrupted"), "not by a death"),
+        (replace(ended("interrupted", died=True), question=QUESTION, reply=reply(status="interrupted")), "can go on"),
+        (replace(WELL, reply=reply(status="interrupted", text="", reasoning="")), "did not start again"),
+        (replace(WELL, log=[*LOG[:1], *LOG[2:]]), "its log has the numbers [1, 3, 4]"),
+        (replace(WELL, log=[*LOG[:2], *LOG[1:]]), "its log has the numbers [1, 2, 2, 3, 4]"),
+        (replace(WELL, log=[*LOG[:2], (3, LOG[3][1]), LOG[3]]), "goes on behind an end"),
+        (replace(WELL, log=[*LOG[:2], (3, Delta(ONE)), LOG[3]]), "unlike its row"),
+        (replace(WELL, log=LOG[:3]), "has no end"),
+        (replace(WELL, log=LOG[:3], atomic=False), "has no end"),
+        (replace(WELL, log=[*LOG[:2], (3, Delta(ONE))], died=True, atomic=False), "words that its row has not"),
+        (read(Connection(0, [REASONING, ANSWER])), "a reader saw 0 ends"),
+        (read(Connection(0, [REASONING, ANSWER, END]), Connection(4, [END])), "a reader saw 2 ends"),
+        (read(Connection(0, [REASONING, ANSWER, END, REST])), "a reader saw 1 ends among 4 events"),
+        (read(Connection(0, [REASONING, END])), "told of the end 4"),
+        (read(Connection(0, [REASONING, ANSWER, event("end", 5, status="complete")])), "told of the end 5"),
+        (read(Connection(0, [REASONING, ANSWER, event("end", 4, status="stopped")])), "told that it is stopped"),
+        (read(Connection(0, [REASONING, REST, END])), "a reader at 1 was shown what is not stored"),
+        (read(Connection(0, [REASONING, ANSWER, ANSWER, END])), "a reader at 3 was shown what is not stored"),
+        (read(Connection(0, [event("delta", 3, text=ONE + TWO), END])), "a reader at 0 was shown what is not stored"),
+        (read(Connection(0, [REASONING, ANSWER, SNAPSHOT, REST, END])), "a reader at 3 was shown what is not stored"),
+        (read(Connection(0, [REASONING]), Connection(0, [REASONING, ANSWER, END])), "a reader at 1 asked for"),
+        (replace(WELL, left_open=1), "the endpoint still writes it"),
+    ],
+)
+def test_a_broken_promise_is_noticed(evidence: Evidence, contradiction: str) -> None:
+    assert contradiction in " and ".join(evidence.contradictions())
