@@ -84,6 +84,11 @@ class TooLong(CompletionError):
     message = "The reply took longer than is allowed here and was cut off."
 
 
+class TooLarge(CompletionError):
+    code = "too_large"
+    message = "The reply became longer than is allowed here and was cut off."
+
+
 class CutOff(CompletionError):
     code = "cut_off"
     message = "The connection to the model ended before the reply did. Try again."

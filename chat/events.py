@@ -76,6 +76,18 @@ def joined(pieces: list[Piece]) -> list[Piece]:
     return [kind("".join(piece.text for piece in group)) for kind, group in groupby(pieces, key=type)]
 
 
+def cut(pieces: list[Piece], room: int) -> tuple[list[Piece], int]:
+    """The beginning of the pieces that takes at most `room` bytes, and the bytes that are left: less than 0 if any is
+    missing."""
+    fitting: list[Piece] = []
+    for piece in pieces:
+        data = piece.text.encode()
+        if text := data[: max(0, room)].decode(errors="ignore"):
+            fitting.append(type(piece)(text))
+        room -= len(data)
+    return fitting, room
+
+
 def whole(pieces: list[Piece], seq: int) -> Snapshot:
     """All of a reply that the pieces make, up to and with `seq`."""
     text = "".join(piece.text for piece in pieces if isinstance(piece, Delta))

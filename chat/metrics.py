@@ -11,6 +11,7 @@ _registry = CollectorRegistry()
 
 ProcessCollector(registry=_registry)
 running = Gauge("parley_replies_running", "Replies in the hands of this process.", registry=_registry)
+queued = Gauge("parley_replies_queued", "Replies that wait for their turn in this process.", registry=_registry)
 readers = Gauge("parley_readers", "Open event streams.", registry=_registry)
 first_piece = Histogram(
     "parley_first_piece_seconds",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import models, transaction
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -22,9 +24,45 @@ LEASE = timedelta(seconds=6)
 
 TITLE_CHARS = 80
 
+# A reply that is still queued after this time waits for others to end.
+IN_LINE = timedelta(seconds=2)
+
+MINUTE = timedelta(minutes=1)
+# Nobody knows when a running reply ends. In seconds.
+RUNNING_RETRY = 10
+
 
 class ReplyRunning(Exception):
     """A question was asked while the reply before it is still being written."""
+
+
+class OverLimit(Exception):
+    """A person asks for more than is allowed; says so in a sentence, and after how many seconds it may be allowed."""
+
+    def __init__(self, code: str, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+
+
+def check_limits(owner_id: int) -> None:
+    """Raise OverLimit when a person may not begin another reply; called in the transaction that stores it."""
+    # The lock lets one of two questions asked at the same moment see the other.
+    owner = get_user_model().objects.select_for_update(no_key=True).get(pk=owner_id)
+    if owner.is_staff:
+        return
+    replies = Reply.objects.for_user(owner)
+    if replies.running().count() >= settings.CHAT_PERSON_RUNNING:
+        sentence = f"You have as many replies running as you may: {settings.CHAT_PERSON_RUNNING}."
+        raise OverLimit("too_many_running", f"{sentence} Wait for one to end, or stop one.", RUNNING_RETRY)
+    since = timezone.now() - MINUTE
+    # A conversation is no older than its last question, which lets the database walk the index of the history.
+    lately = replies.filter(asked__gt=since, message__conversation__updated__gt=since).order_by("-asked")
+    asked = list(lately.values_list("asked", flat=True)[: settings.CHAT_PERSON_QUESTIONS])
+    if len(asked) == settings.CHAT_PERSON_QUESTIONS:
+        wait = math.ceil((asked[-1] - since).total_seconds())
+        sentence = f"You have asked as many questions as you may within a minute: {len(asked)}."
+        raise OverLimit("too_many_questions", f"{sentence} Ask again in {wait} s.", wait)
 
 
 def title_of(text: str) -> str:
@@ -73,10 +111,14 @@ class Conversation(models.Model):
 
     @classmethod
     def begin(cls, owner: User, text: str, model: str) -> tuple[Conversation, Message, Reply]:
-        """Store a new conversation with its first question and the queued reply to it."""
+        """Store a new conversation with its first question and the queued reply to it, all or nothing.
+
+        Raises OverLimit, like all that begins a reply.
+        """
         with transaction.atomic():
+            check_limits(owner.pk)
             conversation = cls.objects.create(owner=owner, title=title_of(text), model=model)
-            return (conversation, *conversation.ask(text, model))
+            return (conversation, *conversation._ask(text, model, None))
 
     def ask(self, text: str, model: str, parent: uuid.UUID | None = None) -> tuple[Message, Reply]:
         """Store a question after the answer `parent` (by default the leaf) with the queued reply to it, all or nothing.
@@ -84,18 +126,23 @@ class Conversation(models.Model):
         Raises Message.DoesNotExist for a parent that is not here, ReplyRunning while it is still being written.
         """
         with transaction.atomic():
+            check_limits(self.owner_id)
             # The lock lets one of two questions asked at the same moment see the other.
             leaf = Conversation.objects.select_for_update().values_list("leaf", flat=True).get(pk=self.pk)
             if parent:
                 leaf = self.messages.get(pk=parent, role=Message.Role.ASSISTANT).pk
             if Reply.objects.running().filter(pk=leaf).exists():
                 raise ReplyRunning
-            question = self.messages.create(parent_id=leaf, role=Message.Role.USER, text=text)
-            return question, self._queue_reply(question, model)
+            return self._ask(text, model, leaf)
+
+    def _ask(self, text: str, model: str, leaf: uuid.UUID | None) -> tuple[Message, Reply]:
+        question = self.messages.create(parent_id=leaf, role=Message.Role.USER, text=text)
+        return question, self._queue_reply(question, model)
 
     def retry(self, reply: Reply, model: str) -> Reply:
         """Store a queued second answer beside `reply`, which stays; raises ReplyRunning while it is being written."""
         with transaction.atomic():
+            check_limits(self.owner_id)
             Conversation.objects.select_for_update().get(pk=self.pk)
             if Reply.objects.running().filter(message__parent=reply.message.parent_id).exists():
                 raise ReplyRunning
@@ -264,6 +311,11 @@ class Reply(models.Model):
         return self.status in self.RUNNING
 
     @property
+    def waits_in_line(self) -> bool:
+        """Whether the process has not come to it yet, though it had the time."""
+        return self.status == self.Status.QUEUED and timezone.now() - self.asked > IN_LINE
+
+    @property
     def thought_for(self) -> timedelta | None:
         """How long the model thought before its answer; None while it still does, or if it did not."""
         until = self.answered or self.ended
@@ -295,6 +347,7 @@ class Reply(models.Model):
         False when it runs already or has nothing to go on with.
         """
         with transaction.atomic():
+            check_limits(self.message.conversation.owner_id)
             conversation = Conversation.objects.select_for_update().get(messages=self.pk)
             now = Reply.objects.select_related("message").get(pk=self.pk)
             if not now.can_resume or conversation.leaf_id != self.pk:

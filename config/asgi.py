@@ -8,7 +8,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_asgi_application()
 
-from chat.generation import worker  # noqa: E402  (needs the apps)
+from chat.worker import worker  # noqa: E402  (needs the apps)
 from config import daphne  # noqa: E402
 from config.threads import SharedThreads  # noqa: E402
 

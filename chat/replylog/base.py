@@ -44,6 +44,11 @@ class Writer:
         self._pieces: list[Piece] = [Reasoning(so_far.reasoning), Delta(so_far.text)]
         self.seq = so_far.seq
 
+    @property
+    def size(self) -> int:
+        """How long the reply is so far, in bytes."""
+        return sum(len(piece.text.encode()) for piece in self._pieces)
+
     async def append(self, pieces: list[Piece]) -> None:
         """Return when the pieces are stored; raises Fenced when the reply has been claimed by somebody else.
 

@@ -18,10 +18,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from chat.database import in_thread
 from chat.forms import QuestionForm
-from chat.generation import worker
 from chat.models import Conversation, Message, Reply
 from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
-from chat.views.replies import SeeOther, not_stopped, read_live
+from chat.views.replies import SeeOther, read_live, stop_reply
 
 # The sidebar is loaded in pieces of so many conversations.
 LISTED = 40
@@ -62,11 +61,8 @@ async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpRespons
     if request.method == "GET":
         return await in_thread(render)(request, "chat/delete.html", {"conversation": conversation})
     running = Reply.objects.running().filter(message__conversation=conversation).values_list("pk", flat=True)
-    try:
-        async for reply_id in running:
-            await worker.stop(reply_id)
-    except TimeoutError:
-        return not_stopped(request)
+    async for reply_id in running:
+        await stop_reply(reply_id)
     await in_thread(_delete)(conversation)
     return JsonResponse({}) if wants_json(request) else SeeOther(reverse("new_conversation"))
 

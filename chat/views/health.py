@@ -13,9 +13,9 @@ from django.utils.decorators import async_only_middleware
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from chat.database import in_thread
-from chat.generation import worker
 from chat.metrics import exposition
 from chat.replylog import PlaceLost, Unreachable, log
+from chat.worker import worker
 
 # The id of no reply: looking for it asks the log, which does not hold it.
 NOBODY = UUID(int=0)

@@ -5,79 +5,77 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import aget_object_or_404
 from django.views.decorators.http import require_POST
 
 from chat.database import in_thread
 from chat.forms import QuestionForm
-from chat.generation import worker
-from chat.models import Conversation, Message, ReplyRunning
+from chat.models import Conversation, Message
 from chat.views.conversations import page
-from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
-from chat.views.replies import accepted, draining, running
+from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
+from chat.views.replies import accepted, granting
 
 
 @require_POST
 @signed_in
 async def start(request: SignedInRequest) -> HttpResponseBase:
     """Begin a conversation with a question."""
-    if worker.draining:
-        return draining(request)
-    data = _body(request)
-    if data is None:
-        return _unreadable(request)
-    form = QuestionForm(data)
-    if not form.is_valid():
-        return await _invalid(request, None, form)
-    text, model = form.cleaned_data["text"], form.cleaned_data["model"]
-    conversation, question, reply = await in_thread(Conversation.begin)(request.user, text, model)
-    return accepted(request, conversation, question.pk, reply)
+    form = QuestionForm(_body(request))
+    return await _answer(request, None, form)
 
 
 @require_POST
 @signed_in
 async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Go on with a conversation, from its leaf or from `parent`."""
-    if worker.draining:
-        return draining(request)
     conversation = await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
-    data = _body(request)
-    if data is None:
-        return _unreadable(request)
-    form = QuestionForm(data, model=conversation.model)
-    if not form.is_valid():
-        return await _invalid(request, conversation, form)
+    form = QuestionForm(_body(request), model=conversation.model)
+    return await _answer(request, conversation, form)
+
+
+async def _answer(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:
+    """Accept the question, or say why not: to a program the first reason, to a person the page with the text in it."""
     try:
-        question, reply = await in_thread(conversation.ask)(**form.cleaned_data)
-    except Message.DoesNotExist:
-        return problem(request, 422, "unknown_parent", "The message to go on from is not there. Reload the page.")
-    except ReplyRunning:
-        return running(request)
-    return accepted(request, conversation, question.pk, reply)
+        return await _accept(request, conversation, form)
+    except Refusal as refusal:
+        if wants_json(request):
+            raise
+        if form.is_valid():
+            form.add_error(None, refusal.message)
+        response = await page(request, conversation, form, refusal.status)
+        if refusal.retry_after:
+            response.headers["Retry-After"] = str(refusal.retry_after)
+        return response
 
 
-def _body(request: HttpRequest) -> Mapping[str, Any] | None:
-    """The fields of a form or of a JSON object of texts; None for what is neither."""
+async def _accept(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:
+    if not form.is_valid():
+        raise Refusal(422, form.code, form.message)
+    question, model, parent = (form.cleaned_data[name] for name in ("text", "model", "parent"))
+    with granting():
+        if conversation is None:
+            conversation, message, reply = await in_thread(Conversation.begin)(request.user, question, model)
+        else:
+            try:
+                message, reply = await in_thread(conversation.ask)(question, model, parent)
+            except Message.DoesNotExist:
+                sentence = "The message to go on from is not there. Reload the page."
+                raise Refusal(422, "unknown_parent", sentence) from None
+    return accepted(request, conversation, message.pk, reply)
+
+
+def _body(request: HttpRequest) -> Mapping[str, Any]:
+    """The fields of a form or of a JSON object of texts."""
     if request.content_type != "application/json":
         return request.POST
+    unreadable = Refusal(400, "bad_json", "The request is not a JSON object of texts. Send one with a text.")
     try:
         data = json.loads(request.body)
         # JSON can spell halves of surrogate pairs, which are no text.
         json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        return None
+        raise unreadable from None
     if not isinstance(data, dict) or not all(isinstance(value, str | None) for value in data.values()):
-        return None
+        raise unreadable
     return data
-
-
-def _unreadable(request: HttpRequest) -> HttpResponse:
-    return problem(request, 400, "bad_json", "The request is not a JSON object of texts. Send one with a text.")
-
-
-async def _invalid(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponse:
-    """A program gets the first error, a person the page again with the text still in it."""
-    if wants_json(request):
-        return problem(request, 422, form.code, form.message)
-    return await page(request, conversation, form, status=422)

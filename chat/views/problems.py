@@ -24,6 +24,17 @@ TITLES = {
 SIGNED_OUT = "You are signed out. Sign in and try again."
 
 
+class Refusal(Exception):
+    """A request that cannot be granted now: what `problem` says of it."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
 class SignedInRequest(HttpRequest):
     """A request behind `signed_in`."""
 
@@ -69,6 +80,8 @@ def signed_in[**P](view: SignedInView[P]) -> View[P]:
         request.user = user
         try:
             return await view(cast("SignedInRequest", request), *args, **kwargs)
+        except Refusal as refusal:
+            return problem(request, refusal.status, refusal.code, refusal.message, refusal.retry_after)
         except (Http404, ObjectDoesNotExist):
             # Also what was deleted while the view was at work.
             return not_found(request)

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -20,10 +20,10 @@ from chat import metrics, sse
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Snapshot
 from chat.forms import offered
-from chat.generation import worker
-from chat.models import Conversation, Message, Reply, ReplyRunning
+from chat.models import Conversation, Message, OverLimit, Reply, ReplyRunning
 from chat.replylog import PlaceLost, Unreachable, log
-from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
+from chat.views.problems import Refusal, SignedInRequest, problem, signed_in, wants_json
+from chat.worker import worker
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 RETRY = 2000
 # Seqs are stored as positive 32-bit integers.
 LARGEST_SEQ = 2**31 - 1
+# A place in a line is looked at this often, in seconds.
+LINE_LOOK = 2.0
+# In so many seconds some replies will have ended.
+BUSY_RETRY = 5
 GONE = End(Reply.Status.INTERRUPTED, error=Error("deleted", "This conversation was deleted."))
 
 
@@ -58,7 +62,7 @@ async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     after = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
     if not (after.isascii() and after.isdecimal() and len(after) <= 10 and int(after) <= LARGEST_SEQ):
         return problem(request, 400, "bad_after", "The place to go on from must be a number. Reload the page.")
-    return event_stream(reply.pk, int(after))
+    return event_stream(reply, int(after))
 
 
 @require_POST
@@ -66,10 +70,7 @@ async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Answers once the reply has ended."""
     reply = await _get(request, pk)
-    try:
-        await worker.stop(reply.pk)
-    except TimeoutError:
-        return not_stopped(request)
+    await stop_reply(reply.pk)
     if not wants_json(request):
         return SeeOther(_place_of(reply))
     await reply.arefresh_from_db(fields=["status"])
@@ -80,14 +81,10 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @signed_in
 async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask the same question again; the new answer stands beside the old one."""
-    if worker.draining:
-        return draining(request)
     reply = await _get(request, pk)
     conversation = reply.message.conversation
-    try:
+    with granting():
         second = await in_thread(conversation.retry)(reply, offered(reply.model))
-    except ReplyRunning:
-        return running(request)
     return accepted(request, conversation, reply.message.parent_id, second)
 
 
@@ -95,16 +92,42 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 @signed_in
 async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Go on with a reply that broke off, in the same message."""
-    if worker.draining:
-        return draining(request)
     reply = await _get(request, pk)
-    if not await in_thread(reply.resume)(offered(reply.model)):
+    with granting():
+        resumed = await in_thread(reply.resume)(offered(reply.model))
+    if not resumed:
         sentence = "This reply cannot be continued: it runs already, or the conversation has gone on. Reload the page."
-        return problem(request, 409, "not_resumable", sentence)
+        raise Refusal(409, "not_resumable", sentence)
     with suppress(Unreachable):
         # No reader shall find the old end there. Who writes the reply begins the log anew in any case.
         await log.reopen(reply.pk)
     return accepted(request, reply.message.conversation, reply.message.parent_id, reply)
+
+
+@contextmanager
+def granting() -> Iterator[None]:
+    """Stands around what stores a new reply, and says in a Refusal why there shall be none."""
+    if worker.draining:
+        sentence = "The server is about to restart. Ask again in a few seconds; your text is kept."
+        raise Refusal(503, "draining", sentence, settings.CHAT_DRAIN_SECONDS or 1)
+    if worker.full:
+        sentence = "The server has more to do than it can. Ask again in a few seconds; your text is kept."
+        raise Refusal(503, "busy", sentence, BUSY_RETRY)
+    try:
+        yield
+    except ReplyRunning:
+        sentence = "The reply before is still being written. Wait for its end, or stop it first."
+        raise Refusal(409, "reply_running", sentence) from None
+    except OverLimit as limit:
+        raise Refusal(429, limit.code, str(limit), limit.retry_after) from None
+
+
+async def stop_reply(reply_id: UUID) -> None:
+    """Return once the reply has ended."""
+    try:
+        await worker.stop(reply_id)
+    except TimeoutError:
+        raise Refusal(503, "not_stopped", "The reply could not be stopped. Try again.") from None
 
 
 def accepted(
@@ -127,26 +150,12 @@ def accepted(
     }
     if kind == "application/json":
         return JsonResponse(started, status=201)
-    return event_stream(reply.pk, 0, sse.encode("reply", json.dumps(started)))
+    return event_stream(reply, 0, sse.encode("reply", json.dumps(started)))
 
 
 def _place_of(reply: Reply) -> str:
     """The address of the reply's message on its page."""
     return f"{reply.message.conversation.get_absolute_url()}#message-{reply.pk}"
-
-
-def running(request: HttpRequest) -> HttpResponse:
-    sentence = "The reply before is still being written. Wait for its end, or stop it first."
-    return problem(request, 409, "reply_running", sentence)
-
-
-def not_stopped(request: HttpRequest) -> HttpResponse:
-    return problem(request, 503, "not_stopped", "The reply could not be stopped. Try again.")
-
-
-def draining(request: HttpRequest) -> HttpResponse:
-    sentence = "The server is about to restart. Ask again in a few seconds; your text is kept."
-    return problem(request, 503, "draining", sentence, retry_after=settings.CHAT_DRAIN_SECONDS or 1)
 
 
 async def read_live(message: Message) -> None:
@@ -168,22 +177,35 @@ async def read_live(message: Message) -> None:
         message.text, message.reply.reasoning, message.reply.last_seq = so_far.text, so_far.reasoning, so_far.seq
 
 
-def event_stream(reply_id: UUID, after: int, first: bytes = b"") -> StreamingHttpResponse:
+def event_stream(reply: Reply, after: int, first: bytes = b"") -> StreamingHttpResponse:
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(_stream(reply_id, after, first), content_type="text/event-stream", headers=headers)
+    return StreamingHttpResponse(_stream(reply, after, first), content_type="text/event-stream", headers=headers)
 
 
-async def _stream(reply_id: UUID, after: int, first: bytes) -> AsyncIterator[bytes]:
+async def _stream(reply: Reply, after: int, first: bytes) -> AsyncIterator[bytes]:
     yield sse.retry(RETRY) + first
     try:
         with metrics.readers.track_inprogress():
-            async for block in _events(reply_id, after):
+            if reply.status == Reply.Status.QUEUED:
+                async for block in _line(reply.pk):
+                    yield block
+            async for block in _events(reply.pk, after):
                 yield block
     except Unreachable:
-        logger.warning("The stream of reply %s broke off: its log does not answer", reply_id, extra={"reply": reply_id})
+        logger.warning("The stream of reply %s broke off: its log does not answer", reply.pk, extra={"reply": reply.pk})
     except Exception:
         # Daphne leaves the connection open when a stream raises. Ended, it makes the reader come back.
-        logger.exception("The stream of reply %s broke", reply_id, extra={"reply": reply_id})
+        logger.exception("The stream of reply %s broke", reply.pk, extra={"reply": reply.pk})
+
+
+async def _line(reply_id: UUID) -> AsyncIterator[bytes]:
+    """Say that the reply waits for its turn, until that comes; nothing if it comes at once."""
+    told = False
+    while not await worker.begins(reply_id, LINE_LOOK) and await _status(reply_id) == Reply.Status.QUEUED:
+        yield sse.comment() if told else sse.encode("status", _json({"status": "queued"}))
+        told = True
+    if told:
+        yield sse.encode("status", _json({"status": "streaming"}))
 
 
 async def _events(reply_id: UUID, after: int) -> AsyncIterator[bytes]:
@@ -191,7 +213,7 @@ async def _events(reply_id: UUID, after: int) -> AsyncIterator[bytes]:
         try:
             async with aclosing(log.follow(reply_id, after)) as news:
                 async for entries in news:
-                    if not entries and not await _runs(reply_id):
+                    if not entries and await _status(reply_id) not in Reply.RUNNING:
                         # The log was lost before it heard of the end.
                         raise PlaceLost
                     yield _encode(entries) if entries else sse.comment()
@@ -207,8 +229,8 @@ async def _events(reply_id: UUID, after: int) -> AsyncIterator[bytes]:
 
 
 @in_thread
-def _runs(reply_id: UUID) -> bool:
-    return Reply.objects.running().filter(pk=reply_id).exists()
+def _status(reply_id: UUID) -> str | None:
+    return Reply.objects.filter(pk=reply_id).values_list("status", flat=True).first()
 
 
 def _encode(entries: list[Entry]) -> bytes:

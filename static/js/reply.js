@@ -31,6 +31,7 @@ export class RunningReply {
     const source = element.querySelector("[data-source]").content.textContent;
     if (source) this.#delta({ text: source });
     this.#stream = new ReplyStream(element.dataset.eventsUrl, Number(element.dataset.seq), {
+      status: ({ status }) => this.#queue(status === "queued"),
       delta: (data) => this.#delta(data),
       reasoning: (data) => this.#think(data),
       snapshot: (data) => this.#snapshot(data),
@@ -40,6 +41,12 @@ export class RunningReply {
     });
   }
 
+  #queue(isQueued) {
+    // A reply that goes on behind its end has a text already.
+    const hasText = this.#element.querySelector("[data-text]").hasChildNodes();
+    this.#element.dataset.phase = isQueued ? "queued" : hasText ? "writing" : "waiting";
+  }
+
   #delta({ text }) {
     this.#element.dataset.phase = "writing";
     this.#reasoning.finish();
@@ -47,7 +54,7 @@ export class RunningReply {
   }
 
   #think({ text }) {
-    if (this.#element.dataset.phase === "waiting") this.#element.dataset.phase = "thinking";
+    if (["queued", "waiting"].includes(this.#element.dataset.phase)) this.#element.dataset.phase = "thinking";
     this.#reasoning.append(text);
   }
 

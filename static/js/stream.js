@@ -24,8 +24,8 @@ export class ReplyStream {
   /**
    * @param {string} url
    * @param {number} seq the last event that the page already shows
-   * @param {{delta: Function, reasoning: Function, snapshot: Function, end: Function, connected: Function,
-   *   disconnected: (failures: number) => void}} handlers
+   * @param {{status: Function, delta: Function, reasoning: Function, snapshot: Function, end: Function,
+   *   connected: Function, disconnected: (failures: number) => void}} handlers
    */
   constructor(url, seq, handlers) {
     this.#url = url;
@@ -53,7 +53,7 @@ export class ReplyStream {
     const source = new EventSource(`${this.#url}?after=${this.#seq}`);
     source.onopen = () => this.#handlers.connected();
     source.onerror = () => this.#connectLater();
-    for (const kind of ["delta", "reasoning", "snapshot", "end"]) {
+    for (const kind of ["status", "delta", "reasoning", "snapshot", "end"]) {
       source.addEventListener(kind, (event) => this.#receive(kind, event));
     }
     this.#source = source;
@@ -84,7 +84,7 @@ export class ReplyStream {
     this.#listenForSilence();
     if (kind === "end") {
       this.close();
-    } else {
+    } else if (kind !== "status") {
       const seq = data.seq ?? Number(event.lastEventId);
       // What comes twice is left out; a snapshot takes the place of all, wherever that was.
       if (seq <= this.#seq && kind !== "snapshot") return;

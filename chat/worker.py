@@ -1,0 +1,175 @@
+"""This process's part in making replies: which runs are in its hands, their leases, and the orphans it adopts.
+
+A reply belongs to a process as long as its lease is renewed. Whoever claims it next raises `attempt`, and the process
+finds itself fenced off with the next piece or the next renewal.
+"""
+
+import asyncio
+import contextvars
+import logging
+import os
+import secrets
+import socket
+from itertools import count
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from chat import metrics
+from chat.database import in_thread
+from chat.generation import Run, close_endpoint
+from chat.models import LEASE, Reply
+from chat.replylog import log
+
+logger = logging.getLogger(__name__)
+
+# Leases are renewed and orphans looked for this often, in seconds.
+BEAT = LEASE.total_seconds() / 3
+# Ended replies leave the log every so many beats.
+PURGE_BEATS = 30
+# So many orphans are taken at a beat, so that a host that comes back is not buried under them.
+TAKEN_AT_ONCE = 100
+
+
+class Worker:
+    def __init__(self) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._runs: dict[UUID, Run] = {}
+        self._slots = asyncio.Semaphore(settings.CHAT_PROCESS_RUNNING)
+        metrics.running.set_function(lambda: len(self._runs) - len(self._queued))
+        metrics.queued.set_function(lambda: len(self._queued))
+        self._keeping: asyncio.Task[None] | None = None
+        self.draining = False
+
+    @property
+    def _queued(self) -> list[Run]:
+        return [run for run in self._runs.values() if not run.begun.is_set()]
+
+    @property
+    def full(self) -> bool:
+        """Whether as many replies wait for their turn as may."""
+        return self._slots.locked() and len(self._queued) >= settings.CHAT_PROCESS_QUEUED
+
+    def start(self, reply_id: UUID, attempt: int = 0, adopted: bool = False) -> Run:
+        """Make the reply in a task of this process; `attempt` is the one that its row shows."""
+        self.keep()
+        run = self._runs[reply_id] = Run(self.name, self._slots, reply_id, attempt, adopted)
+        run.task.add_done_callback(lambda _: self._forget(reply_id, run))
+        return run
+
+    def _forget(self, reply_id: UUID, run: Run) -> None:
+        # A person may have let the reply go on before the task of its last run was through.
+        if self._runs.get(reply_id) is run:
+            del self._runs[reply_id]
+
+    async def begins(self, reply_id: UUID, seconds: float) -> bool:
+        """Whether the reply's turn comes in this process within some seconds."""
+        run = self._runs.get(reply_id)
+        if run is None:
+            await asyncio.sleep(seconds)
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                return await run.begun.wait()
+        except TimeoutError:
+            return False
+
+    async def stop(self, reply_id: UUID) -> None:
+        """Return when the reply has ended, whoever was writing it; raises TimeoutError when it does not end."""
+        for _ in range(3):
+            attempt = await _running_attempt(reply_id)
+            if attempt is None:
+                return
+            # If another process writes it, claiming it fences that one off, and it is ended here.
+            run = self._runs.get(reply_id) or self.start(reply_id, attempt)
+            run.stop()
+            await asyncio.wait([run.task])
+            # If it runs again by now, somebody has let it go on, and did not ask for a stop.
+            if run.ended:
+                return
+        raise TimeoutError
+
+    def keep(self) -> None:
+        """Renew leases and adopt orphans from now on."""
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep(), context=contextvars.Context())
+
+    async def drain(self) -> None:
+        """Take no more replies, let the running ones end for a while, and give back those that have not."""
+        self.draining = True
+        # Others may have room for those that have not begun.
+        await self._hand_over(self._queued)
+        if self._runs:
+            await asyncio.wait([run.task for run in self._runs.values()], timeout=settings.CHAT_DRAIN_SECONDS)
+        await self._hand_over(list(self._runs.values()))
+        await close_endpoint()
+
+    async def _hand_over(self, runs: list[Run]) -> None:
+        for run in runs:
+            run.drop()
+        if runs:
+            await asyncio.wait([run.task for run in runs])
+            await log.flush()
+            await _give_back(self.name, {run.reply_id for run in runs})
+
+    async def _keep(self) -> None:
+        for beat in count():
+            try:
+                await self._renew()
+                await self._adopt()
+                if beat % PURGE_BEATS == 0:
+                    await log.purge()
+            except Exception:
+                logger.exception("Leases, orphans or ended replies could not be looked after")
+            await asyncio.sleep(BEAT)
+
+    async def _renew(self) -> None:
+        claimed = {reply_id for reply_id, run in self._runs.items() if run.claimed}
+        queued = {run.reply_id for run in self._queued}
+        for reply_id in await _renew(self.name, claimed, queued) if claimed or queued else ():
+            if run := self._runs.get(reply_id):
+                run.drop()
+
+    async def _adopt(self) -> None:
+        if self.draining:
+            return
+        for reply_id, attempt, status in await _orphans():
+            # What has begun is kept alive in any case; what waits in another process comes when there is room for it.
+            if reply_id not in self._runs and (status == Reply.Status.STREAMING or not self._slots.locked()):
+                self.start(reply_id, attempt, adopted=True)
+
+
+@in_thread
+def _running_attempt(reply_id: UUID) -> int | None:
+    return Reply.objects.running().filter(pk=reply_id).values_list("attempt", flat=True).first()
+
+
+@in_thread
+def _renew(worker: str, claimed: set[UUID], queued: set[UUID]) -> set[UUID]:
+    """Renew the leases of what is claimed; returns what others have claimed.
+
+    The leases of what waits here run out: who has room for it may have it.
+    """
+    held = Reply.objects.held_by(worker).filter(pk__in=claimed)
+    held.update(lease=Now() + LEASE)
+    waiting = Reply.objects.filter(pk__in=queued, status=Reply.Status.QUEUED)
+    return (claimed | queued) - {*held.values_list("pk", flat=True), *waiting.values_list("pk", flat=True)}
+
+
+@in_thread
+def _give_back(worker: str, reply_ids: set[UUID]) -> None:
+    """Let others claim these replies at once, unless somebody has done so."""
+    mine = Q(worker=worker) | Q(status=Reply.Status.QUEUED)
+    Reply.objects.running().filter(mine, pk__in=reply_ids).update(lease=Now())
+
+
+@in_thread
+def _orphans() -> list[tuple[UUID, int, str]]:
+    # What has begun comes before what is queued.
+    orphans = Reply.objects.orphaned().order_by("-status", "lease")
+    return list(orphans.values_list("pk", "attempt", "status")[:TAKEN_AT_ONCE])
+
+
+worker = Worker()

@@ -1,0 +1,55 @@
+"""What a person sees when more is asked than the server makes at once."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Watch
+from tests.browser.pages import answer, ask, expect_end, question, words
+from tests.server import Databases, Server, Servers
+from tests.upstream import Upstream, finish, pause, text
+
+pytestmark = pytest.mark.chromium
+
+
+@pytest.fixture(scope="module")
+def server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[Server]:
+    """A server that makes one reply at a time and lets one more wait."""
+    with Servers(databases) as start:
+        yield start(
+            DEBUG="0",
+            OPENAI_BASE_URL=endpoint.url,
+            OPENAI_MODEL="scripted",
+            CHAT_PROCESS_RUNNING="1",
+            CHAT_PROCESS_QUEUED="1",
+        )
+        endpoint.stop()
+
+
+def another_tab(page: Page) -> Page:
+    tab = page.context.new_page()
+    tab.goto("/")
+    return tab
+
+
+def test_a_reply_says_that_it_waits_and_a_question_that_is_refused_stays_in_the_box(
+    alice: Page, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 503")
+    upstream.script(text("One"), pause("rest"), finish())
+    ask(alice, "First?")
+    expect(words(alice)).to_have_text("One")
+    second = another_tab(alice)
+    ask(second, "Second?")
+    expect(answer(second).get_by_text("In line: it begins by itself")).to_be_visible()
+    third = another_tab(alice)
+    question(third).fill("Third?")
+    question(third).press("Enter")
+    expect(third.get_by_role("alert").filter(has_text="The server has more to do than it can.")).to_be_visible()
+    expect(question(third)).to_have_value("Third?")
+    upstream.release("rest")
+    expect_end(second, "complete")
+    expect(words(second)).to_have_text("Hello world")
+    question(third).press("Enter")
+    expect(words(third)).to_have_text("Hello world")

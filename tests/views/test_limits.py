@@ -1,0 +1,76 @@
+"""How much one person may ask for at once."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from chat.models import Conversation, Message, Reply
+from tests.server import Servers
+from tests.upstream import Upstream, hang
+from tests.visitor import Visitor
+
+JSON = {"accept": "application/json"}
+HTML = {"accept": "text/html"}
+
+
+def test_so_many_replies_run_at_the_same_time(client: Client, alice: User, settings: Settings) -> None:
+    settings.CHAT_PERSON_RUNNING = 1
+    Conversation.begin(alice, "Hello", "demo")
+    response = client.post("/c/", {"text": "And this?"}, headers=JSON)
+    assert response.status_code == 429
+    assert response.headers["Retry-After"] == "10"
+    assert response.json()["error"]["code"] == "too_many_running"
+    assert Message.objects.count() == 2
+
+
+@pytest.mark.parametrize("path", ["/c/{c}/messages/", "/replies/{r}/retry/", "/replies/{r}/continue/"])
+def test_so_many_questions_are_asked_within_a_minute(
+    client: Client, alice: User, settings: Settings, ended: Reply, path: str
+) -> None:
+    settings.CHAT_PERSON_QUESTIONS = 1
+    url = path.format(c=ended.message.conversation_id, r=ended.pk)
+    response = client.post(url, {"text": "And this?"}, headers=JSON)
+    assert response.status_code == 429
+    assert 0 < int(response.headers["Retry-After"]) <= 60
+    assert response.json()["error"]["code"] == "too_many_questions"
+    assert Message.objects.count() == 2
+
+
+def test_after_a_minute_more_may_be_asked(alice: User, settings: Settings, ended: Reply) -> None:
+    settings.CHAT_PERSON_QUESTIONS = 1
+    Reply.objects.update(asked=timezone.now() - timedelta(minutes=1))
+    Conversation.begin(alice, "And this?", "demo")
+
+
+def test_others_are_not_concerned_and_neither_are_staff(bob: User, sam: User, settings: Settings, ended: Reply) -> None:
+    settings.CHAT_PERSON_QUESTIONS = 1
+    Conversation.begin(bob, "Hello", "demo")
+    for _ in range(3):
+        Conversation.begin(sam, "Hello", "demo")
+
+
+def test_a_person_without_scripts_gets_the_page_again_with_the_text_in_it(
+    client: Client, settings: Settings, ended: Reply
+) -> None:
+    settings.CHAT_PERSON_QUESTIONS = 1
+    response = client.post("/c/", {"text": "What is <this>?"}, headers=HTML)
+    assert response.status_code == 429
+    assert "What is &lt;this&gt;?</textarea>" in response.text
+    assert "as many questions as you may within a minute: 1. Ask again in" in response.text
+    assert int(response.headers["Retry-After"]) > 0
+
+
+async def test_of_questions_at_the_same_moment_no_more_than_may_be_are_taken(
+    start_server: Servers, upstream: Upstream
+) -> None:
+    upstream.default = [hang()]
+    limits = {"CHAT_PERSON_RUNNING": "2", "CHAT_DRAIN_SECONDS": "0"}
+    server = start_server(None, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", **limits)
+    async with Visitor(server, "alice") as alice:
+        answers = await asyncio.gather(*(alice.post("/c/", text=f"{number}?") for number in range(6)))
+    assert sorted(answer.status_code for answer in answers) == [201, 201, 429, 429, 429, 429]
