@@ -30,6 +30,8 @@ CHUNK = 65_536
 UNDER_WAY = 16
 # A slow connection passes something on this often, in seconds.
 TICK = 0.05
+# With a linger time of zero closing sends RST instead of FIN.
+NO_LINGER = struct.pack("ii", 1, 0)
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 11\r\nconnection: close\r\n\r\nBad Gateway"
 
 
@@ -153,7 +155,8 @@ class Proxy:
         self._connections.discard(connection)
 
 
-type UnderWay = asyncio.Queue[tuple[float, bytes]]
+# When they are due, and bytes: none for an end, None for a reset.
+type UnderWay = asyncio.Queue[tuple[float, bytes | None]]
 
 
 class Connection:
@@ -213,7 +216,10 @@ class Connection:
 
     async def _take(self, source: socket.socket, under_way: UnderWay) -> None:
         while True:
-            data = await self._loop.sock_recv(source, CHUNK)
+            try:
+                data = await self._loop.sock_recv(source, CHUNK)
+            except ConnectionError:
+                data = None
             await under_way.put((self._loop.time() + self._line.latency, data))
             if not data:
                 return
@@ -223,6 +229,9 @@ class Connection:
             due, data = await under_way.get()
             await asyncio.sleep(due - self._loop.time())
             await self._open.wait()
+            if data is None:
+                self.end(reset=True)
+                return
             if not data:
                 _finish(sink)
                 return
@@ -269,6 +278,5 @@ def _finish(side: socket.socket) -> None:
 
 
 def _break_off(side: socket.socket) -> None:
-    # With a linger time of zero closing sends RST instead of FIN.
-    side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     side.close()
