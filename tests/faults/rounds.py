@@ -25,7 +25,6 @@ from pytest_django import DjangoDbBlocker
 
 from chat import sse
 from chat.database import in_thread
-from chat.generation import BEAT
 from chat.models import LEASE, Message, Reply
 from chat.replylog import PlaceLost, log
 from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
@@ -257,7 +256,7 @@ class KillLoop:
                 os.kill(pid, signal.SIGSTOP)
                 try:
                     death.orphans = await held_by(pid)
-                    await asyncio.sleep(LEASE.total_seconds() + BEAT + chance.random())
+                    await asyncio.sleep(LEASE.total_seconds() + CLAIMED_WITHIN + chance.random())
                 finally:
                     os.kill(pid, signal.SIGCONT)
             case Fate.TERMINATED:
@@ -380,8 +379,8 @@ def held_by(pid: int) -> set[UUID]:
 
 @in_thread
 def overdue() -> float:
-    """For how long the oldest lease of a running reply has run out, in seconds."""
-    oldest = Reply.objects.running().aggregate(oldest=Min("lease"))["oldest"]
+    """For how long the oldest lease has run out, in seconds; a reply that waits in line needs none."""
+    oldest = Reply.objects.filter(status=Reply.Status.STREAMING).aggregate(oldest=Min("lease"))["oldest"]
     return (timezone.now() - oldest).total_seconds() if oldest else 0.0
 
 
@@ -402,6 +401,8 @@ def run(rounds: int, seed: int, say: Callable[[str], None]) -> tuple[list[str], 
             "OPENAI_MODEL": f"{GOES_ON},{BEGINS_ANEW}",
             "CHAT_CONTINUE": f"{GOES_ON}=assistant",
             "CHAT_DRAIN_SECONDS": "1",
+            # So few that some wait in line.
+            "CHAT_PROCESS_RUNNING": "8",
         }
         servers = [Server(database, environment) for _ in range(2)]
         for server in servers:
