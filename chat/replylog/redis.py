@@ -48,6 +48,9 @@ LONGEST_PAUSE = 0.05
 CLAIMS = 100
 # The reader, the writer, and those who open a page.
 CONNECTIONS = 8
+# What the client raises when Redis does not do as it is told. Its own errors are not all: writing to a connection that
+# has just been reset ends in one of the others, https://github.com/python/cpython/issues/136234.
+FAILURES = (RedisError, AttributeError, TypeError)
 
 LAST = """
 local found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
@@ -174,7 +177,7 @@ class RedisLog(ReplyLog):
                 _add(pipeline, append)
             try:
                 answers: list[object] = await pipeline.execute(raise_on_error=False)
-            except RedisError as error:
+            except FAILURES as error:
                 answers = [error] * len(appends)
             broken = [answer for answer in answers if isinstance(answer, Exception)]
             if not broken:
@@ -200,7 +203,7 @@ class RedisLog(ReplyLog):
 def _reached() -> Iterator[None]:
     try:
         yield
-    except RedisError as error:
+    except FAILURES as error:
         raise Unreachable from error
 
 

@@ -1,0 +1,217 @@
+"""What networks do between Parley and Redis: what was shown stays, and replies go on or end truthfully.
+
+A Redis that dies, forgets or hangs is in tests/test_redislog.py.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from chat.models import Reply
+from tests.faults.proxy import Proxy
+from tests.redis import RedisServer
+from tests.server import Databases, Server, Servers
+from tests.upstream import Upstream, finish, hang, pause, sleep, text
+from tests.visitor import Event, Visitor, written
+
+pytestmark = pytest.mark.redis
+
+# A reply of many pieces, over about a second.
+COUNTED = [f"{number} " for number in range(100)]
+COUNTING = [step for number in COUNTED for step in (text(number), sleep(0.01))]
+SEED = 3
+# A reader whose process hears of nothing looks after so many seconds whether the reply has ended, and a page tries for
+# some more; all of it is waited for.
+PATIENCE = 60
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with RedisServer() as redis:
+        yield redis
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Upstream]:
+    with Upstream() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def between(redis: RedisServer) -> Iterator[Proxy]:
+    with Proxy(redis.port) as between:
+        yield between
+
+
+@pytest.fixture(scope="module")
+def start(databases: Databases) -> Iterator[Servers]:
+    with Servers(databases) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server(start: Servers, between: Proxy, endpoint: Upstream) -> Server:
+    """It reaches Redis through the proxy."""
+    return start(REDIS_URL=f"redis://127.0.0.1:{between.port}/0", OPENAI_BASE_URL=endpoint.url, OPENAI_MODEL="scripted")
+
+
+@pytest.fixture(scope="module")
+def other(start: Servers, server: Server, redis: RedisServer, endpoint: Upstream) -> Server:
+    """A second process on the same database, which reaches the same Redis without a proxy."""
+    return start(server.database, REDIS_URL=redis.url, OPENAI_BASE_URL=endpoint.url, OPENAI_MODEL="scripted")
+
+
+@pytest.fixture
+def upstream(endpoint: Upstream) -> Upstream:
+    endpoint.forget()
+    return endpoint
+
+
+@pytest.fixture
+def proxy(between: Proxy) -> Iterator[Proxy]:
+    yield between
+    between.mend()
+
+
+@pytest.fixture
+async def alice(server: Server) -> AsyncIterator[Visitor]:
+    async with Visitor(server, "alice") as alice:
+        alice.client.timeout = PATIENCE
+        yield alice
+
+
+@pytest.fixture
+async def elsewhere(other: Server) -> AsyncIterator[Visitor]:
+    """Alice, through the other process."""
+    async with Visitor(other, "alice") as elsewhere:
+        elsewhere.client.timeout = PATIENCE
+        yield elsewhere
+
+
+def stored(server: Server, reply: dict[str, Any]) -> Reply:
+    return server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
+
+
+def place(seen: list[Event]) -> int:
+    """The place up to which a reader has seen a reply."""
+    return max((event.id or event.data["seq"] for event in seen), default=0)
+
+
+async def return_until_the_end(visitor: Visitor, reply: dict[str, Any], seen: list[Event]) -> list[Event]:
+    """All that a reader has seen who comes back whenever the stream breaks off, as the page does."""
+    seen = list(seen)
+    async with asyncio.timeout(PATIENCE):
+        while not seen or seen[-1].name != "end":
+            seen += await visitor.whole(reply, after=place(seen))
+            await asyncio.sleep(0.05)
+    return seen
+
+
+async def expect_whole(server: Server, reply: dict[str, Any], *readers: list[Event]) -> None:
+    """Each reader has seen all that was counted, once, and so it is stored."""
+    for seen in readers:
+        assert (written(seen), seen[-1].data["status"]) == ("".join(COUNTED), "complete")
+    row = stored(server, reply)
+    assert (row.message.text, row.status) == ("".join(COUNTED), "complete")
+
+
+@pytest.mark.parametrize("impairment", [{"latency": 0.05}, {"rate": 50_000}], ids=["far away", "slow"])
+async def test_a_reply_is_whole_although_redis_is(
+    server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor, impairment: dict[str, Any]
+) -> None:
+    proxy.impair(**impairment)
+    upstream.script(*COUNTING, finish())
+    reply = await alice.ask("Count.")
+    await expect_whole(server, reply, *await asyncio.gather(alice.whole(reply), elsewhere.whole(reply)))
+
+
+@pytest.mark.parametrize("fault", [Proxy.cut, Proxy.reset])
+async def test_a_reply_is_whole_although_its_connections_break_again_and_again(
+    server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor, fault: Callable[[Proxy], None]
+) -> None:
+    steps = [step for part in range(10) for step in (pause(f"{part}"), *COUNTING[20 * part : 20 * part + 20])]
+    upstream.script(*steps, finish())
+    reply = await alice.ask("Count.")
+    reading = asyncio.gather(*(return_until_the_end(person, reply, []) for person in (alice, elsewhere)))
+    chance = random.Random(SEED)  # noqa: S311
+    for part in range(10):
+        upstream.release(f"{part}")
+        await asyncio.sleep(chance.uniform(0, 0.2))
+        fault(proxy)
+    await expect_whole(server, reply, *await reading)
+
+
+async def test_what_is_stored_but_not_confirmed_is_not_stored_twice(
+    server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor
+) -> None:
+    upstream.script(text("one"), pause("rest"), text(" two"), pause("end"), finish())
+    reply = await alice.ask("Count.")
+    await elsewhere.until(reply, "one")
+    # Redis is asked, and does as it is told; nobody hears of it.
+    proxy.impair(limit=0, reset=True)
+    upstream.release("rest")
+    await elsewhere.until(reply, "one two")
+    proxy.mend()
+    upstream.release("end")
+    for person in (alice, elsewhere):
+        seen = await return_until_the_end(person, reply, [])
+        assert (written(seen), seen[-1].data["status"]) == ("one two", "complete")
+    assert stored(server, reply).message.text == "one two"
+
+
+async def test_a_short_silence_goes_unnoticed(
+    server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor
+) -> None:
+    upstream.script(*COUNTING[:100], pause("rest"), *COUNTING[100:], finish())
+    reply = await alice.ask("Count.")
+    reading = asyncio.gather(alice.whole(reply), elsewhere.whole(reply))
+    await alice.until(reply, COUNTED[49])
+    proxy.impair(black_hole=True)
+    upstream.release("rest")
+    await asyncio.sleep(0.5)
+    proxy.mend()
+    await expect_whole(server, reply, *await reading)
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["swallowed", "refused"])
+async def test_a_process_that_is_cut_off_ends_its_reply_and_everybody_sees_all_of_it(
+    server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor, broken: bool
+) -> None:
+    upstream.script(text("one"), pause("rest"), text(" two"), hang())
+    reply = await alice.ask("Count.")
+    seen = await alice.until(reply, "one")
+    seen_elsewhere = await elsewhere.until(reply, "one")
+    if broken:
+        proxy.cut()
+        proxy.refuse()
+    else:
+        proxy.impair(black_hole=True)
+    upstream.release("rest")
+    for person, before in ((alice, seen), (elsewhere, seen_elsewhere)):
+        page = await person.client.get(reply["conversation"]["url"])
+        assert (page.status_code, "one" in page.text) == (200, True)
+        events = await return_until_the_end(person, reply, before)
+        assert written(events) == "one two"
+        assert (events[-1].data["status"], events[-1].data["error"]["code"]) == ("interrupted", "lost")
+    assert stored(server, reply).message.text == "one two"
+    proxy.mend()
+    upstream.script(*COUNTING, finish())
+    reply = await alice.ask("Count again.")
+    await expect_whole(server, reply, await alice.whole(reply), await elsewhere.whole(reply))
+
+
+async def test_a_reader_whose_process_is_cut_off_sees_the_rest_as_soon_as_it_is_mended(
+    server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor
+) -> None:
+    upstream.script(*COUNTING[:100], pause("rest"), *COUNTING[100:], finish())
+    reply = await elsewhere.ask("Count.")
+    seen = await alice.until(reply, COUNTED[49])
+    proxy.impair(black_hole=True)
+    upstream.release("rest")
+    reading = asyncio.create_task(return_until_the_end(alice, reply, seen))
+    await elsewhere.whole(reply)
+    proxy.mend()
+    await expect_whole(server, reply, await reading)
