@@ -91,6 +91,21 @@ async def test_a_claim_that_came_late_changes_nothing(log: RedisLog, reply: Repl
     assert await ids(log, reply) == ["0-3"]
 
 
+async def test_a_reply_that_waits_to_go_on_stays_closed_to_who_lost_it(log: RedisLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1) as late:
+        assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
+        reply.attempt = 2
+        with log.writer(reply.pk, 2, await log.fence(reply.pk, 2)) as writer:
+            await writer.append([Delta("one")])
+            await writer.end(End("stopped"), record(reply, End("stopped")))
+        await log.reopen(reply.pk)
+        with pytest.raises(Fenced):
+            await late.append([Delta("too late")])
+    assert await log.read(reply.pk, 0) == []
+    assert await ids(log, reply) == ["0-2"]
+    assert 0 < await seconds_kept(log, reply) <= redislog.LONGEST
+
+
 async def test_what_has_arrived_already_is_not_stored_twice(
     log: RedisLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:

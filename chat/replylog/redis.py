@@ -105,6 +105,20 @@ return 'stored'
 """
 )
 
+# Puts a claim of the last attempt in the place of a log that has ended: readers do not find the end, and who lost the
+# reply before it stays fenced off. All of it goes, as a stream whose last entry alone is deleted still takes no smaller
+# id. Argument: how long to keep the stream.
+REOPEN = (
+    LAST
+    + """
+if kind == 'end' then
+    redis.call('DEL', KEYS[1])
+    redis.call('XADD', KEYS[1], '0-' .. attempt, 'kind', 'claim', 'data', '')
+    redis.call('EXPIRE', KEYS[1], ARGV[1])
+end
+"""
+)
+
 
 class RedisLog(ReplyLog):
     poll_pause = 0.0
@@ -150,10 +164,7 @@ class RedisLog(ReplyLog):
 
     async def reopen(self, reply_id: UUID) -> None:
         with _reached():
-            last: Any = await self._redis.xrevrange(_key(reply_id), count=1)
-            # All of it: a stream whose last entry alone is deleted still takes no smaller id.
-            if last and last[0][1]["kind"] == "end":
-                await self._redis.delete(_key(reply_id))
+            await self._redis.eval(REOPEN, 1, _key(reply_id), LONGEST)
 
     async def purge(self) -> None:
         """Streams expire by themselves."""
