@@ -135,6 +135,25 @@ def test_a_cut_connection_is_taken_up_where_it_was_cut(
     expect_end(remote, "complete")
 
 
+def test_a_long_way_that_breaks_again_and_again_brings_the_whole_reply(
+    remote: Page, proxy: Proxy, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect(*CUT)
+    counted = [f"{number} " for number in range(2000)]
+    upstream.script(text("One"), pause("rest"), *map(text, counted), finish())
+    ask(remote, "Count.")
+    expect(words(remote)).to_have_text("One")
+    # Less than the head of a stream and the rest of the reply together.
+    proxy.impair(latency=0.1, limit=600)
+    upstream.release("rest")
+    for _ in range(2):
+        with remote.expect_event("requestfailed", lambda request: "/events/" in request.url):
+            pass
+    proxy.impair(latency=0.1)
+    expect(words(remote)).to_have_text("One" + "".join(counted))
+    expect_end(remote, "complete")
+
+
 def is_stream_from(request: Request, after: int) -> bool:
     return request.url.endswith(f"/events/?after={after}")
 

@@ -1,0 +1,197 @@
+"""What networks do between a reader and Parley: who comes back with the last id sees the text once, without a gap."""
+
+import asyncio
+import itertools
+import json
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from chat import sse
+from tests.faults.proxy import Proxy
+from tests.server import Databases, Server, Servers
+from tests.upstream import Upstream, finish, hang, pause, reasoning, sleep, text
+from tests.visitor import Event, Visitor, written
+
+PATIENCE = 60  # Seconds.
+COUNTED = [f"{number} " for number in range(200)]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Upstream]:
+    with Upstream() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def server(databases: Databases, endpoint: Upstream) -> Iterator[Server]:
+    with Servers(databases) as start:
+        yield start(OPENAI_BASE_URL=endpoint.url, OPENAI_MODEL="scripted")
+
+
+@pytest.fixture
+def upstream(endpoint: Upstream) -> Upstream:
+    endpoint.forget()
+    return endpoint
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def alice(server: Server) -> AsyncIterator[Visitor]:
+    async with Visitor(server, "alice") as alice:
+        yield alice
+
+
+@pytest.fixture
+async def remote(server: Server, proxy: Proxy) -> AsyncIterator[Visitor]:
+    """Alice, behind the proxy."""
+    async with Visitor(server, "alice") as remote:
+        remote.client.base_url = httpx.URL(proxy.url)
+        yield remote
+
+
+async def read_on(visitor: Visitor, reply: dict[str, Any], seen: list[Event]) -> None:
+    """Read behind what was seen until the stream ends or breaks."""
+    place = max((event.id or event.data["seq"] for event in seen), default=0)
+    with suppress(httpx.TransportError):
+        async for event in visitor.follow(reply, after=place):
+            seen.append(event)  # noqa: PERF401 (what came before a break was seen)
+
+
+def has_ended(seen: list[Event]) -> bool:
+    return bool(seen) and seen[-1].name == "end"
+
+
+def told(seen: list[Event], name: str) -> str:
+    return "".join(event.data["text"] for event in seen if event.name == name)
+
+
+async def test_wherever_a_stream_is_cut_the_rest_is_read_behind_the_last_id(
+    upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
+) -> None:
+    upstream.script(reasoning("hm"), text("Grüße"), reasoning("so"), text(" 👋"), finish())
+    reply = await alice.ask("Hello?")
+    assert has_ended(await alice.whole(reply))
+    for limit in itertools.count():
+        seen: list[Event] = []
+        proxy.impair(limit=limit)
+        await read_on(remote, reply, seen)
+        proxy.mend()
+        cut = not has_ended(seen)
+        if cut:
+            await read_on(remote, reply, seen)
+        assert [event.id for event in seen] == [1, 2, 3, 4, 5]
+        assert (told(seen, "delta"), told(seen, "reasoning")) == ("Grüße 👋", "hmso")
+        if not cut:
+            break
+    # At each byte of the head and of the body.
+    assert limit > 400
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["cut", "reset"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_line_that_breaks_again_and_again_brings_a_growing_reply_once(
+    upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor, seed: int, reset: bool
+) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    upstream.script(*[step for number in COUNTED for step in (text(number), sleep(0.005))], finish())
+    reply = await alice.ask("Count.")
+    seen: list[Event] = []
+    async with asyncio.timeout(PATIENCE):
+        while not has_ended(seen):
+            # Some pass the head and the largest event together, or nothing would ever arrive.
+            proxy.impair(limit=chance.randrange(1500), reset=reset, latency=chance.choice([0, 0.01]), only_new=True)
+            await read_on(remote, reply, seen)
+    ids = [event.id for event in seen]
+    assert ids == sorted(set(ids))
+    assert (written(seen), seen[-1].data["status"]) == ("".join(COUNTED), "complete")
+
+
+async def test_a_slow_reader_sees_all_and_keeps_nobody_waiting(
+    upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
+) -> None:
+    long = "x" * 100
+    upstream.script(*[text(long)] * 200, finish())
+    proxy.impair(rate=20_000)
+    reply = await alice.ask("Write much.")
+    slow = asyncio.create_task(remote.whole(reply))
+    assert written(await alice.whole(reply)) == long * 200
+    assert not slow.done()
+    assert written(await slow) == long * 200
+
+
+async def test_a_reader_whose_network_fell_silent_comes_back_to_all_that_it_missed(
+    upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
+) -> None:
+    upstream.script(text("one"), pause("rest"), *map(text, COUNTED), finish())
+    reply = await alice.ask("Count.")
+    seen: list[Event] = []
+    reading = asyncio.create_task(read_on(remote, reply, seen))
+    await alice.until(reply, "one")
+    proxy.impair(black_hole=True)
+    upstream.release("rest")
+    assert has_ended(await alice.whole(reply))
+    assert not has_ended(seen)
+    proxy.cut()
+    await reading
+    proxy.mend()
+    await read_on(remote, reply, seen)
+    assert written(seen) == "one" + "".join(COUNTED)
+
+
+async def test_a_silence_that_ends_brings_what_was_held_up(
+    upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
+) -> None:
+    upstream.script(text("one"), pause("rest"), text(" two"), finish())
+    reply = await alice.ask("Count.")
+    reading = asyncio.create_task(remote.whole(reply))
+    await alice.until(reply, "one")
+    proxy.impair(black_hole=True)
+    upstream.release("rest")
+    assert has_ended(await alice.whole(reply))
+    proxy.mend()
+    assert written(await reading) == "one two"
+
+
+async def test_a_stop_whose_answer_is_lost_has_stopped_the_reply(
+    upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
+) -> None:
+    upstream.script(text("so far"), hang())
+    reply = await alice.ask("Hello?")
+    await alice.until(reply, "so far")
+    proxy.impair(limit=0)
+    with pytest.raises(httpx.TransportError):
+        await remote.stop(reply)
+    seen = await alice.whole(reply)
+    assert (written(seen), seen[-1].data["status"]) == ("so far", "stopped")
+    proxy.mend()
+    assert await remote.stop(reply) == "stopped"
+
+
+async def test_a_stream_that_answers_a_question_is_taken_up_at_its_own_address(
+    upstream: Upstream, proxy: Proxy, remote: Visitor
+) -> None:
+    upstream.script(text("one"), pause("rest"), text(" two"), finish())
+    decoder = sse.Decoder()
+    came: list[sse.ServerSentEvent] = []
+    accept = {"accept": "text/event-stream"}
+    async with remote.client.stream("POST", "/c/", data={"text": "Count."}, headers=accept) as response:
+        with suppress(httpx.TransportError):
+            async for chunk in response.aiter_raw():
+                came += decoder.feed(chunk)
+                if came[-1:] and came[-1].event == "delta":
+                    proxy.reset()
+    reply = json.loads(came[0].data)["reply"]
+    upstream.release("rest")
+    seen = [Event(event) for event in came[1:]]
+    await read_on(remote, reply, seen)
+    assert written(seen) == "one two"
