@@ -154,15 +154,19 @@ def _renew(worker: str, claimed: set[UUID], queued: set[UUID]) -> set[UUID]:
     """
     held = Reply.objects.held_by(worker).filter(pk__in=claimed)
     held.update(lease=Now() + LEASE)
-    waiting = Reply.objects.filter(pk__in=queued, status=Reply.Status.QUEUED)
+    # The turn of some may have come since they were counted.
+    waiting = Reply.objects.filter(_nobody_elses(worker), pk__in=queued)
     return (claimed | queued) - {*held.values_list("pk", flat=True), *waiting.values_list("pk", flat=True)}
 
 
 @in_thread
 def _give_back(worker: str, reply_ids: set[UUID]) -> None:
     """Let others claim these replies at once, unless somebody has done so."""
-    mine = Q(worker=worker) | Q(status=Reply.Status.QUEUED)
-    Reply.objects.running().filter(mine, pk__in=reply_ids).update(lease=Now())
+    Reply.objects.running().filter(_nobody_elses(worker), pk__in=reply_ids).update(lease=Now())
+
+
+def _nobody_elses(worker: str) -> Q:
+    return Q(worker=worker) | Q(status=Reply.Status.QUEUED)
 
 
 @in_thread

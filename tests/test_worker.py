@@ -9,7 +9,7 @@ import pytest
 
 from chat.models import Reply
 from tests.server import Server, Servers
-from tests.upstream import Upstream, finish, hang, pause, text
+from tests.upstream import Upstream, finish, hang, pause, sleep, text
 from tests.visitor import Visitor, written
 
 
@@ -131,3 +131,15 @@ async def test_a_reply_that_becomes_too_large_is_cut_off(start_server: Servers, 
     assert written(events) == "012345678"
     assert events[-1].data["status"] == "interrupted"
     assert events[-1].data["error"]["code"] == "too_large"
+
+
+async def test_a_turn_that_comes_while_leases_are_renewed_is_not_taken_for_somebody_elses(
+    start_server: Servers, upstream: Upstream
+) -> None:
+    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
+    upstream.default = [text("Hello"), sleep(2.5), text(" world"), finish()]
+    async with Visitor(server, "alice") as alice:
+        # Spread over a beat, so that some are claimed in the moment of the renewal.
+        replies = [await alice.ask(f"{number}?") for number in range(200)]
+        for reply in replies:
+            assert written(await alice.whole(reply)) == "Hello world"
