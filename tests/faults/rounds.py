@@ -98,7 +98,7 @@ class Answer:
 
 
 def words(text: str) -> list[str]:
-    return re.findall(r"\S+ ", text)
+    return re.findall(r"\S* |\S+", text)
 
 
 @dataclass
@@ -154,6 +154,8 @@ class KillLoop:
             fate, server = next(fates), chance.choice(self._servers)
             await self._strike(fate, server, chance)
             self._say(f"round {number}: {fate}")
+            if self.faults:
+                break
         await asyncio.gather(*checks)
         # Questions that were stored although whoever asked never heard of it.
         await self._check("")
