@@ -33,7 +33,6 @@ from tests.upstream import (
     pause,
     raw,
     reasoning,
-    recording,
     reset,
     sleep,
     text,
@@ -372,38 +371,6 @@ async def test_who_stops_reading_closes_the_connection(upstream: Upstream, endpo
     await anext(stream)
     await stream.aclose()
     await asyncio.to_thread(upstream.next_request().wait_closed)
-
-
-# Recorded streams
-
-
-@pytest.mark.wire
-@pytest.mark.parametrize(
-    ("name", "beginning", "thought", "reason"),
-    [
-        ("openai-text", "**Holiday", "", "stop"),
-        ("azure-model-router", "Capital of", "", "stop"),
-        ("deepseek-reasoning", "", "We need", "stop"),
-        ("groq-text", 'Introducing "', "", "stop"),
-        ("mistral-text", "Hello, world! This is a test response.", "", "stop"),
-        ("xai-text", "", "First, the", "stop"),
-        ("perplexity-citations", "The current", "", "stop"),
-        ("alibaba-tool-call", "", "", "tool_calls"),
-    ],
-)
-async def test_a_recorded_stream_gives_its_text(
-    upstream: Upstream, endpoint: Endpoint, name: str, beginning: str, thought: str, reason: str
-) -> None:
-    upstream.script(*recording(name))
-    events = await ask(endpoint)
-    assert bool(words(events)) == (reason == "stop")
-    assert words(events).startswith(beginning)
-    assert words(events, Reasoning).startswith(thought)
-    finished = events[-1]
-    assert isinstance(finished, Finished)
-    assert finished.finish_reason == reason
-    assert finished.usage
-    assert finished.usage["total_tokens"] >= finished.usage["completion_tokens"]
 
 
 def test_the_bytes_of_an_answer_may_be_cut_anywhere() -> None:

@@ -1,0 +1,164 @@
+"""What real endpoints have sent, replayed whole and broken off, cut anywhere, and split anywhere."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chat.completions import Completion, CompletionError, Event
+from chat.events import Delta, Finished, Reasoning
+from chat.models import Reply
+from tests.server import Server, Servers
+from tests.upstream import Upstream, cut, recording
+from tests.visitor import Visitor, written
+
+pytestmark = pytest.mark.wire
+
+DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recording, and what people must get of it."""
+
+    name: str
+    beginning: str
+    thought: str
+    reason: str
+    # Tokens of the question, of the answer, of both, and of the thinking.
+    tokens: tuple[int, ...]
+
+    @property
+    def lines(self) -> list[bytes]:
+        return Path(os.environ["WIRE_RECORDINGS"], f"{self.name}.jsonl").read_bytes().splitlines()
+
+    @property
+    def usage(self) -> dict[str, int]:
+        names = ("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens")
+        return dict(zip(names, self.tokens, strict=False))
+
+
+RECORDED = [
+    Recorded("alibaba-tool-call", "", "", "tool_calls", (295, 22, 317)),
+    Recorded("azure-model-router", "Capital of Denmark.", "", "stop", (15, 78, 93, 64)),
+    Recorded("deepseek-reasoning", 'The word "strawberry"', "We need to count", "stop", (18, 219, 237, 205)),
+    Recorded("groq-text", 'Introducing "Luminaria"', "", "stop", (45, 662, 707)),
+    Recorded("mistral-text", "Hello, world! This is a test response.", "", "stop", (13, 8, 21)),
+    Recorded("openai-text", "**Holiday Name:** Harmony Day", "", "stop", (16, 300, 316, 0)),
+    Recorded("perplexity-citations", "The current population", "", "stop", (10, 336, 346)),
+    Recorded("xai-text", "Grok", "First, the user said", "stop", (12, 2, 354, 340)),
+]
+
+each = pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded.name)
+
+
+def read_plainly(lines: list[bytes]) -> tuple[str, str, str]:
+    """Text, reasoning and finish reason, which in these recordings are all in one place."""
+    choices: list[dict[str, Any]] = [choice for line in lines for choice in json.loads(line)["choices"]]
+    text = "".join(choice["delta"].get("content") or "" for choice in choices)
+    thought = "".join(choice["delta"].get("reasoning_content") or "" for choice in choices)
+    return text, thought, "".join(choice.get("finish_reason") or "" for choice in choices[-1:])
+
+
+def words(events: list[Event]) -> tuple[str, str]:
+    text = "".join(event.text for event in events if isinstance(event, Delta))
+    return text, "".join(event.text for event in events if isinstance(event, Reasoning))
+
+
+def as_sent(lines: list[bytes]) -> bytes:
+    return b"".join(b"data: %b\n\n" % line for line in lines)
+
+
+# The decoder alone
+
+
+@each
+def test_a_recording_is_read_whole(recorded: Recorded) -> None:
+    completion = Completion()
+    text, thought = words(completion.feed(as_sent(recorded.lines) + DONE))
+    assert (text, thought, recorded.reason) == read_plainly(recorded.lines)
+    assert text.startswith(recorded.beginning)
+    assert thought.startswith(recorded.thought)
+    assert completion.finished() == Finished(recorded.reason, recorded.usage)
+
+
+@each
+def test_a_recording_that_breaks_off_behind_any_chunk_gives_what_has_come(recorded: Recorded) -> None:
+    completion = Completion()
+    seen: list[Event] = []
+    for number, line in enumerate(recorded.lines, 1):
+        seen += completion.feed(as_sent([line]))
+        *said, reason = read_plainly(recorded.lines[:number])
+        assert words(seen) == tuple(said)
+        if reason:
+            assert completion.finished().finish_reason == reason
+        else:
+            with pytest.raises(CompletionError) as raised:
+                completion.finished()
+            assert raised.value.code == ("cut_off" if any(said) else "no_answer")
+
+
+@each
+def test_a_recording_may_be_split_at_any_byte(recorded: Recorded) -> None:
+    lines = [*recorded.lines[:2], max(recorded.lines, key=len), *recorded.lines[-2:]]
+    body = as_sent(lines) + DONE
+    *said, _ = read_plainly(lines)
+    whole = Completion()
+    whole.feed(body)
+    for place in range(len(body)):
+        completion = Completion()
+        assert words(completion.feed(body[:place]) + completion.feed(body[place:])) == tuple(said)
+        assert completion.finished() == whole.finished()
+
+
+# From the endpoint's socket to the reader and the row
+
+
+@pytest.fixture
+def server(start_server: Servers, upstream: Upstream) -> Server:
+    return start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="recorded")
+
+
+async def ask(server: Server) -> tuple[str, Reply]:
+    """What a reader sees of the answer, and what is stored of it."""
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("Hello?")
+        events = await alice.whole(reply)
+    row = server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
+    assert events[-1].name == "end"
+    assert events[-1].data["status"] == row.status
+    return written(events), row
+
+
+@each
+async def test_a_reader_gets_the_whole_recording(recorded: Recorded, server: Server, upstream: Upstream) -> None:
+    upstream.script(*recording(recorded.name))
+    seen, row = await ask(server)
+    assert (row.message.text, row.reasoning, row.finish_reason) == read_plainly(recorded.lines)
+    assert seen == row.message.text
+    assert (row.status, row.usage, row.error_code) == ("complete", recorded.usage, "")
+
+
+def places_to_cut(lines: list[bytes]) -> list[int]:
+    """Behind the first word, in the middle, right before the finish reason, and right behind it."""
+    read = [read_plainly(lines[:place]) for place in range(len(lines) + 1)]
+    begun = next((place for place, (text, thought, _) in enumerate(read) if text or thought), len(lines))
+    finished = next(place for place, (_, _, reason) in enumerate(read) if reason)
+    return sorted({place for place in (begun, (begun + finished) // 2, finished - 1) if begun <= place} | {finished})
+
+
+@each
+async def test_a_reader_gets_what_has_come_of_a_recording_that_is_cut_off(
+    recorded: Recorded, server: Server, upstream: Upstream
+) -> None:
+    for place in places_to_cut(recorded.lines):
+        upstream.script(*recording(recorded.name)[:place], cut())
+        seen, row = await ask(server)
+        *said, reason = read_plainly(recorded.lines[:place])
+        assert [row.message.text, row.reasoning] == said
+        assert seen == row.message.text
+        ended = ("complete", reason, "") if reason else ("interrupted", "", "cut_off")
+        assert (row.status, row.finish_reason, row.error_code) == ended
