@@ -111,7 +111,8 @@ def collected_static() -> None:
 
 @pytest.fixture(scope="session")
 def databases(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[Databases]:
-    with Databases(tmp_path_factory.mktemp("databases"), django_db_blocker) as databases:
+    url = os.environ.get("DATABASE_URL", "")
+    with Databases(tmp_path_factory.mktemp("databases"), django_db_blocker, url) as databases:
         yield databases
 
 

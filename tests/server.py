@@ -15,11 +15,13 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import environ
 import psycopg
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
+from django.db.utils import load_backend
 from django.test import Client
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
@@ -48,7 +50,12 @@ class Database:
 
     def _run[T](self, query: Callable[[], T]) -> T:
         default = connections["default"]
-        connections["default"] = type(default)({**default.settings_dict, "NAME": self.name}, "default")
+        # It may be of another kind than the one of the tests.
+        place = environ.Env.db_url_config(self.url)
+        options = default.settings_dict["OPTIONS"] if place["ENGINE"] == default.settings_dict["ENGINE"] else {}
+        backend = load_backend(place["ENGINE"])
+        described = {**default.settings_dict, **place, "OPTIONS": options}
+        connections["default"] = backend.DatabaseWrapper(described, "default")
         with self._blocker.unblock():
             try:
                 return query()
@@ -57,12 +64,12 @@ class Database:
 
 
 class Databases:
-    """Makes databases as copies of one that is migrated once, on SQLite or on the server that DATABASE_URL names."""
+    """Makes databases as copies of one that is migrated once: on the server of PostgreSQL at `url`, else on SQLite."""
 
-    def __init__(self, folder: Path, blocker: DjangoDbBlocker) -> None:
+    def __init__(self, folder: Path, blocker: DjangoDbBlocker, url: str) -> None:
         self._folder = folder
         self._blocker = blocker
-        self._postgresql = os.environ.get("DATABASE_URL", "").startswith("postgres")
+        self._url = url if url.startswith("postgres") else ""
         self._numbers = itertools.count()
         self._template: Database | None = None
         self._made: list[Database] = []
@@ -71,7 +78,7 @@ class Databases:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._postgresql:
+        if self._url:
             for database in reversed(self._made):
                 self._execute("DROP DATABASE {} WITH (FORCE)", database.name)
 
@@ -83,13 +90,13 @@ class Databases:
 
     def _empty(self) -> Database:
         database = self._next()
-        if self._postgresql:
+        if self._url:
             self._execute("CREATE DATABASE {}", database.name)
         return database
 
     def _copy(self, template: Database) -> Database:
         database = self._next()
-        if self._postgresql:
+        if self._url:
             self._execute("CREATE DATABASE {} TEMPLATE {}", database.name, template.name)
         else:
             shutil.copyfile(template.name, database.name)
@@ -97,8 +104,8 @@ class Databases:
 
     def _next(self) -> Database:
         name = f"parley_{os.getpid()}_{next(self._numbers)}"
-        if self._postgresql:
-            url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+        if self._url:
+            url = urlsplit(self._url)._replace(path=f"/{name}").geturl()
         else:
             name = str(self._folder / f"{name}.sqlite3")
             url = f"sqlite:///{name}"
@@ -106,7 +113,7 @@ class Databases:
         return database
 
     def _execute(self, statement: str, *names: str) -> None:
-        administration = urlsplit(os.environ["DATABASE_URL"])._replace(path="/postgres").geturl()
+        administration = urlsplit(self._url)._replace(path="/postgres").geturl()
         with psycopg.connect(administration, autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 

@@ -1,14 +1,18 @@
 """Real browsers for tests: Chromium in front of a real server, and a watch over what its pages do."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, expect
 from pytest_playwright import CreateContextCallback
 
+from chat.models import Reply
+from tests.nginx import HOST
 from tests.programs import program
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream
@@ -19,6 +23,7 @@ expect.set_options(timeout=10_000)
 # Unless it is told not to, Chromium asks its makers for updates and the like.
 CHROMIUM = """
     --no-sandbox --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic
+    --host-resolver-rules="MAP chat.example.org 127.0.0.1"
 """
 KEY = "sk-secret"
 
@@ -38,7 +43,7 @@ def base_url() -> None:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    return {**browser_type_launch_args, "executable_path": program("chromium"), "args": CHROMIUM.split()}
+    return {**browser_type_launch_args, "executable_path": program("chromium"), "args": shlex.split(CHROMIUM)}
 
 
 # The watch
@@ -78,7 +83,7 @@ class Watch:
         dialog.dismiss()
 
     def _request(self, request: Request) -> None:
-        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+        if urlsplit(request.url).hostname not in ("127.0.0.1", HOST, None):
             self._faults.append(f"request: {request.url}")
 
 
@@ -127,6 +132,14 @@ def server(databases: Databases, collected_static: None, endpoint: Upstream) -> 
         endpoint.stop()
 
 
+def forget_people() -> None:
+    """Delete all people, with whatever is still being written for them."""
+    with transaction.atomic():
+        # Locked in the order in which servers lock them, lest each waits for the other.
+        list(Reply.objects.select_for_update().order_by("pk").values_list("pk"))
+        User.objects.all().delete()
+
+
 class Visit(Protocol):
     def __call__(self, username: str = "", **options: Any) -> Page: ...
 
@@ -134,10 +147,11 @@ class Visit(Protocol):
 @pytest.fixture
 def visit(server: Server, new_context: NewContext) -> Visit:
     """Gives a person, signed in unless without a name, a browser of their own: `visit("bob", color_scheme="dark")`."""
-    server.database.run(User.objects.all().delete)
+    server.database.run(forget_people)
 
     def visit(username: str = "", **options: Any) -> Page:
-        context = new_context(**{"base_url": server.url, **options})
+        # The certificate of a test is nobody's.
+        context = new_context(**{"base_url": server.url, "ignore_https_errors": True, **options})
         if username:
             value = server.session_cookie(username)
             context.add_cookies([{"name": "sessionid", "value": value, "url": server.url}])

@@ -1,0 +1,139 @@
+"""The browser suite's main cases once more, through docs/nginx.conf before two processes on PostgreSQL and Redis."""
+# ruff: noqa: F401 (tests that are imported run here too, with the server of this module)
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from pytest_django import DjangoDbBlocker
+
+from chat.models import Reply
+from tests.browser.conftest import Watch
+from tests.browser.pages import ask, expect_end, words
+from tests.browser.test_chat import (
+    test_a_failed_reply_says_why_without_key_or_address_and_is_tried_again,
+    test_a_question_goes_on_with_its_conversation,
+    test_a_second_answer_stands_beside_the_first,
+    test_stop_before_the_first_word,
+    test_stop_in_one_tab_shows_in_the_other,
+    test_stop_in_the_middle_closes_the_connection_to_the_model_and_the_text_never_grows,
+    test_the_first_word_is_visible_while_the_rest_is_not_yet_written,
+    test_thinking_is_folded_with_its_duration_and_stays_open_for_who_opened_it,
+    test_two_conversations_are_written_at_once,
+    test_what_was_drawn_live_is_what_the_server_renders,
+)
+from tests.browser.test_history import test_deleting_asks_first_and_removes_the_entry
+from tests.browser.test_survival import (
+    CUT,
+    RECOVERY_MS,
+    test_a_reload_in_the_middle_loses_nothing_and_doubles_nothing,
+    test_a_reply_goes_on_when_its_tab_is_closed,
+    test_a_second_tab_sees_the_same,
+    test_after_a_kill_a_page_loaded_anew_shows_what_was_seen,
+    test_after_a_kill_before_the_first_word_the_reply_comes_by_itself,
+    test_after_a_kill_in_the_middle_what_was_on_screen_stays_and_a_second_answer_can_be_had,
+    test_reloads_while_words_rush_in_lose_nothing_and_double_nothing,
+)
+from tests.nginx import HOST, Nginx, running
+from tests.postgresql import postgresql
+from tests.redis import RedisServer
+from tests.server import Database, Databases, Server
+from tests.test_nginx import SITE
+from tests.upstream import Upstream, finish, hang, pause, text
+
+pytestmark = [pytest.mark.chromium, pytest.mark.nginx, pytest.mark.postgresql, pytest.mark.redis]
+
+
+class Deployment:
+    """Two processes behind nginx that look like one server."""
+
+    def __init__(self, nginx: Nginx, processes: list[Server]) -> None:
+        self.url = nginx.url
+        self.processes = processes
+
+    @property
+    def database(self) -> Database:
+        return self.processes[0].database
+
+    def session_cookie(self, username: str, **fields: Any) -> str:
+        return self.processes[0].session_cookie(username, **fields)
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+
+    def start(self) -> None:
+        for process in self.processes:
+            process.start()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+    collected_static: None,
+    endpoint: Upstream,
+) -> Iterator[Deployment]:
+    folder = tmp_path_factory.mktemp("deployment")
+    with ExitStack() as stack:
+        databases = stack.enter_context(Databases(folder, django_db_blocker, stack.enter_context(postgresql())))
+        database = databases.make()
+        environment = {
+            "DEBUG": "0",
+            "OPENAI_BASE_URL": endpoint.url,
+            "OPENAI_MODEL": "scripted,large",
+            "CHAT_CONTINUE": "large=assistant",
+            "ALLOWED_HOSTS": HOST,
+            "SECURE_COOKIES": "1",
+            "REDIS_URL": stack.enter_context(RedisServer()).url,
+        }
+        processes = [Server(database, environment) for _ in range(2)]
+        nginx = stack.enter_context(running(SITE, [process.port for process in processes], folder))
+        # On a port of its own, its address is not the one that is in the example.
+        environment["CSRF_TRUSTED_ORIGINS"] = nginx.url
+        for process in processes:
+            stack.callback(process.stop)
+            process.start()
+        yield Deployment(nginx, processes)
+        endpoint.stop()
+
+
+def test_when_the_process_that_writes_dies_the_other_goes_on_and_the_reader_sees_one_reply(
+    alice: Page, server: Deployment, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 502", *CUT)
+    upstream.script(text("One "), text("two"), hang())
+    upstream.script(text(" three."), finish())
+    alice.get_by_label("Model").select_option("large")
+    ask(alice, "Count.")
+    expect(words(alice)).to_have_text("One two")
+    writer = server.database.run(lambda: Reply.objects.get().worker)
+    dead = next(process for process in server.processes if f":{process.pid}:" in writer)
+    dead.kill()
+    expect(words(alice)).to_have_text("One two three.", timeout=RECOVERY_MS)
+    expect_end(alice, "complete")
+    assert upstream.requests[-1].body["messages"][-1] == {"role": "assistant", "content": "One two"}
+    dead.start()
+
+
+def test_six_tabs_follow_six_replies_and_there_is_room_for_a_seventh_page(alice: Page, upstream: Upstream) -> None:
+    tabs = [alice] + [alice.context.new_page() for _ in range(5)]
+    for tab in tabs:
+        upstream.script(text("One"), pause("rest"), text(" two."), finish())
+        tab.goto("/")
+        ask(tab, "Count.")
+        expect(words(tab)).to_have_text("One")
+    # Over HTTP/1.1 six streams would keep a browser from asking for anything else.
+    seventh = alice.context.new_page()
+    seventh.goto("/")
+    expect(seventh.get_by_role("link", name="Count.", exact=True)).to_have_count(6)
+    upstream.release("rest")
+    for tab in tabs:
+        expect(words(tab)).to_have_text("One two.")
+        expect_end(tab, "complete")
