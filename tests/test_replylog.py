@@ -413,6 +413,21 @@ async def test_ended_replies_leave_the_log_after_a_while(rows: DatabaseLog, alic
         await everything(rows, old.pk)
 
 
+async def test_a_reply_that_went_on_leaves_the_log_like_any_other(rows: DatabaseLog, reply: Reply) -> None:
+    with rows.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("Hello")])
+        await writer.end(End("stopped"), record(reply, End("stopped")))
+    assert await in_thread(reply.resume)("demo")
+    assert await in_thread(Reply.objects.claim)(reply.pk, 1, "here")
+    reply.attempt = 2
+    with rows.writer(reply.pk, 2) as writer:
+        await writer.begin_anew(Snapshot("Hello", "", 2))
+        await writer.end(DONE, record(reply))
+    await Reply.objects.aupdate(ended=timezone.now() - database.KEPT - timedelta(seconds=1))
+    await rows.purge()
+    assert not await ReplyEvent.objects.aexists()
+
+
 async def test_a_quiet_reader_looks_into_the_store_and_notices_that_the_reply_is_gone(
     rows: DatabaseLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,7 @@ def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
 
 def _purge() -> None:
     # The log is small, unlike the table of replies: what is to go is looked for there.
-    ended = ReplyEvent.objects.filter(seq=1, reply__ended__lt=Now() - KEPT).values_list("reply_id", flat=True)
+    ends = ReplyEvent.objects.filter(kind=ReplyEvent.Kind.END, reply__ended__lt=Now() - KEPT)
+    ended = ends.values_list("reply_id", flat=True)
     for some in batched(list(ended), PURGED_AT_ONCE):
         ReplyEvent.objects.filter(reply_id__in=some).delete()
