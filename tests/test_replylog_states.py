@@ -1,0 +1,488 @@
+"""Any order of claims, appends, stops, take-overs and ends by several processes, beside a simple model of them.
+
+The orders are the same in each run. `STATES=1000` tries so many others, which is worth it after a change of a log or of
+the claims: `STATES=1000 python -m pytest tests/test_replylog_states.py`.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.db.models.functions import Now
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from chat import models
+from chat.database import in_thread
+from chat.events import Delta, End, Entry, Piece, Reasoning, Snapshot
+from chat.models import Conversation, Reply, ReplyEvent
+from chat.replylog import NOTHING, Fenced, PlaceLost, ReplyLog, Writer, commit, database, redis
+from chat.replylog.database import DatabaseLog
+from tests.redis import RedisServer
+from tests.test_replylog import Stores
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PROCESSES = ("one", "two", "three")
+PROCESS = st.sampled_from(PROCESSES)
+
+# In seconds: what has not happened by then does not happen.
+PATIENCE = 30
+
+TRIED = settings(
+    max_examples=int(os.environ.get("STATES", "40")),
+    stateful_step_count=40,
+    report_multiple_bugs=False,
+    derandomize="STATES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+# The model
+
+
+@dataclass(eq=False)
+class Expected:
+    """What must be true of one reply."""
+
+    pk: UUID
+    status: str = "queued"
+    attempt: int = 0
+    process: str = ""
+    orphaned: bool = False
+    # Attempts before this one write nothing.
+    fence: int = 0
+    # What who has seen all up to a seq has on screen, by that seq.
+    screens: list[Snapshot] = field(default_factory=lambda: [NOTHING])
+    ends: dict[int, End] = field(default_factory=dict)
+    # The seqs that the log holds, and how often it has lost some.
+    held: range = range(0)
+    losses: int = 0
+    # The screen that the row has kept.
+    kept: Snapshot = NOTHING
+
+    @property
+    def runs(self) -> bool:
+        return self.status in Reply.RUNNING
+
+    @property
+    def can_resume(self) -> bool:
+        return self.status in ("stopped", "interrupted", "failed") and bool(self.kept.text)
+
+    @property
+    def stored(self) -> Snapshot:
+        return self.screens[self.held[-1]] if self.held else NOTHING
+
+    def holds(self, place: int) -> bool:
+        """Whether the log must know what follows the place."""
+        if place == 0:
+            return self.runs or bool(self.held)
+        return place in self.held and (self.runs or place != self.held[-1])
+
+    def claim(self, process: str) -> int:
+        self.status, self.process, self.orphaned = "streaming", process, False
+        self.attempt += 1
+        return self.attempt
+
+    def grow(self, *events: Piece | End) -> None:
+        for event in events:
+            seq = len(self.screens)
+            self.screens.append(shown(self.screens[-1], (seq, event)))
+            self.held = range(self.held.start if self.held else seq, seq + 1)
+
+    def end(self, end: End) -> None:
+        self.ends[len(self.screens)] = end
+        self.grow(end)
+        self.status, self.kept, self.orphaned = end.status, self.screens[-1], False
+
+    def lose(self, held: range) -> None:
+        self.held = held
+        self.losses += 1
+
+
+def shown(screen: Snapshot, entry: Entry) -> Snapshot:
+    """The screen after one more entry."""
+    seq, event = entry
+    match event:
+        case Delta(text):
+            return Snapshot(screen.text + text, screen.reasoning, seq)
+        case Reasoning(text):
+            return Snapshot(screen.text, screen.reasoning + text, seq)
+        case Snapshot():
+            return event
+        case End():
+            return Snapshot(screen.text, screen.reasoning, seq)
+
+
+# Who acts on the logs
+
+
+@dataclass(eq=False)
+class Claimed:
+    """A reply in the hands of a process that has not looked yet at what there is of it."""
+
+    reply: Expected
+    attempt: int
+    log: ReplyLog
+
+
+class Hand:
+    """A process that writes a reply, or thinks so."""
+
+    def __init__(self, claimed: Claimed, so_far: Snapshot) -> None:
+        self.reply, self.attempt = claimed.reply, claimed.attempt
+        self._writing = ExitStack()
+        self.writer: Writer = self._writing.enter_context(claimed.log.writer(self.reply.pk, self.attempt, so_far))
+
+    @property
+    def may_write(self) -> bool:
+        return self.reply.runs and self.attempt >= self.reply.fence
+
+    @property
+    def may_end(self) -> bool:
+        return self.reply.runs and self.attempt == self.reply.attempt
+
+    def leave(self) -> None:
+        """What a process does that has ended the reply, or has found out that it lost it."""
+        self._writing.close()
+
+
+class Reader:
+    """Follows a reply from a place, in a task of its own."""
+
+    def __init__(self, reply: Expected, log: ReplyLog, place: int) -> None:
+        self._reply = reply
+        self._place = place
+        self._must_find = reply.holds(place)
+        self._losses = reply.losses
+        self._seen: list[Entry] = []
+        self._lost = False
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(self._read(log))
+        self._task.add_done_callback(lambda _: self._news.set())
+
+    async def _read(self, log: ReplyLog) -> None:
+        try:
+            async for entries in log.follow(self._reply.pk, self._place):
+                self._seen += entries
+                self._news.set()
+        except PlaceLost:
+            self._lost = True
+
+    async def begun(self) -> None:
+        await self._news.wait()
+
+    async def caught_up(self) -> None:
+        """Return when all that there is has come; what has come must be right."""
+        async with asyncio.timeout(PATIENCE):
+            while not self._task.done() and (not self._reply.runs or self._last < self._reply.stored.seq):
+                self._news.clear()
+                await self._news.wait()
+        if self._lost:
+            assert not self._must_find or self._losses != self._reply.losses
+        else:
+            assert self._place < len(self._reply.screens)
+        self._check()
+
+    @property
+    def _last(self) -> int:
+        return self._seen[-1][0] if self._seen else self._place
+
+    def _check(self) -> None:
+        """Each entry makes of the screen before it what it should; no seq is left out or comes twice."""
+        screen = self._reply.screens[self._place] if self._seen else NOTHING
+        for entry in self._seen:
+            seq, event = entry
+            assert seq == screen.seq + 1 or isinstance(event, Snapshot)
+            assert not isinstance(event, End) or event == self._reply.ends[seq]
+            screen = shown(screen, entry)
+            assert screen == self._reply.screens[seq]
+
+
+async def stored(writing: Awaitable[None]) -> bool:
+    try:
+        await writing
+    except Fenced:
+        return False
+    return True
+
+
+# Whatever can happen, in any order
+
+
+class Replies(RuleBasedStateMachine):
+    replies: Bundle[Expected] = Bundle("replies")
+    claims: Bundle[Claimed] = Bundle("claims")
+    hands: Bundle[Hand] = Bundle("hands")
+    readers: Bundle[Reader] = Bundle("readers")
+
+    def __init__(self, stores: Stores, owner: User) -> None:
+        super().__init__()
+        self._owner = owner
+        self._runner = asyncio.Runner()
+        self._open = AsyncExitStack()
+        self._logs = {name: self._run(self._open.enter_async_context(stores.log())) for name in PROCESSES}
+        # One log looks at the row with each write, so that a claim alone fences earlier attempts off.
+        self._fenced_by_row = all(isinstance(log, DatabaseLog) for log in self._logs.values())
+        self._numbers = count()
+        self._all: list[Expected] = []
+        self._hands: list[Hand] = []
+
+    def teardown(self) -> None:
+        self._run(self._open.aclose())
+        self._query(Conversation.objects.all().delete)
+        self._runner.close()
+
+    def _run[T](self, action: Awaitable[T]) -> T:
+        async def run() -> T:
+            return await action
+
+        return self._runner.run(run())
+
+    def _query[T](self, query: Callable[[], T]) -> T:
+        return self._run(in_thread(query)())
+
+    # Claims
+
+    @initialize(target=replies)
+    def ask_twice(self) -> MultipleResults[Expected]:
+        self._all = [
+            Expected(self._query(lambda: Conversation.begin(self._owner, "Hello", "demo")[2].pk)) for _ in range(2)
+        ]
+        return multiple(*self._all)
+
+    @rule(target=claims, reply=replies, process=PROCESS, missed=st.sampled_from([0, 0, 0, 1]))
+    def claim(self, reply: Expected, process: str, missed: int) -> Claimed | MultipleResults[Claimed]:
+        """By a process that has missed the last claims since it read the row."""
+        seen = reply.attempt - missed
+        claimed = self._query(lambda: Reply.objects.claim(reply.pk, seen, process))
+        assert claimed == (reply.runs and not missed)
+        return self._claimed(reply, process) if claimed else multiple()
+
+    @rule(reply=replies)
+    def let_the_lease_run_out(self, reply: Expected) -> None:
+        running = Reply.objects.running().filter(pk=reply.pk)
+        self._query(lambda: running.update(lease=Now() - timedelta(seconds=1)))
+        reply.orphaned = reply.runs
+
+    @rule(target=claims, process=PROCESS)
+    def take_orphans(self, process: str) -> MultipleResults[Claimed]:
+        orphans = {reply.pk: reply for reply in self._all if reply.orphaned}
+        found = self._query(lambda: dict(Reply.objects.orphaned().values_list("pk", "attempt")))
+        assert found == {pk: reply.attempt for pk, reply in orphans.items()}
+        for pk, attempt in found.items():
+            assert self._query(partial(Reply.objects.claim, pk, attempt, process))
+        return multiple(*(self._claimed(reply, process) for reply in orphans.values()))
+
+    @rule(process=PROCESS)
+    def renew(self, process: str) -> None:
+        held = Reply.objects.held_by(process)
+        self._query(lambda: held.update(lease=Now() + models.LEASE))
+        mine = [reply for reply in self._all if reply.runs and reply.process == process]
+        assert self._query(lambda: set(held.values_list("pk", flat=True))) == {reply.pk for reply in mine}
+        for reply in mine:
+            reply.orphaned = False
+
+    def _claimed(self, reply: Expected, process: str) -> Claimed:
+        attempt = reply.claim(process)
+        if self._fenced_by_row:
+            reply.fence = attempt
+        return Claimed(reply, attempt, self._logs[process])
+
+    # Writing
+
+    @rule(target=hands, claimed=consumes(claims))
+    def begin(self, claimed: Claimed) -> Hand | MultipleResults[Hand]:
+        return self._begun(claimed, self._run(self._so_far(claimed))) or multiple()
+
+    async def _so_far(self, claimed: Claimed) -> Snapshot | None:
+        """What there is of a claimed reply, as `generation.py` asks for it; None for who is fenced off already."""
+        if claimed.attempt == 1:
+            return NOTHING
+        try:
+            return await claimed.log.fence(claimed.reply.pk, claimed.attempt)
+        except PlaceLost:
+            return NOTHING
+        except Fenced:
+            return None
+
+    def _begun(self, claimed: Claimed, so_far: Snapshot | None) -> Hand | None:
+        reply = claimed.reply
+        if so_far is None:
+            assert claimed.attempt < reply.fence
+            return None
+        if claimed.attempt > 1:
+            assert so_far == (reply.stored if reply.runs else NOTHING)
+            if not self._fenced_by_row:
+                assert claimed.attempt >= reply.fence
+                reply.fence = claimed.attempt
+        anew = bool(reply.kept.text) and so_far.seq <= reply.kept.seq
+        hand = Hand(claimed, so_far)
+        self._hands.append(hand)
+        if anew:
+            assert self._run(stored(hand.writer.begin_anew(reply.kept))) == hand.may_write
+            if hand.may_write:
+                reply.lose(range(reply.kept.seq, reply.kept.seq + 1))
+        return hand
+
+    @rule(hand=hands, kinds=st.sampled_from([(Delta,), (Reasoning,), (Reasoning, Delta), (Delta, Reasoning)]))
+    def append(self, hand: Hand, kinds: tuple[type[Delta | Reasoning], ...]) -> None:
+        pieces: list[Piece] = [kind(self._word()) for kind in kinds]
+        assert self._run(stored(hand.writer.append(pieces))) == hand.may_write
+        if hand.may_write:
+            hand.reply.grow(*pieces)
+
+    @rule(target=hands, hand=hands, process=PROCESS)
+    def take_over_during_an_append(self, hand: Hand, process: str) -> Hand | MultipleResults[Hand]:
+        """What comes first is known to who takes over; what does not is nowhere."""
+        reply, seen, may_write = hand.reply, hand.reply.attempt, hand.may_write
+        piece = Delta(self._word())
+        taken = Claimed(reply, seen + 1, self._logs[process])
+
+        async def take_over() -> Snapshot | None:
+            assert await in_thread(Reply.objects.claim)(reply.pk, seen, process) == reply.runs
+            return await self._so_far(taken) if reply.runs else None
+
+        async def both() -> tuple[bool, Snapshot | None]:
+            return await asyncio.gather(stored(hand.writer.append([piece])), take_over())
+
+        was_stored, so_far = self._run(both())
+        if was_stored:
+            assert may_write
+            reply.grow(piece)
+        return (reply.runs and self._begun(self._claimed(reply, process), so_far)) or multiple()
+
+    @rule(hand=consumes(hands), status=st.sampled_from(["complete", "stopped", "interrupted", "failed"]))
+    def end(self, hand: Hand, status: str) -> None:
+        end = End(status)
+
+        def record(whole: Snapshot) -> bool:
+            fields = {"status": status, "reasoning": whole.reasoning, "last_seq": whole.seq}
+            return Reply(pk=hand.reply.pk).end(hand.attempt, whole.text, **fields)
+
+        assert self._run(stored(hand.writer.end(end, record))) == hand.may_end
+        if hand.may_end:
+            hand.reply.end(end)
+        hand.leave()
+
+    @rule(reply=replies, process=PROCESS)
+    def stop(self, reply: Expected, process: str) -> None:
+        """By whichever process is asked to: it claims the reply and ends it."""
+        claimed = self.claim(reply, process, 0)
+        if isinstance(claimed, Claimed):
+            hand = self.begin(claimed)
+            assert isinstance(hand, Hand)
+            self.end(hand, "stopped")
+
+    @rule(reply=replies, process=PROCESS)
+    def resume(self, reply: Expected, process: str) -> None:
+        assert self._query(lambda: Reply(pk=reply.pk).resume("demo")) == reply.can_resume
+        if not reply.can_resume:
+            return
+        self._run(self._logs[process].reopen(reply.pk))
+        reply.status = "queued"
+        if self._fenced_by_row:
+            reply.held = reply.held[:-1]
+        else:
+            reply.lose(range(0))
+
+    @rule()
+    def purge(self) -> None:
+        ended = Reply.objects.exclude(status__in=Reply.RUNNING)
+        self._query(lambda: ended.update(ended=Now() - 2 * database.KEPT))
+        self._run(self._logs["one"].purge())
+        if self._fenced_by_row:
+            assert not self._query(lambda: ReplyEvent.objects.filter(reply__in=ended).exists())
+            for reply in self._all:
+                if not reply.runs:
+                    reply.lose(range(0))
+
+    def _word(self) -> str:
+        return f"{next(self._numbers)} "
+
+    # Reading
+
+    @rule(target=readers, reply=replies, process=PROCESS, place=st.integers(0, 100))
+    def follow(self, reply: Expected, process: str, place: int) -> Reader:
+        """From any place that there is, or the one behind."""
+
+        async def following() -> Reader:
+            reader = Reader(reply, self._logs[process], place % (len(reply.screens) + 1))
+            await reader.begun()
+            return reader
+
+        return self._run(following())
+
+    @rule(reader=readers)
+    def read(self, reader: Reader) -> None:
+        # Until then its process does not look elsewhere for what others write.
+        for hand in self._hands:
+            if not hand.may_end:
+                hand.leave()
+        self._run(reader.caught_up())
+
+    @rule(reply=replies, process=PROCESS)
+    def take_a_snapshot(self, reply: Expected, process: str) -> None:
+        try:
+            assert self._run(self._logs[process].snapshot(reply.pk)) == reply.stored
+            assert reply.runs
+        except PlaceLost:
+            assert not reply.runs
+
+    @invariant()
+    def rows_tell_the_truth(self) -> None:
+        fields = ("status", "attempt", "worker", "message__text", "reasoning", "last_seq")
+        rows = self._query(lambda: {row[0]: row[1:] for row in Reply.objects.values_list("pk", *fields)})
+        assert rows == {
+            reply.pk: (reply.status, reply.attempt, reply.process, kept.text, kept.reasoning, kept.seq)
+            for reply in self._all
+            for kept in [reply.kept]
+        }
+
+
+@pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.redis)])
+def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    if request.param == "database":
+        yield Stores(None)
+    else:
+        with RedisServer() as server:
+            yield Stores(server.url)
+
+
+@pytest.fixture
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for company, and no lease runs out by itself."""
+    monkeypatch.setattr(commit, "FRAME", 0.0)
+    monkeypatch.setattr(commit, "FRAME_AN_APPEND", 0.0)
+    monkeypatch.setattr(DatabaseLog, "poll_pause", 0.005)
+    monkeypatch.setattr(redis, "BLOCK", 5)
+    monkeypatch.setattr(redis, "TIMEOUT", PATIENCE)
+    monkeypatch.setattr(models, "LEASE", timedelta(hours=1))
+
+
+@pytest.mark.usefixtures("_in_a_hurry")
+def test_any_order_of_what_can_happen_keeps_every_promise(stores: Stores, alice: User) -> None:
+    class Tried(Replies):
+        def __init__(self) -> None:
+            super().__init__(stores, alice)
+
+    run_state_machine_as_test(Tried, settings=TRIED)
