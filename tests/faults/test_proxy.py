@@ -86,6 +86,8 @@ def test_much_passes_unchanged(client: socket.socket, server: socket.socket) -> 
 
 
 def test_a_reset_passes_behind_what_was_sent_before(client: socket.socket, server: socket.socket, proxy: Proxy) -> None:
+    client.sendall(b"question")
+    receive(server, 8)
     server.sendall(b"half an ans")
     server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     server.close()
@@ -96,7 +98,7 @@ def test_a_reset_passes_behind_what_was_sent_before(client: socket.socket, serve
 
 def test_who_finds_no_target_is_broken_off(listener: socket.socket, proxy: Proxy) -> None:
     listener.close()
-    with connect(proxy) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connect(proxy) as client:
         client.recv(1)
 
 
