@@ -55,6 +55,13 @@ class Worker:
     def start(self, reply_id: UUID, attempt: int = 0, adopted: bool = False) -> Run:
         """Make the reply in a task of this process; `attempt` is the one that its row shows."""
         self.keep()
+        run = self._take(reply_id, attempt, adopted)
+        if self.draining:
+            # It was accepted, or found, when the process was about to end. Others find it when its lease has run out.
+            run.drop()
+        return run
+
+    def _take(self, reply_id: UUID, attempt: int, adopted: bool) -> Run:
         run = self._runs[reply_id] = Run(self.name, self._slots, reply_id, attempt, adopted)
         run.task.add_done_callback(lambda _: self._forget(reply_id, run))
         return run
@@ -83,7 +90,7 @@ class Worker:
             if attempt is None:
                 return
             # If another process writes it, claiming it fences that one off, and it is ended here.
-            run = self._runs.get(reply_id) or self.start(reply_id, attempt)
+            run = self._runs.get(reply_id) or self._take(reply_id, attempt, adopted=False)
             run.stop()
             await asyncio.wait([run.task])
             # If it runs again by now, somebody has let it go on, and did not ask for a stop.

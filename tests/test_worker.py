@@ -6,8 +6,11 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
-from chat.models import Reply
+from chat.database import in_thread
+from chat.models import Conversation, Reply
+from chat.worker import Worker
 from tests.server import Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, sleep, text
 from tests.visitor import Visitor, written
@@ -143,3 +146,16 @@ async def test_a_turn_that_comes_while_leases_are_renewed_is_not_taken_for_someb
         replies = [await alice.ask(f"{number}?") for number in range(200)]
         for reply in replies:
             assert written(await alice.whole(reply)) == "Hello world"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_question_that_was_accepted_in_the_moment_of_the_end_is_left_to_others(sam: User) -> None:
+    worker = Worker()
+    _, _, reply = await in_thread(Conversation.begin)(sam, "Hello?", "demo")
+    await worker.drain()
+    await worker.start(reply.pk).task
+    await reply.arefresh_from_db()
+    assert (reply.status, reply.attempt) == ("queued", 0)
+    await worker.stop(reply.pk)
+    await reply.arefresh_from_db()
+    assert reply.status == "stopped"
