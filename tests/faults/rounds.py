@@ -43,9 +43,10 @@ STOPPED = 0.25
 STOPPED_WITHIN = 3.0
 # Who is refused or cut off comes back after a time between these, in seconds.
 BACK_OFF = 0.05, 0.3
-# Another process claims what a dead one has left within this time of the lease's end; the slack is for a slow machine.
+# Another process claims what a dead one has left within this time of the lease's end; the slack is for a slow machine,
+# and for SQLite: a process that falls asleep in a transaction keeps all others from writing. In seconds.
 CLAIMED_WITHIN = 2.0
-SLACK = 10.0
+SLACK = 20.0
 # What does not happen within this time counts as not happening, in seconds.
 PATIENCE = 90
 LOOK = 0.2
@@ -228,7 +229,8 @@ class KillLoop:
         async with visitor.stream(reply["events_url"], **{"last-event-id": str(connection.after)}) as response:
             if response.status_code == 200:
                 async for chunk in response.aiter_raw():
-                    connection.events += map(Event, decoder.feed(chunk))
+                    # That it waits in line is said to whoever asks, and not stored.
+                    connection.events += [Event(event) for event in decoder.feed(chunk) if event.event != "status"]
             elif response.status_code < 500:
                 self._complain(f"{reply['id']} could not be followed: {response.status_code}")
 
