@@ -351,9 +351,12 @@ PIECES = st.one_of(st.builds(Delta, st.text(min_size=1)), st.builds(Reasoning, s
 )
 @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_disconnects_and_re_reads_give_the_stored_text_once(
-    stores: Stores, alice: User, monkeypatch: pytest.MonkeyPatch, appends: list[list[Piece]], patience: list[int]
+    stores: Stores, sam: User, monkeypatch: pytest.MonkeyPatch, appends: list[list[Piece]], patience: list[int]
 ) -> None:
-    """The reader leaves after `patience` lists of entries each time, and comes back with the last seq it has seen."""
+    """The reader leaves after `patience` lists of entries each time, and comes back with the last seq it has seen.
+
+    Sam asks, because he may ask as often as he likes.
+    """
     monkeypatch.setattr(commit, "FRAME", 0.0)
 
     async def write(log: ReplyLog, reply: Reply) -> None:
@@ -377,7 +380,7 @@ def test_any_disconnects_and_re_reads_give_the_stored_text_once(
         return seen
 
     async def both() -> list[Entry]:
-        reply = await in_thread(claimed_reply)(alice)
+        reply = await in_thread(claimed_reply)(sam)
         async with stores.log() as log:
             _, seen = await asyncio.gather(write(log, reply), read(log, reply))
         return seen
