@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from itertools import count
 from uuid import UUID
 
@@ -27,6 +26,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -44,6 +44,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PROCESSES = ("one", "two", "three")
 PROCESS = st.sampled_from(PROCESSES)
+REPLY = st.integers(0, 1)
 
 # In seconds: what has not happened by then does not happen.
 PATIENCE = 30
@@ -68,7 +69,6 @@ class Expected:
     status: str = "queued"
     attempt: int = 0
     process: str = ""
-    orphaned: bool = False
     # Attempts before this one write nothing.
     fence: int = 0
     # What who has seen all up to a seq has on screen, by that seq.
@@ -99,7 +99,7 @@ class Expected:
         return place in self.held and (self.runs or place != self.held[-1])
 
     def claim(self, process: str) -> int:
-        self.status, self.process, self.orphaned = "streaming", process, False
+        self.status, self.process = "streaming", process
         self.attempt += 1
         return self.attempt
 
@@ -112,7 +112,7 @@ class Expected:
     def end(self, end: End) -> None:
         self.ends[len(self.screens)] = end
         self.grow(end)
-        self.status, self.kept, self.orphaned = end.status, self.screens[-1], False
+        self.status, self.kept = end.status, self.screens[-1]
 
     def lose(self, held: range) -> None:
         self.held = held
@@ -230,7 +230,6 @@ async def stored(writing: Awaitable[None]) -> bool:
 
 
 class Replies(RuleBasedStateMachine):
-    replies: Bundle[Expected] = Bundle("replies")
     claims: Bundle[Claimed] = Bundle("claims")
     hands: Bundle[Hand] = Bundle("hands")
     readers: Bundle[Reader] = Bundle("readers")
@@ -263,44 +262,40 @@ class Replies(RuleBasedStateMachine):
 
     # Claims
 
-    @initialize(target=replies)
-    def ask_twice(self) -> MultipleResults[Expected]:
-        self._all = [
-            Expected(self._query(lambda: Conversation.begin(self._owner, "Hello", "demo")[2].pk)) for _ in range(2)
-        ]
-        return multiple(*self._all)
+    @initialize(target=hands)
+    def two_are_being_written(self) -> MultipleResults[Hand]:
+        self._all = [self._asked(), self._asked()]
+        hands = [self._taken(reply, "one") for reply in self._all]
+        for hand in hands:
+            self.append(hand, (Delta,))
+        return multiple(*hands)
 
-    @rule(target=claims, reply=replies, process=PROCESS, missed=st.sampled_from([0, 0, 0, 1]))
-    def claim(self, reply: Expected, process: str, missed: int) -> Claimed | MultipleResults[Claimed]:
-        """By a process that has missed the last claims since it read the row."""
-        seen = reply.attempt - missed
-        claimed = self._query(lambda: Reply.objects.claim(reply.pk, seen, process))
-        assert claimed == (reply.runs and not missed)
-        return self._claimed(reply, process) if claimed else multiple()
+    def _asked(self) -> Expected:
+        return Expected(self._query(lambda: Conversation.begin(self._owner, "Hello", "demo")[2].pk))
 
-    @rule(reply=replies)
-    def let_the_lease_run_out(self, reply: Expected) -> None:
-        running = Reply.objects.running().filter(pk=reply.pk)
+    @rule(target=claims, reply=REPLY, process=PROCESS, missed=st.sampled_from([0, 0, 0, 1]))
+    def claim(self, reply: int, process: str, missed: int) -> Claimed | MultipleResults[Claimed]:
+        """By a process that has missed the last claim since it read the row."""
+        expected = self._all[reply]
+        seen = expected.attempt - missed
+        claimed = self._query(lambda: Reply.objects.claim(expected.pk, seen, process))
+        assert claimed == (expected.runs and not missed)
+        return self._claimed(expected, process) if claimed else multiple()
+
+    @rule(target=hands, reply=REPLY, process=PROCESS)
+    def take_over_when_the_lease_has_run_out(self, reply: int, process: str) -> Hand | MultipleResults[Hand]:
+        expected = self._all[reply]
+        running = Reply.objects.running().filter(pk=expected.pk)
         self._query(lambda: running.update(lease=Now() - timedelta(seconds=1)))
-        reply.orphaned = reply.runs
+        found = self._query(lambda: list(Reply.objects.orphaned().values_list("pk", "attempt")))
+        assert found == ([(expected.pk, expected.attempt)] if expected.runs else [])
+        return self._taken(expected, process) if expected.runs else multiple()
 
-    @rule(target=claims, process=PROCESS)
-    def take_orphans(self, process: str) -> MultipleResults[Claimed]:
-        orphans = {reply.pk: reply for reply in self._all if reply.orphaned}
-        found = self._query(lambda: dict(Reply.objects.orphaned().values_list("pk", "attempt")))
-        assert found == {pk: reply.attempt for pk, reply in orphans.items()}
-        for pk, attempt in found.items():
-            assert self._query(partial(Reply.objects.claim, pk, attempt, process))
-        return multiple(*(self._claimed(reply, process) for reply in orphans.values()))
-
-    @rule(process=PROCESS)
-    def renew(self, process: str) -> None:
-        held = Reply.objects.held_by(process)
-        self._query(lambda: held.update(lease=Now() + models.LEASE))
-        mine = [reply for reply in self._all if reply.runs and reply.process == process]
-        assert self._query(lambda: set(held.values_list("pk", flat=True))) == {reply.pk for reply in mine}
-        for reply in mine:
-            reply.orphaned = False
+    def _taken(self, reply: Expected, process: str) -> Hand:
+        assert self._query(lambda: Reply.objects.claim(reply.pk, reply.attempt, process))
+        hand = self.begin(self._claimed(reply, process))
+        assert isinstance(hand, Hand)
+        return hand
 
     def _claimed(self, reply: Expected, process: str) -> Claimed:
         attempt = reply.claim(process)
@@ -384,27 +379,29 @@ class Replies(RuleBasedStateMachine):
             hand.reply.end(end)
         hand.leave()
 
-    @rule(reply=replies, process=PROCESS)
-    def stop(self, reply: Expected, process: str) -> None:
+    @rule(reply=REPLY, process=PROCESS)
+    def stop(self, reply: int, process: str) -> None:
         """By whichever process is asked to: it claims the reply and ends it."""
-        claimed = self.claim(reply, process, 0)
-        if isinstance(claimed, Claimed):
-            hand = self.begin(claimed)
-            assert isinstance(hand, Hand)
-            self.end(hand, "stopped")
+        if self._all[reply].runs:
+            self.end(self._taken(self._all[reply], process), "stopped")
 
-    @rule(reply=replies, process=PROCESS)
-    def resume(self, reply: Expected, process: str) -> None:
-        assert self._query(lambda: Reply(pk=reply.pk).resume("demo")) == reply.can_resume
-        if not reply.can_resume:
-            return
-        self._run(self._logs[process].reopen(reply.pk))
-        reply.status = "queued"
+    @rule(target=hands, reply=REPLY, process=PROCESS, at_once=st.booleans())
+    def resume(self, reply: int, process: str, at_once: bool) -> Hand | MultipleResults[Hand]:
+        """It is stopped, if it still runs, and goes on: a process begins with it at once, or dies right there."""
+        self.stop(reply, process)
+        expected = self._all[reply]
+        assert self._query(lambda: Reply(pk=expected.pk).resume("demo")) == expected.can_resume
+        if not expected.can_resume:
+            return multiple()
+        self._run(self._logs[process].reopen(expected.pk))
+        expected.status = "queued"
         if self._fenced_by_row:
-            reply.held = reply.held[:-1]
+            expected.held = expected.held[:-1]
         else:
-            reply.lose(range(0))
+            expected.lose(range(0))
+        return self._taken(expected, process) if at_once else multiple()
 
+    @precondition(lambda self: any(reply.held and not reply.runs for reply in self._all))
     @rule()
     def purge(self) -> None:
         ended = Reply.objects.exclude(status__in=Reply.RUNNING)
@@ -421,12 +418,13 @@ class Replies(RuleBasedStateMachine):
 
     # Reading
 
-    @rule(target=readers, reply=replies, process=PROCESS, place=st.integers(0, 100))
-    def follow(self, reply: Expected, process: str, place: int) -> Reader:
+    @rule(target=readers, reply=REPLY, process=PROCESS, place=st.integers(0, 100))
+    def follow(self, reply: int, process: str, place: int) -> Reader:
         """From any place that there is, or the one behind."""
+        expected = self._all[reply]
 
         async def following() -> Reader:
-            reader = Reader(reply, self._logs[process], place % (len(reply.screens) + 1))
+            reader = Reader(expected, self._logs[process], place % (len(expected.screens) + 1))
             await reader.begun()
             return reader
 
@@ -440,13 +438,14 @@ class Replies(RuleBasedStateMachine):
                 hand.leave()
         self._run(reader.caught_up())
 
-    @rule(reply=replies, process=PROCESS)
-    def take_a_snapshot(self, reply: Expected, process: str) -> None:
+    @rule(reply=REPLY, process=PROCESS)
+    def take_a_snapshot(self, reply: int, process: str) -> None:
+        expected = self._all[reply]
         try:
-            assert self._run(self._logs[process].snapshot(reply.pk)) == reply.stored
-            assert reply.runs
+            assert self._run(self._logs[process].snapshot(expected.pk)) == expected.stored
+            assert expected.runs
         except PlaceLost:
-            assert not reply.runs
+            assert not expected.runs
 
     @invariant()
     def rows_tell_the_truth(self) -> None:
