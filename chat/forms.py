@@ -57,7 +57,8 @@ class QuestionForm(forms.Form):
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")
         most = settings.CHAT_QUESTION_CHARS
-        if not text.strip():
+        # Of characters that nobody sees, spaces are only some.
+        if not any(character.isprintable() and not character.isspace() for character in text):
             raise forms.ValidationError(self.fields["text"].error_messages["blank"], code="required")
         if len(text) > most:
             raise forms.ValidationError(

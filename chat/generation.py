@@ -116,6 +116,8 @@ class Run:
             # The lease runs out, and the sweep ends what this task could not.
             self._logger.exception("Reply %s could not be finished", self.reply_id)
         finally:
+            # Whoever goes on with it, or has deleted it, is not heard here.
+            log.nudge([self.reply_id])
             if self._has_slot:
                 self._slots.release()
 

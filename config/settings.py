@@ -83,7 +83,11 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 # Where replies live while they are written; empty for the database.
 REDIS_URL = env.redis_url("REDIS_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHES = {
+    # Here attempts to sign in are counted, by all processes together.
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "chat_cache"},
+    "rendered": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
 
 # Language and time
 

@@ -28,8 +28,6 @@ from pytest_django import DjangoDbBlocker
 
 START_SECONDS = 30
 STOP_SECONDS = 15
-# Tests ask more quickly than people.
-ENVIRONMENT = {"DEBUG": "1", "CHAT_PERSON_RUNNING": "1000", "CHAT_PERSON_QUESTIONS": "10000"}
 
 
 class Database:
@@ -140,7 +138,7 @@ class Server:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "config.asgi:application"],
             cwd=settings.BASE_DIR,
-            env={**os.environ, **ENVIRONMENT, "DATABASE_URL": self.database.url, **self._environment},
+            env={**os.environ, "DEBUG": "1", "DATABASE_URL": self.database.url, **self._environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from chat.generation import history
-from chat.models import LEASE, Message, Reply
+from chat.models import LEASE, Conversation, Message, Reply
 from tests.server import Server, Servers
 from tests.upstream import Upstream, answer, chunk, cut, done, error, finish, hang, pause, reasoning, text, usage
 from tests.visitor import Visitor, written
@@ -301,6 +301,23 @@ async def test_what_has_not_broken_off_or_is_not_the_end_does_not_go_on(
     await alice.whole(await alice.ask("And then?", f"{reply['conversation']['url']}messages/"))
     assert (await alice.post(f"/replies/{broken['id']}/continue/")).status_code == 409
     assert stored(server, broken).message.text == "so far"
+
+
+async def test_readers_of_a_reply_that_an_administrator_deletes_hear_of_it(
+    server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    upstream.script(text("so far"), pause("rest"), text(" and on"), hang())
+    reply = await alice.ask("Hello?")
+    async with aclosing(alice.follow(reply)) as events:
+        await anext(events)
+        server.database.run(Conversation.objects.all().delete)
+        upstream.release("rest")
+        # Much sooner than a reader looks for itself.
+        async with asyncio.timeout(10):
+            end = await anext(events)
+    assert (end.name, end.data["error"]["code"]) == ("end", "deleted")
+    request = await asyncio.to_thread(upstream.next_request)
+    await asyncio.to_thread(request.wait_closed)
 
 
 # The process dies

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from django.template import Context, Template
 from django.utils.safestring import SafeString
 
@@ -307,13 +307,13 @@ def test_the_filter_renders_in_a_template() -> None:
 
 
 def test_the_filter_renders_a_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    cache.clear()
+    caches["rendered"].clear()
     template = Template("{% load messages %}{{ text|markdown }}")
     first = template.render(Context({"text": "a"}))
     monkeypatch.setattr("chat.templatetags.messages.render", lambda text: SafeString("rendered again"))
     assert template.render(Context({"text": "a"})) == first
     assert template.render(Context({"text": "b"})) == "rendered again"
-    cache.clear()
+    caches["rendered"].clear()
 
 
 # The colours of code

@@ -188,7 +188,7 @@ class ReplyLog(ABC):
             await asyncio.sleep(self.poll_pause)
             if loop.time() - nudged > IDLE:
                 nudged = loop.time()
-                self._nudge(self._inboxes.keys())
+                self.nudge(self._inboxes.keys())
             elsewhere = {
                 reply_id: min(inbox.place for inbox in inboxes)
                 for reply_id, inboxes in self._inboxes.items()
@@ -199,14 +199,15 @@ class ReplyLog(ABC):
             except Exception:
                 logger.exception("Could not look for what other processes have written")
                 # Each reader finds out for itself whether the store holds its place, or answers at all.
-                self._nudge(elsewhere.keys())
+                self.nudge(elsewhere.keys())
                 await asyncio.sleep(POLL)
                 continue
             for reply_id, entries in found.items():
                 self._publish(reply_id, entries)
         self._tending = None
 
-    def _nudge(self, reply_ids: Iterable[UUID]) -> None:
+    def nudge(self, reply_ids: Iterable[UUID]) -> None:
+        """Make the readers of these replies look into the store."""
         for reply_id in reply_ids:
             for inbox in self._inboxes.get(reply_id, ()):
                 inbox.nudge()

@@ -3,7 +3,7 @@
 from hashlib import blake2b
 
 from django import template
-from django.core.cache import cache
+from django.core.cache import caches
 from django.utils.safestring import SafeString, mark_safe
 
 from chat.markdown import VERSION, render
@@ -18,6 +18,7 @@ def markdown(text: str) -> SafeString:
     """Return the Markdown `text` as safe HTML, from the cache if it has been shown before."""
     digest = blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     key = f"markdown:{VERSION}:{digest}"
+    cache = caches["rendered"]
     html: str | None = cache.get(key)
     if html is None:
         html = str(render(text))

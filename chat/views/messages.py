@@ -53,15 +53,17 @@ async def _accept(request: SignedInRequest, conversation: Conversation | None, f
     if not form.is_valid():
         raise Refusal(422, form.code, form.message)
     question, model, parent = (form.cleaned_data[name] for name in ("text", "model", "parent"))
-    with granting():
-        if conversation is None:
-            conversation, message, reply = await in_thread(Conversation.begin)(request.user, question, model)
-        else:
-            try:
+    try:
+        with granting():
+            if conversation:
                 message, reply = await in_thread(conversation.ask)(question, model, parent)
-            except Message.DoesNotExist:
-                sentence = "The message to go on from is not there. Reload the page."
-                raise Refusal(422, "unknown_parent", sentence) from None
+            elif parent:
+                raise Message.DoesNotExist
+            else:
+                conversation, message, reply = await in_thread(Conversation.begin)(request.user, question, model)
+    except Message.DoesNotExist:
+        sentence = "The message to go on from is not there. Reload the page."
+        raise Refusal(422, "unknown_parent", sentence) from None
     return accepted(request, conversation, message.pk, reply)
 
 

@@ -88,10 +88,12 @@ def test_without_a_csrf_token_nothing_is_stored(alice: User) -> None:
         ({}, "empty_question"),
         ({"text": ""}, "empty_question"),
         ({"text": " \n\t "}, "empty_question"),
+        ({"text": "\u200b \u200b"}, "empty_question"),
         ({"text": "x" * 101}, "question_too_long"),
         ({"text": "a\0b"}, "bad_question"),
         ({"text": "Hello", "model": "gpt-99"}, "unknown_model"),
         ({"text": "Hello", "parent": "somewhere"}, "unknown_parent"),
+        ({"text": "Hello", "parent": str(uuid.uuid4())}, "unknown_parent"),
     ],
 )
 @pytest.mark.parametrize("kind", ["form", "json"])
