@@ -1,6 +1,7 @@
 """The default log: rows of ReplyEvent. Readers in other processes poll."""
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import reduce
@@ -8,7 +9,7 @@ from itertools import batched
 from operator import or_
 from uuid import UUID
 
-from django.db import close_old_connections, connection, transaction
+from django.db import OperationalError, close_old_connections, connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -25,6 +26,11 @@ KEPT = timedelta(minutes=10)
 POLLED_AT_ONCE = 200
 # So many replies leave the log in one transaction, for which all commits of this moment wait.
 PURGED_AT_ONCE = 20
+# PostgreSQL's code for the one of two transactions waiting for each other that it has ended: it may come again.
+DEADLOCK = "40P01"
+TRIES = 3
+# The time between two tries, in seconds.
+PAUSE = 0.05
 
 
 class DatabaseLog(ReplyLog):
@@ -49,22 +55,34 @@ class DatabaseLog(ReplyLog):
         return await in_thread(_poll)(places) if places else {}
 
 
-def _store(appends: list[Append]) -> dict[UUID, Failure]:
+def _store(appends: list[Append], tries: int = TRIES) -> dict[UUID, Failure]:
     try:
-        with transaction.atomic():
-            ids = {append.reply_id for append in appends}
-            # The lock keeps a claim out until the commit, so that no two attempts write at the same time.
-            attempts = dict(Reply.objects.running().filter(pk__in=ids).select_for_update().values_list("pk", "attempt"))
-            mine = [append for append in appends if attempts.get(append.reply_id) == append.attempt]
-            if anew := [append.reply_id for append in mine if append.anew]:
-                ReplyEvent.objects.filter(reply_id__in=anew).delete()
-            _insert(mine)
-            for append in mine:
-                if append.record is not None:
-                    append.record()
-            return dict.fromkeys(ids - {append.reply_id for append in mine}, Fenced)
+        return _commit(appends)
+    except OperationalError as error:
+        if tries == 1 or getattr(error.__cause__, "sqlstate", "") != DEADLOCK:
+            raise
+        # Meanwhile the other one takes what it has waited for.
+        time.sleep(PAUSE)
+        return _store(appends, tries - 1)
     finally:
         close_old_connections()
+
+
+@transaction.atomic
+def _commit(appends: list[Append]) -> dict[UUID, Failure]:
+    ids = {append.reply_id for append in appends}
+    # The lock keeps a claim out until the commit, so that no two attempts write at the same time. Whoever locks several
+    # replies does it in the order of their ids: two that did it in different orders could wait for each other.
+    running = Reply.objects.running().filter(pk__in=ids).order_by("pk").select_for_update()
+    attempts = dict(running.values_list("pk", "attempt"))
+    mine = [append for append in appends if attempts.get(append.reply_id) == append.attempt]
+    if anew := [append.reply_id for append in mine if append.anew]:
+        ReplyEvent.objects.filter(reply_id__in=anew).delete()
+    _insert(mine)
+    for append in mine:
+        if append.record is not None:
+            append.record()
+    return dict.fromkeys(ids - {append.reply_id for append in mine}, Fenced)
 
 
 def _insert(appends: list[Append]) -> None:
