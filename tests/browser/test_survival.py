@@ -12,7 +12,7 @@ from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.faults.proxy import Proxy
 from tests.server import Server
-from tests.upstream import Upstream, finish, hang, pause, reasoning, text
+from tests.upstream import Upstream, cut, finish, hang, pause, reasoning, text
 
 pytestmark = pytest.mark.chromium
 
@@ -192,6 +192,41 @@ def test_what_ended_while_the_network_was_down_is_there_when_it_is_back(
     expect_end(remote, "complete")
 
 
+def test_a_lost_network_shows_at_once_and_the_reply_goes_on_when_it_is_back(
+    alice: Page, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("ERR_INTERNET_DISCONNECTED", *CUT)
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(alice, "Count.")
+    expect(words(alice)).to_have_text("One")
+    alice.context.set_offline(True)
+    expect(answer(alice).get_by_text("Reconnecting…")).to_be_visible()
+    upstream.release("rest")
+    expect(words(alice)).to_have_text("One")
+    alice.context.set_offline(False)
+    expect(words(alice)).to_have_text("One two.")
+    expect_end(alice, "complete")
+
+
+def test_a_connection_that_died_while_the_laptop_slept_is_noticed(
+    remote: Page, proxy: Proxy, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect(*CUT)
+    upstream.script(text("One"), pause("two"), text(" two"), pause("rest"), text(" three."), finish())
+    ask(remote, "Count.")
+    remote.clock.install()
+    upstream.release("two")
+    expect(words(remote)).to_have_text("One two")
+    # What is open is dead and does not say so.
+    proxy.impair(black_hole=True)
+    proxy.impair(only_new=True)
+    upstream.release("rest")
+    expect(words(remote)).to_have_text("One two")
+    remote.clock.fast_forward(46_000)
+    expect(words(remote)).to_have_text("One two three.")
+    expect_end(remote, "complete")
+
+
 def test_a_question_that_cannot_be_sent_stays_in_the_box(remote: Page, proxy: Proxy, watch: Watch) -> None:
     watch.expect("status of 502", *CUT)
     proxy.break_down()
@@ -203,6 +238,19 @@ def test_a_question_that_cannot_be_sent_stays_in_the_box(remote: Page, proxy: Pr
     question(remote).press("Enter")
     expect(words(remote)).to_have_text("Hello world")
     expect_end(remote, "complete")
+
+
+def test_a_reply_that_was_cut_off_goes_on_in_the_same_message(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), cut())
+    upstream.script(text(" two"), pause("rest"), text(" three."), finish())
+    ask(alice, "Count.")
+    expect(answer(alice).get_by_text("Interrupted.")).to_be_visible()
+    button(alice, "Continue").click()
+    expect(words(alice)).to_have_text("One two")
+    upstream.release("rest")
+    expect(words(alice)).to_have_text("One two three.")
+    expect_end(alice, "complete")
+    expect(alice.locator("[data-role=assistant]")).to_have_count(1)
 
 
 # The session
