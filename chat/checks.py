@@ -8,6 +8,9 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
+# A form sends a character in at most so many bytes: four, each with three letters.
+FORM_BYTES = 12
+
 
 @checks.register("chat")
 def collected_static_files(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -31,5 +34,19 @@ def real_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[c
             "The built-in demo model answers all questions.",
             hint="Set OPENAI_BASE_URL or OPENAI_API_KEY, and OPENAI_MODEL.",
             id="chat.W002",
+        )
+    ]
+
+
+@checks.register("chat")
+def room_for_questions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    needed = settings.CHAT_QUESTION_CHARS * FORM_BYTES
+    if needed <= settings.CHAT_BODY_BYTES:
+        return []
+    return [
+        checks.Warning(
+            "A question of CHAT_QUESTION_CHARS characters may be larger than CHAT_BODY_BYTES and be refused.",
+            hint=f"Set CHAT_BODY_BYTES={needed}, and as much in the proxy.",
+            id="chat.W003",
         )
     ]

@@ -57,7 +57,11 @@ _handle_reply = server.Server.handle_reply
 
 async def _send(self: server.Server, protocol: Any, message: dict[str, Any]) -> None:
     """Return when there is room for more."""
-    await _handle_reply(self, protocol, message)
+    if message["type"] != "http.response.body":
+        await _handle_reply(self, protocol, message)
+        return
+    # Daphne looks for the connection, twice, and for headers; a request whose connection is gone takes nothing anyway.
+    protocol.handle_reply(message)
     if protocol.unread:
         await protocol.unread
 

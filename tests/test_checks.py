@@ -30,3 +30,10 @@ def test_the_demo_model_is_named_before_a_deployment(settings: Settings, demo: b
     settings.CHAT_DEMO = demo
     assert ("chat.W002" in ids(deploy=True)) == demo
     assert "chat.W002" not in ids()
+
+
+@pytest.mark.parametrize(("most", "warned"), [(120_000, False), (119_999, True)])
+def test_the_longest_question_fits_into_a_request(settings: Settings, most: int, warned: bool) -> None:
+    settings.CHAT_QUESTION_CHARS = 10_000
+    settings.CHAT_BODY_BYTES = most
+    assert ("chat.W003" in ids()) == warned
