@@ -18,6 +18,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
 from chat.database import in_thread
@@ -48,9 +49,10 @@ LONGEST_PAUSE = 0.05
 CLAIMS = 100
 # The reader, the writer, and those who open a page.
 CONNECTIONS = 8
-# What the client raises when Redis does not do as it is told. Its own errors are not all: writing to a connection that
-# has just been reset ends in one of the others, https://github.com/python/cpython/issues/136234.
-FAILURES = (RedisError, AttributeError, TypeError)
+# What the client raises when its connection is broken. Writing to one that has just been reset does not end in its own
+# error: https://github.com/python/cpython/issues/136234.
+BROKEN = (Disconnected, AttributeError, TypeError)
+FAILURES = (RedisError, *BROKEN)
 
 LAST = """
 local found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
@@ -129,8 +131,8 @@ class RedisLog(ReplyLog):
 
     @cached_property
     def _redis(self) -> Redis:
-        # Made where it is first used: its connections belong to the event loop that runs there. It tries nothing again
-        # by itself, as it could not know what may be done twice.
+        # Made where it is first used: its connections belong to the event loop that runs there. A connection may have
+        # broken while nobody needed it, so each command is tried a second time; each of them may be done twice.
         return Redis.from_pool(
             BlockingConnectionPool.from_url(
                 self._url,
@@ -139,7 +141,7 @@ class RedisLog(ReplyLog):
                 socket_timeout=TIMEOUT,
                 socket_connect_timeout=TIMEOUT,
                 health_check_interval=15,
-                retry=Retry(NoBackoff(), 0),
+                retry=Retry(NoBackoff(), 1, supported_errors=BROKEN),  # type: ignore[arg-type]
                 decode_responses=True,
             )
         )

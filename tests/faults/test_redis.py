@@ -144,6 +144,16 @@ async def test_a_reply_is_whole_although_its_connections_break_again_and_again(
     await expect_whole(server, reply, *await reading)
 
 
+@pytest.mark.parametrize("fault", [Proxy.cut, Proxy.reset])
+async def test_connections_that_broke_while_nobody_needed_them_are_not_missed(
+    upstream: Upstream, proxy: Proxy, alice: Visitor, fault: Callable[[Proxy], None]
+) -> None:
+    for _ in range(5):
+        seen = await alice.whole(await alice.ask("Hello?"))
+        assert (written(seen), seen[-1].data["status"]) == ("Hello world", "complete")
+        fault(proxy)
+
+
 async def test_what_is_stored_but_not_confirmed_is_not_stored_twice(
     server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor
 ) -> None:
