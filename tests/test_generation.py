@@ -118,7 +118,7 @@ async def test_an_error_ends_the_reply_with_a_sentence_and_keeps_the_text(
     assert (row.status, row.error_code, row.error_message) == (status, code, end["error"]["message"])
     assert row.message.text == written(events) == ("so far" if steps and code in ("cut_off", "reported") else "")
     page = (await alice.client.get(reply["conversation"]["url"])).text
-    for secret in (KEY, upstream.url, str(upstream.port)):
+    for secret in (KEY, upstream.url, f":{upstream.port}"):
         assert secret not in page
         assert secret not in server.log()
 
@@ -314,7 +314,7 @@ async def test_readers_of_a_reply_that_an_administrator_deletes_hear_of_it(
         upstream.release("rest")
         # Much sooner than a reader looks for itself.
         async with asyncio.timeout(10):
-            end = await anext(events)
+            *_, end = [event async for event in events]
     assert (end.name, end.data["error"]["code"]) == ("end", "deleted")
     request = await asyncio.to_thread(upstream.next_request)
     await asyncio.to_thread(request.wait_closed)
