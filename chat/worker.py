@@ -26,9 +26,9 @@ from chat.replylog import log
 logger = logging.getLogger(__name__)
 
 # Leases are renewed and orphans looked for this often, in seconds.
-BEAT = LEASE.total_seconds() / 3
+BEAT = LEASE.total_seconds() / 6
 # Ended replies leave the log every so many beats.
-PURGE_BEATS = 30
+PURGE_BEATS = 60
 # So many orphans are taken at a beat, so that a host that comes back is not buried under them.
 TAKEN_AT_ONCE = 100
 
