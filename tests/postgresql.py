@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from tests.programs import program
@@ -25,19 +26,19 @@ def postgresql() -> Iterator[str]:
         subprocess.run([program("initdb"), *options, folder], user=user, cwd=folder, check=True, capture_output=True)
         port = free_port()
         place = ["-D", folder, "-h", "127.0.0.1", "-p", str(port), "-k", folder]
-        process = subprocess.Popen(
-            # Errors of single statements are part of the tests.
-            [program("postgres"), *place, "-c", "fsync=off", "-c", "log_min_messages=log"],
-            user=user,
-            cwd=folder,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert process.stderr
-            next(line for line in process.stderr if "ready to accept connections" in line)
-            yield f"postgresql://parley@127.0.0.1:{port}/postgres"
-        finally:
-            # Its "fast" shutdown: sessions that are still open are closed.
-            process.send_signal(signal.SIGINT)
-            process.communicate()
+        # Errors of single statements are part of the tests.
+        quietly = ["-c", "fsync=off", "-c", "log_min_messages=log"]
+        command = [program("postgres"), *place, *quietly]
+        with (
+            subprocess.Popen(command, user=user, cwd=folder, stderr=subprocess.PIPE, text=True) as process,
+            ThreadPoolExecutor(1) as reader,
+        ):
+            try:
+                assert process.stderr
+                next(line for line in process.stderr if "ready to accept connections" in line)
+                # A server whose log nobody reads stands still as soon as the pipe is full.
+                reader.submit(process.stderr.read)
+                yield f"postgresql://parley@127.0.0.1:{port}/postgres"
+            finally:
+                # Its "fast" shutdown: sessions that are still open are closed.
+                process.send_signal(signal.SIGINT)

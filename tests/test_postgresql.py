@@ -4,9 +4,9 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, contextmanager
+from typing import LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
@@ -19,28 +19,34 @@ from chat.events import Delta
 from chat.models import Reply
 from chat.replylog.database import DatabaseLog
 from tests.postgresql import postgresql
+from tests.server import Server, Servers
 from tests.test_replylog import claimed_reply, in_store
+from tests.upstream import Upstream, finish, pause, text
+from tests.visitor import Event, Visitor
 
-SUITES = [
+# Those that the database has a part in, and all others but those that start servers with databases of their own choice.
+STORED = [
     "tests/test_generation.py",
     "tests/test_models.py",
-    "tests/test_nginx.py",
     "tests/test_postgresql.py",
     "tests/test_replylog.py",
     "tests/test_search.py",
+    "tests/views",
 ]
+ALL = ["tests", "--ignore=tests/browser", "--ignore=tests/faults"]
 
-on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="tests/test_postgresql.py runs it there")
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="runs there when PostgreSQL runs")
 
 
 @pytest.mark.postgresql
 @pytest.mark.skipif(connection.vendor == "postgresql", reason="all tests run on PostgreSQL already")
-def test_all_that_is_stored_passes_its_tests_on_postgresql() -> None:
+@pytest.mark.parametrize(("pool", "tests"), [("10", ALL), ("0", STORED)], ids=["with its pool", "without a pool"])
+def test_parley_passes_its_tests_on_postgresql(pool: str, tests: list[str]) -> None:
     with postgresql() as url:
         result = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITES],
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
             cwd=settings.BASE_DIR,
-            env={**os.environ, "DATABASE_URL": url},
+            env={**os.environ, "DATABASE_URL": url, "DATABASE_POOL": pool},
             capture_output=True,
             text=True,
             check=False,
@@ -54,6 +60,20 @@ def test_all_that_is_stored_passes_its_tests_on_postgresql() -> None:
 LOCK = "SELECT 1 FROM chat_reply WHERE message_id = %s FOR UPDATE"
 LOCK_AT_ONCE = "SELECT 1 FROM chat_reply WHERE message_id = %s FOR UPDATE NOWAIT"
 SOMEBODY_WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted"
+CONNECTED = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
+# In seconds: what has not happened by then does not happen.
+PATIENCE = 30
+
+
+def found(statement: LiteralString, *parameters: object) -> bool:
+    with psycopg.connect(os.environ["DATABASE_URL"]) as session:
+        return session.execute(statement, parameters).fetchone() is not None
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await asyncio.to_thread(holds):
+            pass
 
 
 @contextmanager
@@ -66,14 +86,6 @@ def another_transaction() -> Iterator[psycopg.Connection]:
         other.execute("SET LOCAL statement_timeout = '20s'")
         yield other
         other.rollback()
-
-
-async def until_somebody_waits(other: psycopg.Connection) -> None:
-    def look() -> None:
-        while not other.execute(SOMEBODY_WAITS).fetchone():
-            time.sleep(0.01)
-
-    await asyncio.to_thread(look)
 
 
 @pytest.fixture
@@ -97,7 +109,7 @@ async def test_replies_are_locked_in_the_order_of_their_ids(replies: tuple[Reply
     with another_transaction() as other:
         other.execute(LOCK, [low.pk])
         writing = asyncio.create_task(write_to_both(DatabaseLog(), replies))
-        await until_somebody_waits(other)
+        await until(lambda: found(SOMEBODY_WAITS))
         other.execute(LOCK_AT_ONCE, [high.pk])
     await writing
 
@@ -109,7 +121,53 @@ async def test_a_commit_that_has_lost_a_deadlock_comes_again(replies: tuple[Repl
     with another_transaction() as other:
         other.execute(LOCK, [high.pk])
         writing = asyncio.create_task(write_to_both(log, replies))
-        await until_somebody_waits(other)
+        await until(lambda: found(SOMEBODY_WAITS))
         await asyncio.to_thread(other.execute, LOCK, [low.pk])
     await writing
     assert await in_store(log, low) == await in_store(log, high) == [(1, Delta("Hello"))]
+
+
+# What waits
+
+
+type Stream = AsyncGenerator[Event]
+
+
+@asynccontextmanager
+async def many_that_wait(server: Server, upstream: Upstream) -> AsyncIterator[tuple[Visitor, list[Stream]]]:
+    """Twenty replies that wait for the model, each with two readers that have seen its beginning."""
+    upstream.default = [text("Hello"), pause("rest"), text(" world"), finish()]
+    async with Visitor(server, "alice") as alice, AsyncExitStack() as reading:
+        replies = [await alice.ask("Hello?") for _ in range(20)]
+        streams = [await reading.enter_async_context(aclosing(alice.follow(reply))) for reply in replies * 2]
+        for stream in streams:
+            assert (await anext(stream)).data == {"text": "Hello"}
+        yield alice, streams
+
+
+def server_for_many(start_server: Servers, upstream: Upstream, pool: int) -> Server:
+    return start_server(
+        OPENAI_BASE_URL=upstream.url,
+        OPENAI_MODEL="small",
+        DATABASE_POOL=str(pool),
+        CHAT_PERSON_RUNNING="50",
+        CHAT_PERSON_QUESTIONS="50",
+    )
+
+
+@on_postgresql
+async def test_what_waits_holds_no_connection(start_server: Servers, upstream: Upstream) -> None:
+    server = server_for_many(start_server, upstream, pool=0)
+    async with many_that_wait(server, upstream):
+        # Leases are renewed every other second; in between nobody needs the database.
+        await until(lambda: not found(CONNECTED, server.database.name))
+
+
+@on_postgresql
+async def test_a_pool_of_two_serves_all_that_wait(start_server: Servers, upstream: Upstream) -> None:
+    server = server_for_many(start_server, upstream, pool=2)
+    async with many_that_wait(server, upstream) as (alice, streams):
+        assert (await alice.client.get("/")).status_code == 200
+        upstream.release("rest")
+        ends = [[event async for event in stream][-1].data["status"] for stream in streams]
+    assert ends == ["complete"] * len(streams)
