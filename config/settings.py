@@ -69,6 +69,7 @@ TEMPLATES = [
 # Data
 
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+DATABASE_POOL = env.number("DATABASE_POOL", 10, least=0)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Threads are few (config/threads.py), so connections may stay. SQLite tidies its write-ahead log up whenever the
     # last one closes, which would cost each request some milliseconds.
@@ -83,6 +84,17 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 else:
     # A process that falls asleep in a transaction keeps its locks no longer than its leases.
     DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c idle_in_transaction_session_timeout=6s"
+    if DATABASE_POOL:
+        # A connection goes back into the pool after each use, and is looked at before the next one: the server may have
+        # been restarted. Nobody waits long for a server that does not answer, and it is soon asked again.
+        DATABASES["default"]["CONN_MAX_AGE"] = 0
+        DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+        DATABASES["default"]["OPTIONS"]["pool"] = {
+            "min_size": 1,
+            "max_size": DATABASE_POOL,
+            "timeout": 5,
+            "reconnect_timeout": 5,
+        }
 # Where replies live while they are written; empty for the database.
 REDIS_URL = env.redis_url("REDIS_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -215,5 +227,7 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
         "aiohttp": {"level": "WARNING"},
+        # It warns with the server's address at each try.
+        "psycopg.pool": {"level": "ERROR"},
     },
 }

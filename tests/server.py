@@ -51,6 +51,8 @@ class Database:
         # It may be of another kind than the one of the tests.
         place = environ.Env.db_url_config(self.url)
         options = default.settings_dict["OPTIONS"] if place["ENGINE"] == default.settings_dict["ENGINE"] else {}
+        # A pool is that of its first database.
+        options = {name: value for name, value in options.items() if name != "pool"}
         backend = load_backend(place["ENGINE"])
         described = {**default.settings_dict, **place, "OPTIONS": options}
         connections["default"] = backend.DatabaseWrapper(described, "default")

@@ -14,7 +14,7 @@ ROOT: Path = settings.BASE_DIR
 ALLOWED: dict[str, set[str]] = {
     "accounts": set(),
     "admin": {"admin", "models", "markdown", "search"},
-    "apps": {"checks"},
+    "apps": {"checks", "database"},
     "checks": set(),
     "completions": {"sse", "events"},
     "database": set(),

@@ -51,6 +51,7 @@ def settings_of_the_environment() -> set[str]:
         ("DATABASE_URL", "mysql://localhost/parley"),
         ("DATABASE_URL", "parley.sqlite3"),
         ("DATABASE_URL", "postgresql://localhost:port/parley"),
+        ("DATABASE_POOL", "-1"),
         ("REDIS_URL", "localhost:6379"),
         ("REDIS_URL", "redis://localhost:port"),
         ("EMAIL_URL", "carrier-pigeon://loft"),
@@ -81,6 +82,14 @@ def test_an_error_never_shows_the_value_of_a_secret() -> None:
     with pytest.raises(ImproperlyConfigured) as error:
         load(DATABASE_URL="postgresql://parley:hunter2@localhost:port/parley")
     assert "hunter2" not in str(error.value)
+
+
+def test_connections_to_postgresql_are_pooled_unless_there_shall_be_none() -> None:
+    url = "postgresql://parley@localhost/parley?sslmode=require"
+    options = load(DATABASE_URL=url, DATABASE_POOL="7")["DATABASES"]["default"]["OPTIONS"]
+    assert (options["pool"]["max_size"], options["sslmode"]) == (7, "require")
+    assert "pool" not in load(DATABASE_URL=url, DATABASE_POOL="0")["DATABASES"]["default"]["OPTIONS"]
+    assert "pool" not in load()["DATABASES"]["default"]["OPTIONS"]
 
 
 def test_a_key_alone_means_openai() -> None:
