@@ -10,6 +10,7 @@ from django.core import checks
 
 # A form sends a character in at most so many bytes: four, each with three letters.
 FORM_BYTES = 12
+OTHER_FIELDS = 1000
 
 
 @checks.register("chat")
@@ -40,7 +41,7 @@ def real_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[c
 
 @checks.register("chat")
 def room_for_questions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    needed = settings.CHAT_QUESTION_CHARS * FORM_BYTES
+    needed = settings.CHAT_QUESTION_CHARS * FORM_BYTES + OTHER_FIELDS
     if needed <= settings.CHAT_BODY_BYTES:
         return []
     return [

@@ -59,7 +59,7 @@ class Run:
         self.reply_id = reply_id
         self._worker = worker
         self._slots = slots
-        self._attempt = attempt
+        self.attempt = attempt
         self._adopted = adopted
         self._stopping = False
         self._dropped = False
@@ -100,10 +100,10 @@ class Run:
             # A reply that has begun in another process is claimed at once, so that its readers hear of it.
             if not self._adopted:
                 await self._take_slot()
-            claim = await _claim(self._worker, self.reply_id, self._attempt) if not self._dropped else None
-            self.begun.set()
+            claim = await _claim(self._worker, self.reply_id, self.attempt) if not self._dropped else None
             if claim is not None:
                 self.claimed = True
+                self.begun.set()
                 self._ids["conversation"] = claim.reply.message.conversation_id
                 metrics.taken_over.inc(self._adopted)
                 await self._make(claim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.cache import cache
 from django.db import models, transaction
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -27,7 +29,7 @@ TITLE_CHARS = 80
 # A reply that is still queued after this time waits for others to end.
 IN_LINE = timedelta(seconds=2)
 
-MINUTE = timedelta(minutes=1)
+MINUTE = 60.0
 # Nobody knows when a running reply ends. In seconds.
 RUNNING_RETRY = 10
 
@@ -51,18 +53,18 @@ def check_limits(owner_id: int) -> None:
     owner = get_user_model().objects.select_for_update(no_key=True).get(pk=owner_id)
     if owner.is_staff:
         return
-    replies = Reply.objects.for_user(owner)
-    if replies.running().count() >= settings.CHAT_PERSON_RUNNING:
+    if Reply.objects.for_user(owner).running().count() >= settings.CHAT_PERSON_RUNNING:
         sentence = f"You have as many replies running as you may: {settings.CHAT_PERSON_RUNNING}."
         raise OverLimit("too_many_running", f"{sentence} Wait for one to end, or stop one.", RUNNING_RETRY)
-    since = timezone.now() - MINUTE
-    # A conversation is no older than its last question, which lets the database walk the index of the history.
-    lately = replies.filter(asked__gt=since, message__conversation__updated__gt=since).order_by("-asked")
-    asked = list(lately.values_list("asked", flat=True)[: settings.CHAT_PERSON_QUESTIONS])
-    if len(asked) == settings.CHAT_PERSON_QUESTIONS:
-        wait = math.ceil((asked[-1] - since).total_seconds())
-        sentence = f"You have asked as many questions as you may within a minute: {len(asked)}."
+    # Not in the rows of what was asked: they go when a person deletes a conversation.
+    key, now = f"asked:{owner_id}", time.time()
+    asked = [moment for moment in cache.get(key, []) if moment > now - MINUTE]
+    most = settings.CHAT_PERSON_QUESTIONS
+    if len(asked) >= most:
+        wait = math.ceil(asked[-most] + MINUTE - now)
+        sentence = f"You have asked as many questions as you may within a minute: {most}."
         raise OverLimit("too_many_questions", f"{sentence} Ask again in {wait} s.", wait)
+    cache.set(key, [*asked, now], MINUTE)
 
 
 def title_of(text: str) -> str:
@@ -313,7 +315,10 @@ class Reply(models.Model):
     @property
     def waits_in_line(self) -> bool:
         """Whether the process has not come to it yet, though it had the time."""
-        return self.status == self.Status.QUEUED and timezone.now() - self.asked > IN_LINE
+        if self.status != self.Status.QUEUED or self.lease is None:
+            return False
+        # A lease that nobody has renewed tells since when.
+        return timezone.now() - (self.lease - LEASE) > IN_LINE
 
     @property
     def thought_for(self) -> timedelta | None:
@@ -339,7 +344,8 @@ class Reply(models.Model):
     def can_resume(self) -> bool:
         """Whether there is a text that breaks off, which the model can be asked to go on with."""
         broken_off = self.status in (self.Status.STOPPED, self.Status.INTERRUPTED, self.Status.FAILED)
-        return bool(self.message.text) and (broken_off or self.finish_reason == "length")
+        has_room = self.error_code != "too_large"
+        return bool(self.message.text) and has_room and (broken_off or self.finish_reason == "length")
 
     def resume(self, model: str) -> bool:
         """Queue the reply again, to be written on behind its text; its message must be the end of its branch.
@@ -362,7 +368,7 @@ class Reply(models.Model):
                 error_code="",
                 error_message="",
             )
-            self.attempt = now.attempt
+            self.status, self.attempt = self.Status.QUEUED, now.attempt
             # Readers find what is kept in the log until its writer begins it anew; its end is none any more.
             self.events.filter(kind=ReplyEvent.Kind.END).delete()
             conversation.updated = timezone.now()

@@ -10,17 +10,22 @@ import logging
 import os
 import secrets
 import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from uuid import UUID
 
 from django.conf import settings
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from chat import metrics
-from chat.database import in_thread
+from chat.database import in_thread, outliving_deadlocks
 from chat.generation import Run, close_endpoint
-from chat.models import LEASE, Reply
+from chat.models import LEASE, Reply, ReplyQuerySet
 from chat.replylog import log
 
 logger = logging.getLogger(__name__)
@@ -38,6 +43,7 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._runs: dict[UUID, Run] = {}
         self._slots = asyncio.Semaphore(settings.CHAT_PROCESS_RUNNING)
+        self._expected = 0
         metrics.running.set_function(lambda: len(self._runs) - len(self._queued))
         metrics.queued.set_function(lambda: len(self._queued))
         self._keeping: asyncio.Task[None] | None = None
@@ -49,19 +55,35 @@ class Worker:
 
     @property
     def full(self) -> bool:
-        """Whether as many replies wait for their turn as may."""
-        return self._slots.locked() and len(self._queued) >= settings.CHAT_PROCESS_QUEUED
+        """Whether as many replies are made and wait for their turn as may."""
+        most = settings.CHAT_PROCESS_RUNNING + settings.CHAT_PROCESS_QUEUED
+        return len(self._runs) + self._expected >= most
 
-    def start(self, reply_id: UUID, attempt: int = 0, adopted: bool = False) -> Run:
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Keep a place for a reply that is about to be stored."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+
+    def start(self, reply_id: UUID, attempt: int) -> Run:
         """Make the reply in a task of this process; `attempt` is the one that its row shows."""
         self.keep()
-        run = self._take(reply_id, attempt, adopted)
+        run = self._runs.get(reply_id)
+        # If the process was asleep since the reply was stored, it may have been adopted already.
+        if run is None or run.attempt != attempt:
+            run = self._take(reply_id, attempt)
         if self.draining:
-            # It was accepted, or found, when the process was about to end. Others find it when its lease has run out.
+            # It was accepted when the process was about to end. Others find it when its lease has run out.
             run.drop()
         return run
 
-    def _take(self, reply_id: UUID, attempt: int, adopted: bool) -> Run:
+    def holds(self, reply_id: UUID) -> bool:
+        return reply_id in self._runs
+
+    def _take(self, reply_id: UUID, attempt: int, adopted: bool = False) -> Run:
         run = self._runs[reply_id] = Run(self.name, self._slots, reply_id, attempt, adopted)
         run.task.add_done_callback(lambda _: self._forget(reply_id, run))
         return run
@@ -90,7 +112,7 @@ class Worker:
             if attempt is None:
                 return
             # If another process writes it, claiming it fences that one off, and it is ended here.
-            run = self._runs.get(reply_id) or self._take(reply_id, attempt, adopted=False)
+            run = self._runs.get(reply_id) or self._take(reply_id, attempt)
             run.stop()
             await asyncio.wait([run.task])
             # If it runs again by now, somebody has let it go on, and did not ask for a stop.
@@ -119,7 +141,10 @@ class Worker:
         if runs:
             await asyncio.wait([run.task for run in runs])
             await log.flush()
-            await _give_back(self.name, {run.reply_id for run in runs})
+            try:
+                await _give_back(self.name, {run.reply_id for run in runs})
+            except DatabaseError:
+                logger.exception("Replies could not be given back; their leases run out")
 
     async def _keep(self) -> None:
         for beat in count():
@@ -133,19 +158,21 @@ class Worker:
             await asyncio.sleep(BEAT)
 
     async def _renew(self) -> None:
-        claimed = {reply_id for reply_id, run in self._runs.items() if run.claimed}
+        # Those of this moment: a reply may end and go on in another run while the database is asked.
+        runs = self._runs.copy()
+        claimed = {reply_id for reply_id, run in runs.items() if run.claimed}
         queued = {run.reply_id for run in self._queued}
         for reply_id in await _renew(self.name, claimed, queued) if claimed or queued else ():
-            if run := self._runs.get(reply_id):
-                run.drop()
+            runs[reply_id].drop()
 
     async def _adopt(self) -> None:
         if self.draining:
             return
         for reply_id, attempt, status in await _orphans():
             # What has begun is kept alive in any case; what waits in another process comes when there is room for it.
-            if reply_id not in self._runs and (status == Reply.Status.STREAMING or not self._slots.locked()):
-                self.start(reply_id, attempt, adopted=True)
+            begun = status == Reply.Status.STREAMING
+            if reply_id not in self._runs and (begun or len(self._runs) < settings.CHAT_PROCESS_RUNNING):
+                self._take(reply_id, attempt, adopted=begun)
 
 
 @in_thread
@@ -153,23 +180,33 @@ def _running_attempt(reply_id: UUID) -> int | None:
     return Reply.objects.running().filter(pk=reply_id).values_list("attempt", flat=True).first()
 
 
-@in_thread
+@partial(in_thread, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases"))
+@outliving_deadlocks
+@transaction.atomic
 def _renew(worker: str, claimed: set[UUID], queued: set[UUID]) -> set[UUID]:
     """Renew the leases of what is claimed; returns what others have claimed.
 
     The leases of what waits here run out: who has room for it may have it.
     """
-    held = Reply.objects.held_by(worker).filter(pk__in=claimed)
-    held.update(lease=Now() + LEASE)
+    held = _locked(Reply.objects.held_by(worker).filter(pk__in=claimed))
+    Reply.objects.filter(pk__in=held).update(lease=Now() + LEASE)
     # The turn of some may have come since they were counted.
     waiting = Reply.objects.filter(_nobody_elses(worker), pk__in=queued)
-    return (claimed | queued) - {*held.values_list("pk", flat=True), *waiting.values_list("pk", flat=True)}
+    return (claimed | queued) - {*held, *waiting.values_list("pk", flat=True)}
 
 
 @in_thread
+@outliving_deadlocks
+@transaction.atomic
 def _give_back(worker: str, reply_ids: set[UUID]) -> None:
     """Let others claim these replies at once, unless somebody has done so."""
-    Reply.objects.running().filter(_nobody_elses(worker), pk__in=reply_ids).update(lease=Now())
+    mine = _locked(Reply.objects.running().filter(_nobody_elses(worker), pk__in=reply_ids))
+    Reply.objects.filter(pk__in=mine).update(lease=Now())
+
+
+def _locked(replies: ReplyQuerySet) -> list[UUID]:
+    """Lock them in the order in which everybody does."""
+    return list(replies.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
 
 
 def _nobody_elses(worker: str) -> Q:

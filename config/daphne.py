@@ -14,6 +14,7 @@ from daphne import server
 from daphne.http_protocol import HTTPFactory, WebRequest
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.csp import build_policy
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
@@ -43,7 +44,10 @@ def extend(begin: Callable[[], None], drain: Callable[[], Awaitable[None]]) -> N
 
 
 async def _end(self: server.Server, drain: Callable[[], Awaitable[None]]) -> None:
-    await drain()
+    try:
+        await drain()
+    except Exception:
+        logger.exception("The end of the process was not in good order")
     requests = [task for connection in self.connections.values() if (task := connection.get("application_instance"))]
     if requests:
         _, late = await asyncio.wait(requests, timeout=LAST_WORDS)
@@ -61,7 +65,14 @@ async def _send(self: server.Server, protocol: Any, message: dict[str, Any]) -> 
         await _handle_reply(self, protocol, message)
         return
     # Daphne looks for the connection, twice, and for headers; a request whose connection is gone takes nothing anyway.
-    protocol.handle_reply(message)
+    body, most = message.get("body", b""), settings.CHAT_UNREAD_BYTES
+    while len(body) > most:
+        # In pieces, so that who reads slowly is seen to read.
+        protocol.handle_reply({**message, "body": body[:most], "more_body": True})
+        body = body[most:]
+        if protocol.unread:
+            await protocol.unread
+    protocol.handle_reply({**message, "body": body})
     if protocol.unread:
         await protocol.unread
 
@@ -70,7 +81,8 @@ class _Request(WebRequest):
     """A request whose body has a limit, and whose response waits while the client does not read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        # Django reads forms; Twisted would do so too, and everything would wait for it.
+        super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
         self.unread: asyncio.Future[None] | None = None
         self._refused = False
         self._length = 0
@@ -80,8 +92,9 @@ class _Request(WebRequest):
     # What comes in
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 (Twisted's name)
-        super().gotLength(length if length is None or length <= settings.CHAT_BODY_BYTES else 0)
-        if length is not None and length > settings.CHAT_BODY_BYTES:
+        large = length is not None and length > settings.CHAT_BODY_BYTES
+        super().gotLength(0 if large else length)
+        if large:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
@@ -102,6 +115,8 @@ class _Request(WebRequest):
         request = HttpRequest()
         request.META["HTTP_ACCEPT"] = (self.getHeader(b"accept") or b"").decode("latin-1")
         response = too_large(request)
+        response.headers["Content-Security-Policy"] = build_policy(settings.SECURE_CSP)
+        response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Content-Length"] = str(len(response.content))
         response.headers["Connection"] = "close"
         head = f"HTTP/1.1 {response.status_code} {response.reason_phrase}\r\n".encode()
@@ -122,7 +137,11 @@ class _Request(WebRequest):
         if self.producer:
             self.unregisterProducer()
             self.resumeProducing()
+        channel = self.channel
         super().finish()
+        if not channel.persistent:
+            # It is closed when the client has read the rest, which may be never.
+            channel.setTimeout(settings.CHAT_UNREAD_SECONDS)
 
     def pauseProducing(self) -> None:  # noqa: N802
         if self.unread is None:
@@ -145,7 +164,7 @@ class _Request(WebRequest):
         super().connectionLost(reason)
 
     def _give_up(self) -> None:
-        logger.warning("A connection was closed: nothing was read from it for %d seconds", settings.CHAT_UNREAD_SECONDS)
+        logger.warning("A connection was closed: what was sent was not read for %d s", settings.CHAT_UNREAD_SECONDS)
         if self.channel:
             self.channel.transport.abortConnection()
 

@@ -81,26 +81,29 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-else:
+elif DATABASE_POOL:
+    # A connection goes back into the pool after each use, and is looked at before the next one: the server may have
+    # been restarted. Nobody waits long for a server that does not answer, and it is soon asked again.
+    DATABASES["default"]["CONN_MAX_AGE"] = 0
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    options = DATABASES["default"].setdefault("OPTIONS", {})
+    options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 5, "reconnect_timeout": 5}
     # A process that falls asleep in a transaction keeps its locks no longer than its leases.
-    DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c idle_in_transaction_session_timeout=6s"
-    if DATABASE_POOL:
-        # A connection goes back into the pool after each use, and is looked at before the next one: the server may have
-        # been restarted. Nobody waits long for a server that does not answer, and it is soon asked again.
-        DATABASES["default"]["CONN_MAX_AGE"] = 0
-        DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-        DATABASES["default"]["OPTIONS"]["pool"] = {
-            "min_size": 1,
-            "max_size": DATABASE_POOL,
-            "timeout": 5,
-            "reconnect_timeout": 5,
-        }
+    options["options"] = f"{options.get('options', '')} -c idle_in_transaction_session_timeout=6s".strip()
+else:
+    # A pooler in between may have a transaction of somebody else's on the connection next.
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
 # Where replies live while they are written; empty for the database.
 REDIS_URL = env.redis_url("REDIS_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
-    # Here attempts to sign in are counted, by all processes together.
-    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "chat_cache"},
+    # Here attempts to sign in and questions are counted, by all processes together.
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "chat_cache",
+        # What does not fit is forgotten, at random.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    },
     "rendered": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 

@@ -32,7 +32,7 @@ def test_the_demo_model_is_named_before_a_deployment(settings: Settings, demo: b
     assert "chat.W002" not in ids()
 
 
-@pytest.mark.parametrize(("most", "warned"), [(120_000, False), (119_999, True)])
+@pytest.mark.parametrize(("most", "warned"), [(121_000, False), (120_999, True)])
 def test_the_longest_question_fits_into_a_request(settings: Settings, most: int, warned: bool) -> None:
     settings.CHAT_QUESTION_CHARS = 10_000
     settings.CHAT_BODY_BYTES = most

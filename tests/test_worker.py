@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from chat.database import in_thread
 from chat.models import Conversation, Reply
@@ -54,6 +55,37 @@ async def test_a_reply_that_has_to_wait_says_so_and_begins_by_itself(alice: Visi
     assert (rest[0].name, rest[0].data) == ("status", {"status": "streaming"})
     assert written(rest) == "Hello world"
     assert (await alice.whole(first))[-1].data["status"] == "complete"
+
+
+async def test_of_many_questions_at_the_same_moment_no_more_wait_than_may(alice: Visitor, upstream: Upstream) -> None:
+    first = await running(alice, upstream)
+    answers = await asyncio.gather(*(alice.post("/c/", text=f"{number}?") for number in range(10)))
+    assert sorted(answer.status_code for answer in answers) == [201, *[503] * 9]
+    upstream.release("end")
+    await alice.whole(first)
+
+
+async def test_what_waits_elsewhere_is_claimed_only_where_there_is_room(
+    start_server: Servers, upstream: Upstream
+) -> None:
+    upstream.default = [text("Hello"), pause("rest"), text(" world"), finish()]
+    narrow = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_PROCESS_RUNNING="1")
+    async with Visitor(narrow, "alice") as alice:
+        narrow.kill()
+        narrow.database.run(leave_three_in_line)
+        narrow.start()
+        await asyncio.to_thread(upstream.next_request)
+        replies = narrow.database.run(lambda: list(Reply.objects.order_by("status").values_list("status", flat=True)))
+        assert replies == ["queued", "queued", "streaming"]
+        upstream.release("rest")
+        for pk in narrow.database.run(lambda: list(Reply.objects.values_list("pk", flat=True))):
+            assert written(await alice.whole({"events_url": f"/replies/{pk}/events/"})) == "Hello world"
+
+
+def leave_three_in_line() -> None:
+    for _ in range(3):
+        Conversation.begin(User.objects.get(username="alice"), "Hello?", "small")
+    Reply.objects.update(lease=timezone.now())
 
 
 async def test_when_too_many_wait_the_next_is_refused_for_a_moment(alice: Visitor, upstream: Upstream) -> None:
@@ -153,7 +185,7 @@ async def test_a_question_that_was_accepted_in_the_moment_of_the_end_is_left_to_
     worker = Worker()
     _, _, reply = await in_thread(Conversation.begin)(sam, "Hello?", "demo")
     await worker.drain()
-    await worker.start(reply.pk).task
+    await worker.start(reply.pk, 0).task
     await reply.arefresh_from_db()
     assert (reply.status, reply.attempt) == ("queued", 0)
     await worker.stop(reply.pk)

@@ -1,7 +1,5 @@
 """The default log: rows of ReplyEvent. Readers in other processes poll."""
 
-import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import reduce
@@ -9,11 +7,11 @@ from itertools import batched
 from operator import or_
 from uuid import UUID
 
-from django.db import OperationalError, close_old_connections, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from chat.database import in_thread
+from chat.database import in_thread, outliving_deadlocks
 from chat.events import Entry
 from chat.models import Reply, ReplyEvent
 from chat.replylog.base import PAGE, PlaceLost, ReplyLog
@@ -26,18 +24,13 @@ KEPT = timedelta(minutes=10)
 POLLED_AT_ONCE = 200
 # So many replies leave the log in one transaction, for which all commits of this moment wait.
 PURGED_AT_ONCE = 20
-# PostgreSQL's code for the one of two transactions waiting for each other that it has ended: it may come again.
-DEADLOCK = "40P01"
-TRIES = 3
-# The time between two tries, in seconds.
-PAUSE = 0.05
 
 
 class DatabaseLog(ReplyLog):
     def __init__(self) -> None:
         super().__init__()
         # A thread of its own: no slow query delays what all readers wait for.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
+        self._commit_all = in_thread(_store, ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log"))
 
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
         return await in_thread(_read)(reply_id, after)
@@ -49,27 +42,15 @@ class DatabaseLog(ReplyLog):
         await in_thread(_purge)()
 
     async def _store(self, appends: list[Append]) -> dict[UUID, Failure]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _store, appends)
+        return await self._commit_all(appends)
 
     async def _poll(self, places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
         return await in_thread(_poll)(places) if places else {}
 
 
-def _store(appends: list[Append], tries: int = TRIES) -> dict[UUID, Failure]:
-    try:
-        return _commit(appends)
-    except OperationalError as error:
-        if tries == 1 or getattr(error.__cause__, "sqlstate", "") != DEADLOCK:
-            raise
-        # Meanwhile the other one takes what it has waited for.
-        time.sleep(PAUSE)
-        return _store(appends, tries - 1)
-    finally:
-        close_old_connections()
-
-
+@outliving_deadlocks
 @transaction.atomic
-def _commit(appends: list[Append]) -> dict[UUID, Failure]:
+def _store(appends: list[Append]) -> dict[UUID, Failure]:
     ids = {append.reply_id for append in appends}
     # The lock keeps a claim out until the commit, so that no two attempts write at the same time. Whoever locks several
     # replies does it in the order of their ids: two that did it in different orders could wait for each other.
@@ -138,4 +119,6 @@ def _purge() -> None:
     ends = ReplyEvent.objects.filter(kind=ReplyEvent.Kind.END, reply__ended__lt=Now() - KEPT)
     ended = ends.values_list("reply_id", flat=True)
     for some in batched(list(ended), PURGED_AT_ONCE):
-        ReplyEvent.objects.filter(reply_id__in=some).delete()
+        # A person may have let one of them go on meanwhile.
+        still = Reply.objects.filter(pk__in=some, ended__lt=Now() - KEPT)
+        ReplyEvent.objects.filter(reply_id__in=still).delete()

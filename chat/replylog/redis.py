@@ -21,7 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
-from chat.database import in_thread
+from chat.database import in_thread, outliving_deadlocks
 from chat.events import End, Entry, Snapshot
 from chat.replylog.base import PAGE, PlaceLost, ReplyLog, Unreachable
 from chat.replylog.coding import decode, encode
@@ -245,7 +245,7 @@ def _record(ends: list[Append]) -> tuple[set[UUID], dict[UUID, Failure]]:
     failures: dict[UUID, Failure] = {}
     for append in ends:
         try:
-            if append.record and append.record():
+            if append.record and outliving_deadlocks(append.record)():
                 ended.add(append.reply_id)
             else:
                 failures[append.reply_id] = Fenced

@@ -94,13 +94,12 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Go on with a reply that broke off, in the same message."""
     reply = await _get(request, pk)
     with granting():
-        resumed = await in_thread(reply.resume)(offered(reply.model))
-    if not resumed:
-        sentence = "This reply cannot be continued: it runs already, or the conversation has gone on. Reload the page."
-        raise Refusal(409, "not_resumable", sentence)
-    with suppress(Unreachable):
-        # No reader shall find the old end there. Who writes the reply begins the log anew in any case.
-        await log.reopen(reply.pk)
+        if not await in_thread(reply.resume)(offered(reply.model)):
+            sentence = "This reply cannot be continued: it runs, or is complete, or the conversation has gone on."
+            raise Refusal(409, "not_resumable", f"{sentence} Reload the page.")
+        with suppress(Unreachable):
+            # No reader shall find the old end there. Who writes the reply begins the log anew in any case.
+            await log.reopen(reply.pk)
     return accepted(request, reply.message.conversation, reply.message.parent_id, reply)
 
 
@@ -114,7 +113,8 @@ def granting() -> Iterator[None]:
         sentence = "The server has more to do than it can. Ask again in a few seconds; your text is kept."
         raise Refusal(503, "busy", sentence, BUSY_RETRY)
     try:
-        yield
+        with worker.expecting():
+            yield
     except ReplyRunning:
         sentence = "The reply before is still being written. Wait for its end, or stop it first."
         raise Refusal(409, "reply_running", sentence) from None
@@ -187,7 +187,7 @@ async def _stream(reply: Reply, after: int, first: bytes) -> AsyncIterator[bytes
     try:
         with metrics.readers.track_inprogress():
             if reply.status == Reply.Status.QUEUED:
-                async for block in _line(reply.pk):
+                async for block in _line(reply):
                     yield block
             async for block in _events(reply.pk, after):
                 yield block
@@ -198,11 +198,14 @@ async def _stream(reply: Reply, after: int, first: bytes) -> AsyncIterator[bytes
         logger.exception("The stream of reply %s broke", reply.pk, extra={"reply": reply.pk})
 
 
-async def _line(reply_id: UUID) -> AsyncIterator[bytes]:
+async def _line(reply: Reply) -> AsyncIterator[bytes]:
     """Say that the reply waits for its turn, until that comes; nothing if it comes at once."""
     told = False
-    while not await worker.begins(reply_id, LINE_LOOK) and await _status(reply_id) == Reply.Status.QUEUED:
-        yield sse.comment() if told else sse.encode("status", _json({"status": "queued"}))
+    while not await worker.begins(reply.pk, LINE_LOOK if told or not reply.waits_in_line else 0):
+        # Only the row tells what others do with it.
+        if not worker.holds(reply.pk) and await _status(reply.pk) != Reply.Status.QUEUED:
+            break
+        yield sse.encode("status", _json({"status": "queued"}))
         told = True
     if told:
         yield sse.encode("status", _json({"status": "streaming"}))

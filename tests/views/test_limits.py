@@ -1,12 +1,12 @@
 """How much one person may ask for at once."""
 
 import asyncio
-from datetime import timedelta
+import time
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.test import Client
-from django.utils import timezone
 from pytest_django import Settings
 
 from chat.models import Conversation, Message, Reply
@@ -16,6 +16,11 @@ from tests.visitor import Visitor
 
 JSON = {"accept": "application/json"}
 HTML = {"accept": "text/html"}
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_asked(transactional_db: None) -> None:
+    cache.clear()
 
 
 def test_so_many_replies_run_at_the_same_time(client: Client, alice: User, settings: Settings) -> None:
@@ -41,10 +46,25 @@ def test_so_many_questions_are_asked_within_a_minute(
     assert Message.objects.count() == 2
 
 
-def test_after_a_minute_more_may_be_asked(alice: User, settings: Settings, ended: Reply) -> None:
+def test_after_a_minute_more_may_be_asked(alice: User, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
-    Reply.objects.update(asked=timezone.now() - timedelta(minutes=1))
+    Conversation.begin(alice, "Hello", "demo")
+    asked = time.time()
+    monkeypatch.setattr("chat.models.time.time", lambda: asked + 60)
     Conversation.begin(alice, "And this?", "demo")
+
+
+def test_who_deletes_a_conversation_has_still_asked(client: Client, settings: Settings, ended: Reply) -> None:
+    settings.CHAT_PERSON_QUESTIONS = 1
+    ended.message.conversation.delete()
+    assert client.post("/c/", {"text": "And this?"}, headers=JSON).status_code == 429
+
+
+def test_to_let_a_reply_go_on_counts_as_a_question(client: Client, settings: Settings, ended: Reply) -> None:
+    settings.CHAT_PERSON_QUESTIONS = 2
+    for answer in (201, 429):
+        Reply.objects.update(status="interrupted")
+        assert client.post(f"/replies/{ended.pk}/continue/", headers=JSON).status_code == answer
 
 
 def test_others_are_not_concerned_and_neither_are_staff(bob: User, sam: User, settings: Settings, ended: Reply) -> None:
