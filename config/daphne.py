@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 # Who is refused may go on sending for this long, in seconds: a connection that is closed on it would take the answer
 # away before it is read.
 LINGER = 5
+# A request on a connection that was taken right before the end arrives within this time, in seconds.
+ARRIVAL = 0.2
 # Streams whose reply has just ended have this long to say so before the process ends, in seconds.
 LAST_WORDS = 1
 
@@ -38,16 +40,32 @@ def extend(begin: Callable[[], None], drain: Callable[[], Awaitable[None]]) -> N
 
     server.HTTPFactory = _Factory
     server.Server.handle_reply = _send
+    server.Server.listen_success = _listens
     # Daphne's own would cancel all requests first, also those that are about to be answered.
     server.Server.kill_all_applications = end
     reactor.callLater(0, begin)  # type: ignore[arg-type]
 
 
+_listen_success = server.Server.listen_success
+
+
+def _listens(self: server.Server, port: Any) -> None:
+    self.ports = [*getattr(self, "ports", []), port]
+    _listen_success(self, port)
+
+
 async def _end(self: server.Server, drain: Callable[[], Awaitable[None]]) -> None:
+    # A proxy shall not send a question on a connection that is about to close: it could not know what became of it.
+    _Request.last = True
     try:
         await drain()
     except Exception:
         logger.exception("The end of the process was not in good order")
+    for port in getattr(self, "ports", []):
+        # Who has been let in by the system comes in; who comes next is refused, and tries another process.
+        port.doRead()
+        port.stopListening()
+    await asyncio.sleep(ARRIVAL)
     requests = [task for connection in self.connections.values() if (task := connection.get("application_instance"))]
     if requests:
         _, late = await asyncio.wait(requests, timeout=LAST_WORDS)
@@ -79,6 +97,9 @@ async def _send(self: server.Server, protocol: Any, message: dict[str, Any]) -> 
 
 class _Request(WebRequest):
     """A request whose body has a limit, and whose response waits while the client does not read."""
+
+    # Whether each response shall be the last one of its connection.
+    last = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Django reads forms; Twisted would do so too, and everything would wait for it.
@@ -131,6 +152,8 @@ class _Request(WebRequest):
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start" and not self.producer:
             self.registerProducer(self, True)
+            if self.last:
+                self.responseHeaders.setRawHeaders(b"connection", [b"close"])
         super().handle_reply(message)
 
     def finish(self) -> None:
@@ -138,6 +161,8 @@ class _Request(WebRequest):
             self.unregisterProducer()
             self.resumeProducing()
         channel = self.channel
+        if self.last:
+            channel.persistent = False
         super().finish()
         if not channel.persistent:
             # It is closed when the client has read the rest, which may be never.
