@@ -79,6 +79,9 @@ def joined(pieces: list[Piece]) -> list[Piece]:
 def cut(pieces: list[Piece], room: int) -> tuple[list[Piece], int]:
     """The beginning of the pieces that takes at most `room` bytes, and the bytes that are left: less than 0 if any is
     missing."""
+    size = sum(len(piece.text.encode()) for piece in pieces)
+    if size <= room:
+        return pieces, room - size
     fitting: list[Piece] = []
     for piece in pieces:
         data = piece.text.encode()

@@ -83,14 +83,14 @@ async def _send(self: server.Server, protocol: Any, message: dict[str, Any]) -> 
         await _handle_reply(self, protocol, message)
         return
     # Daphne looks for the connection, twice, and for headers; a request whose connection is gone takes nothing anyway.
-    body, most = message.get("body", b""), settings.CHAT_UNREAD_BYTES
-    while len(body) > most:
+    most = settings.CHAT_UNREAD_BYTES
+    while len(body := message.get("body", b"")) > most:
         # In pieces, so that who reads slowly is seen to read.
         protocol.handle_reply({**message, "body": body[:most], "more_body": True})
-        body = body[most:]
+        message = {**message, "body": body[most:]}
         if protocol.unread:
             await protocol.unread
-    protocol.handle_reply({**message, "body": body})
+    protocol.handle_reply(message)
     if protocol.unread:
         await protocol.unread
 
@@ -150,6 +150,10 @@ class _Request(WebRequest):
     # What goes out. Twisted says when the client reads more slowly than is written, and when it has caught up.
 
     def handle_reply(self, message: dict[str, Any]) -> None:
+        if message.get("more_body") and self._response_started and self.channel and not self.finished:
+            # A piece of a stream, for which Daphne would do much more.
+            self.write(message["body"])
+            return
         if message["type"] == "http.response.start" and not self.producer:
             self.registerProducer(self, True)
             if self.last:

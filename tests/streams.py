@@ -53,7 +53,12 @@ async def measure(streams: int, seconds: int) -> None:
         upstream.default = [step for _ in range(1000) for step in (text("word "), sleep(0.5))]
         server = Server(
             database,
-            {"OPENAI_BASE_URL": upstream.url, "OPENAI_MODEL": "small", "CHAT_PROCESS_RUNNING": f"{streams + 100}"},
+            {
+                "OPENAI_BASE_URL": upstream.url,
+                "OPENAI_MODEL": "small",
+                "CHAT_PROCESS_RUNNING": f"{streams + 100}",
+                "CHAT_PERSON_RUNNING": f"{streams + 100}",
+            },
         )
         server.start()
         try:
