@@ -2,8 +2,8 @@
 
 `Delta`, `Reasoning` and `End` are stored in the reply's log, each under a `seq` that counts from 1 without a gap.
 A `Snapshot` stands for all up to its seq: at the beginning of the log of a reply that goes on after its end, and on the
-way to a reader whose place is no longer in the log. `Opened` and `Finished` pass only from a
-model to the task that makes the reply.
+way to a reader whose place is no longer in the log. `Opened` and `Finished` pass only from a model to the task that
+makes the reply.
 """
 
 from dataclasses import dataclass
@@ -77,8 +77,7 @@ def joined(pieces: list[Piece]) -> list[Piece]:
 
 
 def cut(pieces: list[Piece], room: int) -> tuple[list[Piece], int]:
-    """The beginning of the pieces that takes at most `room` bytes, and the bytes that are left: less than 0 if any is
-    missing."""
+    """The beginning of the pieces, at most `room` bytes, and the bytes that are left: less than 0 if any is missing."""
     size = sum(len(piece.text.encode()) for piece in pieces)
     if size <= room:
         return pieces, room - size

@@ -68,7 +68,6 @@ class Run:
         self._waiting: asyncio.Task[Any] | None = None
         self._upstream_id = ""
         self.begun = asyncio.Event()
-        self.claimed = False
         self.ended = False
         self._ids: dict[str, object] = {"reply": reply_id, "worker": worker}
         self._logger = logging.LoggerAdapter(logger, self._ids)
@@ -102,7 +101,6 @@ class Run:
                 await self._take_slot()
             claim = await _claim(self._worker, self.reply_id, self.attempt) if not self._dropped else None
             if claim is not None:
-                self.claimed = True
                 self.begun.set()
                 self._ids["conversation"] = claim.reply.message.conversation_id
                 metrics.taken_over.inc(self._adopted)

@@ -160,8 +160,8 @@ class Worker:
     async def _renew(self) -> None:
         # Those of this moment: a reply may end and go on in another run while the database is asked.
         runs = self._runs.copy()
-        claimed = {reply_id for reply_id, run in runs.items() if run.claimed}
         queued = {run.reply_id for run in self._queued}
+        claimed = runs.keys() - queued
         for reply_id in await _renew(self.name, claimed, queued) if claimed or queued else ():
             runs[reply_id].drop()
 

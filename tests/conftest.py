@@ -142,3 +142,10 @@ def upstream() -> Iterator[Upstream]:
     """A scripted endpoint: `start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="scripted")`."""
     with Upstream() as upstream:
         yield upstream
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Upstream]:
+    """A scripted endpoint that the tests of a module share, in front of servers that they share."""
+    with Upstream() as endpoint:
+        yield endpoint

@@ -110,12 +110,6 @@ def new_context(new_context: CreateContextCallback, watch: Watch) -> NewContext:
 # Servers and people. The tests of a module share a server; for each of them nobody has been there before.
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Upstream]:
-    with Upstream() as endpoint:
-        yield endpoint
-
-
 @pytest.fixture
 def upstream(endpoint: Upstream) -> Upstream:
     """The scripted endpoint, as if it were new."""

@@ -167,12 +167,6 @@ def expected_error(outcome: Outcome) -> dict[str, str] | None:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[Upstream]:
-    with Upstream() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
 def between(endpoint: Upstream) -> Iterator[Proxy]:
     with Proxy(endpoint.port) as between:
         yield between

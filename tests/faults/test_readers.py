@@ -22,21 +22,9 @@ COUNTED = [f"{number} " for number in range(200)]
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[Upstream]:
-    with Upstream() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
 def server(databases: Databases, endpoint: Upstream) -> Iterator[Server]:
     with Servers(databases) as start:
         yield start(OPENAI_BASE_URL=endpoint.url, OPENAI_MODEL="scripted")
-
-
-@pytest.fixture
-def upstream(endpoint: Upstream) -> Upstream:
-    endpoint.forget()
-    return endpoint
 
 
 @pytest.fixture

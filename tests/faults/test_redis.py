@@ -35,12 +35,6 @@ def redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[Upstream]:
-    with Upstream() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture(scope="module")
 def between(redis: RedisServer) -> Iterator[Proxy]:
     with Proxy(redis.port) as between:
         yield between
@@ -62,12 +56,6 @@ def server(start: Servers, between: Proxy, endpoint: Upstream) -> Server:
 def other(start: Servers, server: Server, redis: RedisServer, endpoint: Upstream) -> Server:
     """A second process on the same database, which reaches the same Redis without a proxy."""
     return start(server.database, REDIS_URL=redis.url, OPENAI_BASE_URL=endpoint.url, OPENAI_MODEL="scripted")
-
-
-@pytest.fixture
-def upstream(endpoint: Upstream) -> Upstream:
-    endpoint.forget()
-    return endpoint
 
 
 @pytest.fixture
