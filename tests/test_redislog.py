@@ -215,13 +215,8 @@ def stored(server: Server, reply: dict[str, Any]) -> Reply:
 
 
 async def return_until_the_end(visitor: Visitor, reply: dict[str, Any], seen: list[Event]) -> list[Event]:
-    """All that a reader has seen who comes back whenever the stream breaks off, as the page does."""
-    seen = list(seen)
     async with asyncio.timeout(30):
-        while seen[-1].name != "end":
-            seen += await visitor.whole(reply, after=max(event.id or event.data.get("seq", 0) for event in seen))
-            await asyncio.sleep(0.05)
-    return seen
+        return await visitor.return_until_the_end(reply, seen)
 
 
 async def test_a_reply_is_followed_and_stopped_through_another_process(

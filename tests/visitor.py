@@ -1,8 +1,9 @@
 """A signed-in person without a browser: asks, follows and stops over a real socket."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,6 +64,20 @@ class Visitor:
     async def whole(self, reply: dict[str, Any], after: int = 0) -> list["Event"]:
         return [event async for event in self.follow(reply, after)]
 
+    async def read_on(self, reply: dict[str, Any], seen: list["Event"]) -> None:
+        """Add to `seen` what follows it, until the stream ends or breaks."""
+        with suppress(httpx.TransportError):
+            async for event in self.follow(reply, after=place(seen)):
+                seen.append(event)  # noqa: PERF401 (what came before a break was seen)
+
+    async def return_until_the_end(self, reply: dict[str, Any], seen: list["Event"]) -> list["Event"]:
+        """`seen` and all that follows it, come back for whenever the stream closes, as the page does."""
+        seen = list(seen)
+        while not has_ended(seen):
+            seen += await self.whole(reply, after=place(seen))
+            await asyncio.sleep(0.05)
+        return seen
+
     async def until(self, reply: dict[str, Any], text: str) -> list["Event"]:
         """Read until `text` has been written, then leave."""
         seen: list[Event] = []
@@ -75,13 +90,25 @@ class Visitor:
 
 
 class Event:
+    """`seq` is the place in the reply that its reader has come to: 0 for a status, which is not stored."""
+
     def __init__(self, event: sse.ServerSentEvent) -> None:
         self.name = event.event
         self.id = int(event.id or 0)
         self.data: dict[str, Any] = json.loads(event.data)
+        self.seq: int = self.data.get("seq", self.id)
 
     def __repr__(self) -> str:
         return f"{self.id} {self.name} {self.data}"
+
+
+def place(seen: list[Event]) -> int:
+    """Up to where a reader of these events has seen the reply."""
+    return max((event.seq for event in seen), default=0)
+
+
+def has_ended(seen: list[Event]) -> bool:
+    return bool(seen) and seen[-1].name == "end"
 
 
 def written(events: list[Event]) -> str:

@@ -127,7 +127,7 @@ class Evidence:
                 yield f"a reader at {place} asked for what follows {connection.after}"
             for event in connection.events:
                 yield from self._of_the_event(place, event)
-                place = event.data.get("seq", event.id)
+                place = event.seq
         events = [event for connection in connections for event in connection.events]
         ends = [event for event in events if event.name == "end"]
         if len(ends) != 1 or events[-1] is not ends[0]:

@@ -219,7 +219,7 @@ class KillLoop:
             with suppress(httpx.TransportError):
                 await self._receive(reply, visitor, connection)
             for event in connection.events:
-                place = event.data.get("seq", event.id)
+                place = event.seq
                 if event.name == "end":
                     return
             await asyncio.sleep(chance.uniform(*BACK_OFF))

@@ -6,7 +6,6 @@ import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +14,7 @@ from chat import sse
 from tests.faults.proxy import Proxy
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, reasoning, sleep, text
-from tests.visitor import Event, Visitor, written
+from tests.visitor import Event, Visitor, has_ended, written
 
 PATIENCE = 60  # Seconds.
 COUNTED = [f"{number} " for number in range(200)]
@@ -47,18 +46,6 @@ async def remote(server: Server, proxy: Proxy) -> AsyncIterator[Visitor]:
         yield remote
 
 
-async def read_on(visitor: Visitor, reply: dict[str, Any], seen: list[Event]) -> None:
-    """Read behind what was seen until the stream ends or breaks."""
-    place = max((event.id or event.data["seq"] for event in seen), default=0)
-    with suppress(httpx.TransportError):
-        async for event in visitor.follow(reply, after=place):
-            seen.append(event)  # noqa: PERF401 (what came before a break was seen)
-
-
-def has_ended(seen: list[Event]) -> bool:
-    return bool(seen) and seen[-1].name == "end"
-
-
 def told(seen: list[Event], name: str) -> str:
     return "".join(event.data["text"] for event in seen if event.name == name)
 
@@ -76,11 +63,11 @@ async def test_wherever_a_stream_is_cut_the_rest_is_read_behind_the_last_id(
     for limit in itertools.count():
         seen: list[Event] = []
         proxy.impair(limit=limit)
-        await read_on(remote, reply, seen)
+        await remote.read_on(reply, seen)
         proxy.mend()
         cut = not has_ended(seen)
         if cut:
-            await read_on(remote, reply, seen)
+            await remote.read_on(reply, seen)
         assert [event.id for event in seen] == [2, 4, 5]
         assert (told(seen, "delta"), told(seen, "reasoning")) == ("Grüße 👋", "hm")
         if not cut:
@@ -102,7 +89,7 @@ async def test_a_line_that_breaks_again_and_again_brings_a_growing_reply_once(
         while not has_ended(seen):
             # Some pass the head and the largest event together, or nothing would ever arrive.
             proxy.impair(limit=chance.randrange(1500), reset=reset, latency=chance.choice([0, 0.01]), only_new=True)
-            await read_on(remote, reply, seen)
+            await remote.read_on(reply, seen)
     ids = [event.id for event in seen]
     assert ids == sorted(set(ids))
     assert (written(seen), seen[-1].data["status"]) == ("".join(COUNTED), "complete")
@@ -127,7 +114,7 @@ async def test_a_reader_whose_network_fell_silent_comes_back_to_all_that_it_miss
     upstream.script(text("one"), pause("rest"), *map(text, COUNTED), finish())
     reply = await alice.ask("Count.")
     seen: list[Event] = []
-    reading = asyncio.create_task(read_on(remote, reply, seen))
+    reading = asyncio.create_task(remote.read_on(reply, seen))
     await alice.until(reply, "one")
     proxy.impair(black_hole=True)
     upstream.release("rest")
@@ -136,7 +123,7 @@ async def test_a_reader_whose_network_fell_silent_comes_back_to_all_that_it_miss
     proxy.cut()
     await reading
     proxy.mend()
-    await read_on(remote, reply, seen)
+    await remote.read_on(reply, seen)
     assert written(seen) == "one" + "".join(COUNTED)
 
 
@@ -185,5 +172,5 @@ async def test_a_stream_that_answers_a_question_is_taken_up_at_its_own_address(
     reply = json.loads(came[0].data)["reply"]
     upstream.release("rest")
     seen = [Event(event) for event in came[1:]]
-    await read_on(remote, reply, seen)
+    await remote.read_on(reply, seen)
     assert written(seen) == "one two"

@@ -83,19 +83,9 @@ def stored(server: Server, reply: dict[str, Any]) -> Reply:
     return server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
 
 
-def place(seen: list[Event]) -> int:
-    """The place up to which a reader has seen a reply."""
-    return max((event.id or event.data["seq"] for event in seen), default=0)
-
-
 async def return_until_the_end(visitor: Visitor, reply: dict[str, Any], seen: list[Event]) -> list[Event]:
-    """All that a reader has seen who comes back whenever the stream breaks off, as the page does."""
-    seen = list(seen)
     async with asyncio.timeout(PATIENCE):
-        while not seen or seen[-1].name != "end":
-            seen += await visitor.whole(reply, after=place(seen))
-            await asyncio.sleep(0.05)
-    return seen
+        return await visitor.return_until_the_end(reply, seen)
 
 
 async def expect_whole(server: Server, reply: dict[str, Any], *readers: list[Event]) -> None:
