@@ -273,6 +273,8 @@ class Upstream:
         self._gates[name].set()
 
     async def _serve(self) -> None:
+        # A task that is cancelled before it has begun would leave its connection open.
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self._listening.set_result((asyncio.get_running_loop(), server.sockets[0].getsockname()[1]))
         await self._stopped.wait()
@@ -288,9 +290,9 @@ class Upstream:
                 if answering:
                     await answering
                 request = await self._read(start, reader, closed)
-                answering = asyncio.create_task(self._answer(request, writer))
                 self.requests.append(request)
                 self._arrivals.put(request)
+                answering = asyncio.create_task(self._answer(request, writer))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -139,8 +140,10 @@ class KillLoop:
         self._deaths: list[Death] = []
         self._checked: set[UUID] = set()
         self._counts: Counter[str] = Counter()
+        # Whether a process sleeps, and with it the locks that it holds.
+        self._asleep = False
         # The longest times, in seconds.
-        self._overdue = self._death_to_end = 0.0
+        self._overdue = self._overdue_asleep = self._death_to_end = self._stop_to_answer = 0.0
         self.faults: list[str] = []
 
     async def run(self, rounds: int) -> None:
@@ -240,8 +243,11 @@ class KillLoop:
         seen.stop_asked = True
         while not seen.stopped_at:
             with suppress(httpx.TransportError):
+                asked, asleep = time.monotonic(), self._asleep
                 answer = await chance.choice(person).post(reply["stop_url"])
                 if answer.status_code == 200:
+                    if not (asleep or self._asleep):
+                        self._stop_to_answer = max(self._stop_to_answer, time.monotonic() - asked)
                     seen.stopped_at = answer.json()["status"], await text_of(UUID(reply["id"]))
                     return
             await asyncio.sleep(chance.uniform(*BACK_OFF))
@@ -257,12 +263,16 @@ class KillLoop:
                 death.orphans = await held_by(pid)
                 await asyncio.to_thread(server.start)
             case Fate.FROZEN:
+                self._asleep = True
                 os.kill(pid, signal.SIGSTOP)
                 try:
                     death.orphans = await held_by(pid)
                     await asyncio.sleep(LEASE.total_seconds() + CLAIMED_WITHIN + chance.random())
                 finally:
                     os.kill(pid, signal.SIGCONT)
+                # What it held up comes first.
+                await asyncio.sleep(CLAIMED_WITHIN)
+                self._asleep = False
             case Fate.TERMINATED:
                 death.orphans = await held_by(pid)
                 if status := await asyncio.to_thread(server.terminate):
@@ -274,7 +284,11 @@ class KillLoop:
     async def _watch(self) -> None:
         """See to it that nothing runs past its lease."""
         while True:
-            self._overdue = max(self._overdue, await overdue())
+            seconds = await overdue()
+            if self._asleep:
+                self._overdue_asleep = max(self._overdue_asleep, seconds)
+            else:
+                self._overdue = max(self._overdue, seconds)
             await asyncio.sleep(LOOK)
 
     # Whether all of it agrees
@@ -335,8 +349,8 @@ class KillLoop:
             self._death_to_end = max(self._death_to_end, (reply.ended - struck[-1]).total_seconds())
 
     def _check_times(self) -> None:
-        if self._overdue > CLAIMED_WITHIN + SLACK:
-            self._complain(f"a reply ran on for {self._overdue:.1f} s behind its lease")
+        if (longest := max(self._overdue, self._overdue_asleep)) > CLAIMED_WITHIN + SLACK:
+            self._complain(f"a reply ran on for {longest:.1f} s behind its lease")
         if self._death_to_end > LEASE.total_seconds() + CLAIMED_WITHIN + SLACK:
             self._complain(f"an interrupted reply ended {self._death_to_end:.1f} s after the death of its process")
 
@@ -347,7 +361,9 @@ class KillLoop:
             "replies": self._counts["replies"],
             **{status: self._counts[status] for status in Reply.Status if status not in Reply.RUNNING},
             **{name: self._counts[name] for name in ("taken over", "events seen", "reconnections")},
-            "seconds from a lease's end to its claim, at most": round(max(self._overdue, 0), 1),
+            "seconds from a lease's end to its claim, at most": round(self._overdue, 1),
+            "the same while a process slept": round(self._overdue_asleep, 1),
+            "seconds from a stop to its answer, at most": round(self._stop_to_answer, 1),
             "seconds from a death to the end it brought, at most": round(self._death_to_end, 1),
             "faults": len(self.faults),
         }
