@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import uuid
@@ -325,20 +324,6 @@ class Reply(models.Model):
         """How long the model thought before its answer; None while it still does, or if it did not."""
         until = self.answered or self.ended
         return until - self.started if self.started and until and self.reasoning else None
-
-    def so_far(self) -> tuple[str, str]:
-        """The text and the reasoning of a running reply, as its log in the database holds them now."""
-        text = reasoning = ""
-        for kind, data in self.events.order_by("seq").values_list("kind", "data"):
-            match kind:
-                case ReplyEvent.Kind.DELTA:
-                    text += data
-                case ReplyEvent.Kind.REASONING:
-                    reasoning += data
-                case ReplyEvent.Kind.SNAPSHOT:
-                    kept = json.loads(data)
-                    text, reasoning = kept["text"], kept["reasoning"]
-        return text, reasoning
 
     @property
     def can_resume(self) -> bool:

@@ -238,6 +238,7 @@ def test_a_message_names_the_one_before_it_when_another_lies_between(staff: Clie
     assert html.index("Second answer.") < html.index("In reply to")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_running_reply_is_shown_as_far_as_it_has_come(staff: Client, alice: User) -> None:
     conversation = talk(alice, "", status="streaming")
     reply = Reply.objects.get()

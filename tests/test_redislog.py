@@ -21,7 +21,7 @@ from chat.replylog.redis import RedisLog
 from tests.redis import RedisServer
 from tests.server import Server, Servers
 from tests.test_replylog import DONE, Stores, claimed_reply, everything, record
-from tests.upstream import Upstream, answer, cut, finish, hang, pause, text
+from tests.upstream import Upstream, answer, cut, finish, hang, pause, reasoning, text
 from tests.visitor import Event, Visitor, written
 
 # Those of a reply's tests whose outcome depends on its log.
@@ -231,6 +231,23 @@ async def test_a_reply_is_followed_and_stopped_through_another_process(
     assert await elsewhere.stop(reply) == "stopped"
     events = await following
     assert written(events) == written(await visitor.whole(reply)) == stored(server, reply).message.text == "one two"
+
+
+async def test_a_transcript_shows_a_running_reply_as_far_as_it_has_come(
+    other: Server, upstream: Upstream, visitor: Visitor
+) -> None:
+    upstream.script(reasoning("hm"), text("one"), pause("rest"), text(" two"), finish())
+    reply = await visitor.ask("Count.")
+    await visitor.until(reply, "one")
+    other.session_cookie("sam", is_staff=True, is_superuser=True)
+    transcript = f"/admin/chat/conversation/{reply['conversation']['id']}/change/"
+    async with Visitor(other, "sam") as sam:
+        # Whichever thread serves it.
+        for page in await asyncio.gather(*(sam.client.get(transcript) for _ in range(4))):
+            assert "<p>one</p>" in page.text
+            assert "hm" in page.text
+    upstream.release("rest")
+    await visitor.whole(reply)
 
 
 async def test_another_process_takes_over_and_its_reader_sees_everything_once(

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.core.paginator import Paginator
 from django.db.models import Count, F, Window
 from django.db.models.functions import Lag, RowNumber
 from django.utils import timezone
 
+from chat.live import read_live
 from chat.models import Conversation, Message, Reply
 
 MESSAGES_A_PAGE = 50
@@ -20,7 +22,7 @@ def transcript(conversation: Conversation, page_number: str) -> dict[str, Any]:
     For a number that is no page's it is the first page or the last one.
     """
     siblings = F("parent")
-    messages = (
+    every = (
         conversation.messages.select_related("reply")
         .annotate(
             position=Window(RowNumber(), partition_by=siblings, order_by=["created", "pk"]),
@@ -30,12 +32,11 @@ def transcript(conversation: Conversation, page_number: str) -> dict[str, Any]:
         )
         .order_by("created", "pk")
     )
-    page = Paginator(messages, MESSAGES_A_PAGE).get_page(page_number)
-    for message in page:
-        if message.role == Message.Role.ASSISTANT and message.reply.is_running:
-            message.text, message.reply.reasoning = message.reply.so_far()
+    page = Paginator(every, MESSAGES_A_PAGE).get_page(page_number)
+    messages = list(page)
+    async_to_sync(read_live)(messages)
     pages = page.paginator.get_elided_page_range(page.number)
-    return {"entries": [(message, dict(_facts(message))) for message in page], "page": page, "pages": pages}
+    return {"entries": [(message, dict(_facts(message))) for message in messages], "page": page, "pages": pages}
 
 
 def _facts(message: Any) -> Iterator[tuple[str, str]]:

@@ -18,9 +18,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from chat.database import in_thread
 from chat.forms import QuestionForm
+from chat.live import read_live
 from chat.models import Conversation, Message, Reply
 from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
-from chat.views.replies import SeeOther, read_live, stop_reply
+from chat.views.replies import SeeOther, stop_reply
 
 # The sidebar is loaded in pieces of so many conversations.
 LISTED = 40
@@ -92,8 +93,7 @@ async def page(
     branch: list[Message] = []
     if conversation:
         branch = await in_thread(conversation.branch)(conversation.leaf_id, last + 1)
-    for message in branch:
-        await read_live(message)
+    await read_live(branch)
 
     def whole() -> HttpResponse:
         context = {

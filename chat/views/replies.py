@@ -20,6 +20,7 @@ from chat import metrics, sse
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Snapshot
 from chat.forms import offered
+from chat.live import read_live
 from chat.models import Conversation, Message, OverLimit, Reply, ReplyRunning
 from chat.replylog import PlaceLost, Unreachable, log
 from chat.views.problems import Refusal, SignedInRequest, problem, signed_in, wants_json
@@ -50,7 +51,7 @@ async def reply(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """The reply's message as a fragment of a page."""
     reply = await _get(request, pk)
     message = reply.message
-    await read_live(message)
+    await read_live([message])
     return await in_thread(_render_message)(request, message)
 
 
@@ -156,25 +157,6 @@ def accepted(
 def _place_of(reply: Reply) -> str:
     """The address of the reply's message on its page."""
     return f"{reply.message.conversation.get_absolute_url()}#message-{reply.pk}"
-
-
-async def read_live(message: Message) -> None:
-    """Show in a message whose reply is still being written what is stored of it now."""
-    if message.role != Message.Role.ASSISTANT or not message.reply.is_running:
-        return
-    try:
-        so_far = await log.snapshot(message.pk)
-    except PlaceLost:
-        # It ended, and its log is gone, since the message was read.
-        await message.arefresh_from_db()
-        return
-    except Unreachable:
-        # The page follows the reply from its beginning, as soon as the log answers again.
-        logger.warning("Reply %s is shown without what is written of it: its log does not answer", message.pk)
-        return
-    # The log may be empty where the message is not: the reply is about to go on behind its end.
-    if so_far.seq:
-        message.text, message.reply.reasoning, message.reply.last_seq = so_far.text, so_far.reasoning, so_far.seq
 
 
 def event_stream(reply: Reply, after: int, first: bytes = b"") -> StreamingHttpResponse:
