@@ -332,6 +332,26 @@ def test_a_person_is_deleted_with_their_conversations(staff: Client, alice: User
 # Hostile text
 
 
+def test_the_deletion_of_a_person_is_told_in_figures(staff: Client, alice: User) -> None:
+    talk(alice, "One.", "Two.")
+    ReplyEvent.objects.create(reply=Reply.objects.all()[0], seq=1, kind="delta", data="Two.")
+    html = page(staff, reverse("admin:auth_user_delete", args=[alice.pk]))
+    for figure in ["Users: 1", "Conversations: 1", "Messages: 4"]:
+        assert f"<li>{figure}</li>" in html
+    assert "Question" not in html
+    assert "event" not in html
+
+
+def test_who_may_not_delete_conversations_cannot_delete_their_owner(reader: Client, bob: User, alice: User) -> None:
+    bob.user_permissions.add(*Permission.objects.filter(codename__in=["view_user", "delete_user"]))
+    url = reverse("admin:auth_user_delete", args=[alice.pk])
+    assert "Are you sure" in page(reader, url)
+    talk(alice, "One.")
+    assert "permission" in page(reader, url)
+    assert reader.post(url, {"post": "yes"}).status_code == 403
+    assert User.objects.filter(pk=alice.pk).exists()
+
+
 @pytest.mark.parametrize("url", [lambda _: LIST, change, delete], ids=["list", "transcript", "deletion"])
 def test_a_hostile_title_is_text(staff: Client, alice: User, url: Callable[[Conversation], str]) -> None:
     conversation = talk(alice, title=HOSTILE)

@@ -1,8 +1,8 @@
-"""The admin: conversations and their transcripts, beside Django's own users and groups."""
+"""The admin: conversations and their transcripts, beside the users and Django's own groups."""
 
 from django.contrib import admin
 
-from chat.admin import conversations  # noqa: F401  (registers them)
+from chat.admin import conversations, users  # noqa: F401  (registers them)
 
 admin.site.site_title = admin.site.site_header = "Parley"
 admin.site.index_title = "Administration"
