@@ -163,6 +163,8 @@ def test_there_is_no_demo_login_without_debugging(db: None) -> None:
 @contextmanager
 def started(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     """`manage.py start` on a database that does not exist yet."""
+    # What a shell runs in its background ignores Ctrl-C, and would let its children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "manage.py", "start", "--port", str(port)],
         cwd=ROOT,
