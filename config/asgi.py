@@ -9,8 +9,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django = get_asgi_application()
 
 from chat.worker import worker  # noqa: E402  (needs the apps)
-from config import daphne  # noqa: E402
-from config.threads import SharedThreads  # noqa: E402
+from config.server import daphne  # noqa: E402
+from config.server.threads import SharedThreads  # noqa: E402
 
 application = SharedThreads(django)  # type: ignore[arg-type]
 daphne.extend(begin=worker.keep, drain=worker.drain)

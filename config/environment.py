@@ -107,7 +107,7 @@ class Environment:
         except (ImproperlyConfigured, ValueError):
             raise ImproperlyConfigured(f"{name} is not an address of a mail server.") from None
         if config["EMAIL_BACKEND"].endswith(".console.EmailBackend"):
-            return {"BACKEND": "config.mail.ConsoleBackend"}
+            return {"BACKEND": "config.server.mail.ConsoleBackend"}
         options = {
             "host": config["EMAIL_HOST"],
             "port": config["EMAIL_PORT"],

@@ -35,15 +35,15 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "chat.views.health.health",
-    "config.middleware.SecurityMiddleware",
-    "config.middleware.ContentSecurityPolicyMiddleware",
-    "config.staticfiles.StaticFilesMiddleware",
-    "config.middleware.SessionMiddleware",
-    "config.middleware.CommonMiddleware",
-    "config.middleware.CsrfViewMiddleware",
-    "config.middleware.AuthenticationMiddleware",
-    "config.middleware.MessageMiddleware",
-    "config.middleware.XFrameOptionsMiddleware",
+    "config.server.middleware.SecurityMiddleware",
+    "config.server.middleware.ContentSecurityPolicyMiddleware",
+    "config.server.staticfiles.StaticFilesMiddleware",
+    "config.server.middleware.SessionMiddleware",
+    "config.server.middleware.CommonMiddleware",
+    "config.server.middleware.CsrfViewMiddleware",
+    "config.server.middleware.AuthenticationMiddleware",
+    "config.server.middleware.MessageMiddleware",
+    "config.server.middleware.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
 
@@ -71,7 +71,7 @@ TEMPLATES = [
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 DATABASE_POOL = env.number("DATABASE_POOL", 10, least=0)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Threads are few (config/threads.py), so connections may stay. SQLite tidies its write-ahead log up whenever the
+    # Threads are few (config/server/threads.py), so connections may stay. SQLite tidies its write-ahead log up whenever the
     # last one closes, which would cost each request some milliseconds.
     DATABASES["default"]["CONN_MAX_AGE"] = None
     DATABASES["default"]["OPTIONS"] = {
@@ -171,7 +171,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "config.staticfiles.HashedStaticFilesStorage"
+        else "config.server.staticfiles.HashedStaticFilesStorage"
     },
 }
 
