@@ -6,6 +6,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
+from config import __version__
 from config.environment import Environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -13,6 +14,7 @@ env = Environment(Path(os.environ.get("ENV_FILE", BASE_DIR / ".env")))
 
 # The process
 
+VERSION = __version__
 DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY")
 if not DEBUG and len(SECRET_KEY) < 32:
@@ -71,8 +73,8 @@ TEMPLATES = [
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 DATABASE_POOL = env.number("DATABASE_POOL", 10, least=0)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Threads are few (config/server/threads.py), so connections may stay. SQLite tidies its write-ahead log up whenever the
-    # last one closes, which would cost each request some milliseconds.
+    # Threads are few (config/server/threads.py), so connections may stay. SQLite tidies its write-ahead log up whenever
+    # the last one closes, which would cost each request some milliseconds.
     DATABASES["default"]["CONN_MAX_AGE"] = None
     DATABASES["default"]["OPTIONS"] = {
         # A deferred transaction that turns into a write fails at once when another writer is ahead, whatever the

@@ -6,6 +6,7 @@ from html import escape
 from urllib.parse import quote
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
@@ -106,6 +107,10 @@ def test_the_admin_leads_back_to_the_chat(staff: Client) -> None:
     html = page(staff, reverse("admin:index"))
     assert '<a href="/">Back to the chat</a>' in html
     assert "Parley" in html
+
+
+def test_the_admin_shows_the_version(staff: Client) -> None:
+    assert f"Parley {settings.VERSION}" in page(staff, reverse("admin:index"))
 
 
 # The list

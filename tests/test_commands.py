@@ -214,6 +214,14 @@ def listed(**options: bool) -> list[list[str]]:
     return [re.split(r" {2,}", line) for line in output.getvalue().splitlines()]
 
 
+@pytest.mark.parametrize("argument", ["version", "--version"])
+def test_the_command_line_tells_the_version(argument: str) -> None:
+    # An empty environment: whoever asks may have no settings yet.
+    command = [sys.executable, "manage.py", argument]
+    output = subprocess.check_output(command, cwd=ROOT, env={"ENV_FILE": os.devnull}, text=True)
+    assert output.startswith(f"Parley {settings.VERSION} (Django ")
+
+
 def test_no_reply_is_running(db: None) -> None:
     assert listed() == [["No reply is running."]]
 
