@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from chat import completions
-from chat.completions import Completion, CompletionError, Endpoint, Event, Limits
+from chat.completions import Completion, CompletionError, Endpoint, Event, Limits, errors
+from chat.completions import endpoint as client
 from chat.events import Delta, Finished, Opened, Reasoning
 from tests.server import free_port
 from tests.upstream import (
@@ -46,7 +46,7 @@ KEY = "sk-secret"
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completions, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(client, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ async def test_usage_is_numbers_and_nothing_else(upstream: Upstream, endpoint: E
 async def test_after_the_finish_reason_it_does_not_wait_long(
     upstream: Upstream, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(completions, "AFTERTHOUGHT", 0.1)
+    monkeypatch.setattr(client, "AFTERTHOUGHT", 0.1)
     upstream.script(text("a"), finish(), hang())
     assert (await ask(endpoint))[-1] == Finished("stop", None)
 
@@ -298,7 +298,7 @@ async def test_what_arrived_before_the_connection_broke_is_read_although_nobody_
 
 async def test_nobody_listens() -> None:
     nobody = Endpoint(f"http://127.0.0.1:{free_port()}/v1", KEY, Limits(5, 5, 5, 10))
-    with pytest.raises(completions.Unreachable):
+    with pytest.raises(errors.Unreachable):
         await ask(nobody)
     await nobody.aclose()
 
@@ -316,7 +316,7 @@ async def test_a_passing_fault_is_tried_again(upstream: Upstream, endpoint: Endp
 
 async def test_but_only_twice(upstream: Upstream, endpoint: Endpoint) -> None:
     upstream.default = error(503, {})
-    with pytest.raises(completions.Unavailable):
+    with pytest.raises(errors.Unavailable):
         await ask(endpoint)
     assert len(upstream.requests) == 3
 
@@ -333,7 +333,7 @@ async def test_a_lasting_fault_is_not_tried_again(upstream: Upstream, endpoint: 
 async def test_who_asks_for_a_long_wait_is_not_asked_again(upstream: Upstream, endpoint: Endpoint, form: str) -> None:
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     upstream.default = error(429, {}, retry_after="3600" if form == "seconds" else in_an_hour)
-    with pytest.raises(completions.Busy) as raised:
+    with pytest.raises(errors.Busy) as raised:
         await ask(endpoint)
     assert "Try again in 60 minutes" in raised.value.message
     assert len(upstream.requests) == 1
@@ -345,12 +345,12 @@ async def test_who_asks_for_a_long_wait_is_not_asked_again(upstream: Upstream, e
 @pytest.mark.parametrize(
     ("limits", "steps", "kind"),
     [
-        (Limits(5, 0.1, 5, 10), [hang()], completions.TooSlow),
-        (Limits(5, 0.1, 5, 10), [head(), *[raw(b":\n\n"), sleep(0.02)] * 20], completions.TooSlow),
-        (Limits(5, 5, 0.1, 10), [text("a"), hang()], completions.Stalled),
-        (Limits(5, 5, 0.1, 10), [text("a"), *[raw(b": still here\n\n"), sleep(0.02)] * 20], completions.Stalled),
-        (Limits(5, 5, 5, 0.2), [text("a"), *[text("b"), sleep(0.02)] * 50], completions.TooLong),
-        (Limits(5, 5, 5, 0.1), [hang()], completions.TooLong),
+        (Limits(5, 0.1, 5, 10), [hang()], errors.TooSlow),
+        (Limits(5, 0.1, 5, 10), [head(), *[raw(b":\n\n"), sleep(0.02)] * 20], errors.TooSlow),
+        (Limits(5, 5, 0.1, 10), [text("a"), hang()], errors.Stalled),
+        (Limits(5, 5, 0.1, 10), [text("a"), *[raw(b": still here\n\n"), sleep(0.02)] * 20], errors.Stalled),
+        (Limits(5, 5, 5, 0.2), [text("a"), *[text("b"), sleep(0.02)] * 50], errors.TooLong),
+        (Limits(5, 5, 5, 0.1), [hang()], errors.TooLong),
     ],
     ids=["first piece", "first piece, kept alive", "gap", "gap, kept alive", "total", "total without a piece"],
 )

@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "admin": {"admin", "models", "live", "markdown", "search"},
     "apps": {"checks", "database"},
     "checks": set(),
-    "completions": {"sse", "events"},
+    "completions": {"completions", "sse", "events"},
     "database": set(),
     "demo": {"completions", "events"},
     "events": set(),

@@ -1,0 +1,150 @@
+"""The decoder of one streamed answer: bytes in, events out, no I/O.
+
+Endpoints differ in what they send. What this module reads, and why, follows
+https://platform.openai.com/docs/api-reference/chat-streaming and what vLLM, llama.cpp, Ollama, Azure, DeepSeek, Mistral
+and OpenRouter send besides.
+"""
+
+import json
+from typing import Any
+
+from chat import sse
+from chat.completions.errors import (
+    BY_CODE,
+    BY_STATUS,
+    CompletionError,
+    CutOff,
+    NoAnswer,
+    NotAStream,
+    Refused,
+    Reported,
+    word,
+)
+from chat.events import Delta, Finished, Opened, Piece, Reasoning
+
+type Event = Piece | Opened | Finished
+
+_USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+class Completion:
+    """Decodes one streamed answer: bytes in, events out, no I/O."""
+
+    def __init__(self) -> None:
+        self._decoder = sse.Decoder()
+        self._upstream_id = ""
+        self._usage: dict[str, Any] | None = None
+        self._answered = False
+        self._error: CompletionError | None = None
+        self.finish_reason = ""
+        self.begun = False
+        self.done = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events in the next bytes: none, as long as only keep-alives and empty chunks come."""
+        pieces: list[Piece] = []
+        try:
+            for event in self._decoder.feed(chunk):
+                if event.data == "[DONE]":
+                    self.done = True
+                    break
+                if event.data.strip():
+                    self._read(event, pieces)
+            if self._decoder.dropped:
+                # A reply with a hole in it would be worse than one that ended.
+                raise NotAStream
+        except CompletionError as error:
+            # Raised by `finished`: what came before it shall be shown.
+            self._error = error
+            self.done = True
+        if not pieces:
+            return []
+        self._answered = self._answered or any(isinstance(piece, Delta) for piece in pieces)
+        opened = [] if self.begun else [Opened(self._upstream_id)]
+        self.begun = True
+        return [*opened, *pieces]
+
+    def finished(self) -> Finished:
+        """Success is a finish reason, or [DONE] after text; the end of a body alone never is.
+
+        Raises CompletionError.
+        """
+        if self._error:
+            raise self._error
+        if self.finish_reason or (self.done and self._answered):
+            return Finished(self.finish_reason, self._usage)
+        raise CutOff if self.begun else NoAnswer
+
+    def _read(self, event: sse.ServerSentEvent, pieces: list[Piece]) -> None:
+        try:
+            chunk = json.loads(event.data)
+        except (ValueError, RecursionError) as error:
+            raise (Reported if event.event == "error" else NotAStream) from error
+        if not isinstance(chunk, dict):
+            raise NotAStream
+        choices = chunk.get("choices")
+        if event.event == "error" or chunk.get("error") or (chunk.get("message") and not choices):
+            raise _reported(chunk)
+        self._upstream_id = self._upstream_id or word(chunk.get("id"), 200)
+        self._usage = _usage(chunk.get("usage")) or self._usage
+        for choice in choices if isinstance(choices, list) else []:
+            if isinstance(choice, dict):
+                self._read_choice(choice, pieces)
+
+    def _read_choice(self, choice: dict[str, Any], pieces: list[Piece]) -> None:
+        self.finish_reason = word(choice.get("finish_reason"), 64) or self.finish_reason
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            return
+        for key in ("reasoning_content", "reasoning"):
+            if text := _text(delta.get(key)):
+                pieces.append(Reasoning(text))
+                break
+        content = delta.get("content")
+        if isinstance(content, list):
+            pieces.extend(_parts(content))
+        elif text := _text(content):
+            pieces.append(Delta(text))
+        if text := _text(delta.get("refusal")):
+            pieces.append(Delta(text))
+
+
+def _reported(chunk: dict[str, Any]) -> Refused:
+    error = chunk.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    if isinstance(code, int):
+        return BY_STATUS.get(code, Reported)()
+    return BY_CODE.get(word(code, 64), Reported)()
+
+
+def _usage(value: Any) -> dict[str, int] | None:
+    """The counts of tokens; what else endpoints put there is theirs."""
+    if not isinstance(value, dict):
+        return None
+    details = value.get("completion_tokens_details")
+    reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
+    counts = {name: value.get(name) for name in _USAGE} | {"reasoning_tokens": reasoning}
+    return {name: count for name, count in counts.items() if isinstance(count, int) and 0 <= count < 2**53}
+
+
+def _text(value: Any) -> str:
+    """Text that every database and browser takes: without NUL and without halves of surrogate pairs."""
+    if not isinstance(value, str) or not value:
+        return ""
+    if value.isascii():
+        return value.replace("\0", "")
+    return value.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _parts(parts: list[Any]) -> list[Piece]:
+    pieces: list[Piece] = []
+    for part in parts:
+        if not isinstance(part, dict):
+            continue
+        if part.get("type") == "thinking":
+            inner = part.get("thinking")
+            texts = [piece.text for piece in _parts(inner)] if isinstance(inner, list) else [_text(inner)]
+            pieces.extend(Reasoning(text) for text in texts if text)
+        elif text := _text(part.get("text")):
+            pieces.append(Delta(text))
+    return pieces
