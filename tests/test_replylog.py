@@ -72,6 +72,11 @@ async def elsewhere(stores: Stores) -> AsyncIterator[ReplyLog]:
 
 
 @pytest.fixture
+def rows() -> DatabaseLog:
+    return DatabaseLog()
+
+
+@pytest.fixture
 def reply(alice: User) -> Reply:
     return claimed_reply(alice)
 
@@ -267,6 +272,33 @@ async def test_a_reader_goes_on_from_its_place(log: ReplyLog, reply: Reply) -> N
     assert [seq for seq, _ in await everything(log, reply.pk, after=2)] == [3, 4, 5]
 
 
+@pytest.mark.parametrize("after", [0, 1, 2])
+async def test_no_reader_is_told_the_end_without_the_delta_before_it(
+    rows: DatabaseLog, reply: Reply, after: int
+) -> None:
+    """A commit that failed has left a gap right before the end."""
+    await write_with_a_gap(rows, reply)
+    with pytest.raises(PlaceLost):
+        await everything(rows, reply.pk, after)
+
+
+async def test_a_follower_is_not_told_the_end_without_the_delta_before_it(rows: DatabaseLog, reply: Reply) -> None:
+    """Another process brings it what is before and after the gap at once."""
+    async with aclosing(rows.follow(reply.pk, 0)) as reader:
+        assert await anext(reader) == []
+        await write_with_a_gap(DatabaseLog(), reply)
+        with pytest.raises(PlaceLost):
+            assert await anext(reader) == []
+
+
+async def write_with_a_gap(log: ReplyLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("one")])
+        await writer.append([Delta(" two")])
+        writer.seq += 1
+        await writer.end(DONE, record(reply))
+
+
 @pytest.mark.parametrize("after", [1, 5, 2**31 - 1])
 async def test_a_place_that_is_not_in_the_log_is_reported(log: ReplyLog, reply: Reply, after: int) -> None:
     with pytest.raises(PlaceLost):
@@ -394,11 +426,6 @@ def test_any_disconnects_and_re_reads_give_the_stored_text_once(
 
 
 # Rows in the database
-
-
-@pytest.fixture
-def rows() -> DatabaseLog:
-    return DatabaseLog()
 
 
 async def test_ended_replies_leave_the_log_after_a_while(rows: DatabaseLog, alice: User) -> None:

@@ -91,16 +91,18 @@ def _read(reply_id: UUID, after: int) -> list[Entry]:
 
 
 def _rows(reply_id: UUID, after: int) -> list[tuple[int, str, str]]:
-    # The entry at the place itself proves that the log still holds what follows it.
+    # The entry at the cursor proves that the log still holds what follows it.
     events = ReplyEvent.objects.filter(reply_id=reply_id, seq__gte=after).order_by("seq")
     rows = list(events.values_list("seq", "kind", "data")[: PAGE + 1])
     if rows and rows[0][0] == after and rows[0][1] != "end":
         del rows[0]
-    elif (not rows and after) or (rows and rows[0][0] != after + 1 and rows[0][1] != "snapshot"):
+    elif after and not rows:
         raise PlaceLost
-    # There is a gap where the store has failed its writer, who has ended the reply then: the row has it whole.
-    if rows and rows[-1][0] - rows[0][0] != len(rows) - 1:
-        raise PlaceLost
+    if rows:
+        (first, kind, _), (last, *_) = rows[0], rows[-1]
+        # A failed commit leaves a gap. Its writer ends the reply, so that the row has all of the text.
+        if (first != after + 1 and kind != "snapshot") or last - first != len(rows) - 1:
+            raise PlaceLost
     return rows[:PAGE]
 
 

@@ -21,7 +21,8 @@ class Inbox:
         fresh = [entry for entry in entries if entry[0] > self.place]
         if not fresh:
             return
-        behind = fresh[0][0] != self.place + 1 or len(self._entries) + len(fresh) > UNREAD
+        gap = fresh[-1][0] - self.place != len(fresh)
+        behind = gap or len(self._entries) + len(fresh) > UNREAD
         # What it reads from the store itself goes at least up to here.
         self.place = fresh[-1][0]
         if behind:
