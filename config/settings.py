@@ -73,8 +73,8 @@ TEMPLATES = [
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 DATABASE_POOL = env.number("DATABASE_POOL", 10, least=0)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # Threads are few (config/server/threads.py), so connections may stay. SQLite tidies its write-ahead log up whenever
-    # the last one closes, which would cost each request some milliseconds.
+    # Threads are few (config/server/threads.py), so connections may stay open. SQLite checkpoints its write-ahead log
+    # whenever the last one closes, which would cost each request some milliseconds.
     DATABASES["default"]["CONN_MAX_AGE"] = None
     DATABASES["default"]["OPTIONS"] = {
         # A deferred transaction that turns into a write fails at once when another writer is ahead, whatever the
@@ -117,6 +117,7 @@ USE_TZ = True
 
 # Accounts
 
+AUTH_USER_MODEL = "chat.User"
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",

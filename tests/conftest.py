@@ -10,10 +10,10 @@ import hypothesis
 import pytest
 from asgiref.sync import SyncToAsync
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import connection, connections
 from pytest_django import DjangoDbBlocker, Settings
 
+from chat.models import User
 from tests.programs import PACKAGES, PROGRAMS, missing
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream

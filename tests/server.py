@@ -18,13 +18,14 @@ from urllib.parse import urlsplit
 import environ
 import psycopg
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
 from django.db.utils import load_backend
 from django.test import Client
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
+
+from chat.models import User
 
 START_SECONDS = 30
 STOP_SECONDS = 15

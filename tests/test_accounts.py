@@ -3,8 +3,8 @@
 import re
 
 import httpx
-from django.contrib.auth.models import User
 
+from chat.models import User
 from tests.server import Server, Servers
 
 

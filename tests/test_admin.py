@@ -7,13 +7,13 @@ from urllib.parse import quote
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from chat.admin.transcripts import MESSAGES_A_PAGE
-from chat.models import Conversation, Message, Reply, ReplyEvent
+from chat.models import Conversation, Message, Reply, ReplyEvent, User
 
 LIST = reverse("admin:chat_conversation_changelist")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -99,7 +99,7 @@ def test_permission_to_view_is_enough_to_read(reader: Client, alice: User) -> No
 
 
 def test_users_and_groups_are_in_the_admin(staff: Client) -> None:
-    for name in ["auth_user", "auth_group"]:
+    for name in ["chat_user", "auth_group"]:
         page(staff, reverse(f"admin:{name}_changelist"))
 
 
@@ -328,7 +328,7 @@ def test_those_who_may_only_view_cannot_delete(reader: Client, alice: User) -> N
 def test_a_person_is_deleted_with_their_conversations(staff: Client, alice: User) -> None:
     talk(alice, "Running", status="streaming")
     ReplyEvent.objects.create(reply=Reply.objects.get(), seq=1, kind="delta", data="So far")
-    url = reverse("admin:auth_user_delete", args=[alice.pk])
+    url = reverse("admin:chat_user_delete", args=[alice.pk])
     page(staff, url)
     assert staff.post(url, {"post": "yes"}).status_code == 302
     assert not Conversation.objects.exists()
@@ -340,7 +340,7 @@ def test_a_person_is_deleted_with_their_conversations(staff: Client, alice: User
 def test_the_deletion_of_a_person_is_told_in_figures(staff: Client, alice: User) -> None:
     talk(alice, "One.", "Two.")
     ReplyEvent.objects.create(reply=Reply.objects.all()[0], seq=1, kind="delta", data="Two.")
-    html = page(staff, reverse("admin:auth_user_delete", args=[alice.pk]))
+    html = page(staff, reverse("admin:chat_user_delete", args=[alice.pk]))
     for figure in ["Users: 1", "Conversations: 1", "Messages: 4"]:
         assert f"<li>{figure}</li>" in html
     assert "Question" not in html
@@ -349,7 +349,7 @@ def test_the_deletion_of_a_person_is_told_in_figures(staff: Client, alice: User)
 
 def test_who_may_not_delete_conversations_cannot_delete_their_owner(reader: Client, bob: User, alice: User) -> None:
     bob.user_permissions.add(*Permission.objects.filter(codename__in=["view_user", "delete_user"]))
-    url = reverse("admin:auth_user_delete", args=[alice.pk])
+    url = reverse("admin:chat_user_delete", args=[alice.pk])
     assert "Are you sure" in page(reader, url)
     talk(alice, "One.")
     assert "permission" in page(reader, url)

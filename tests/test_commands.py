@@ -16,14 +16,13 @@ from pathlib import Path
 import httpx
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.utils import timezone
 from pytest_django import Settings
 
 from chat.management.commands.replies import row
 from chat.management.commands.start import demo_login
-from chat.models import Conversation, Reply
+from chat.models import Conversation, Reply, User
 from tests.server import free_port
 
 ROOT: Path = settings.BASE_DIR

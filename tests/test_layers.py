@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "markdown": set(),
     "metrics": set(),
     "migrations": set(),
-    "models": set(),
+    "models": {"models"},
     "replylog": {"replylog", "events", "metrics"},
     "replylog.database": {"replylog", "events", "models", "database"},
     "replylog.redis": {"replylog", "events", "database"},

@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 from django.utils import timezone
 
-from chat.models import LEASE, Conversation, Message, Reply, ReplyRunning, title_of
+from chat.models import LEASE, Conversation, Message, Reply, ReplyRunning, User, title_of
 
 pytestmark = pytest.mark.django_db
 

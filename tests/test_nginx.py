@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 
+from chat.models import User
 from tests.nginx import HOST, Nginx, running
 from tests.server import Server, Servers
 from tests.upstream import Upstream, done, finish, pause, sleep, text

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import connection
 
 from chat.events import Delta
-from chat.models import Reply
+from chat.models import Reply, User
 from chat.replylog.database import DatabaseLog
 from tests.postgresql import postgresql
 from tests.server import Server, Servers

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 
 from chat.database import in_thread
 from chat.events import Delta, End, Reasoning, Snapshot
-from chat.models import LEASE, Reply
+from chat.models import LEASE, Reply, User
 from chat.replylog import Fenced, NotStored, Unreachable
 from chat.replylog import redis as redislog
 from chat.replylog.redis import RedisLog

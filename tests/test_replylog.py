@@ -8,7 +8,6 @@ from itertools import chain, repeat
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Piece, Reasoning, Snapshot
-from chat.models import Conversation, Reply, ReplyEvent
+from chat.models import Conversation, Reply, ReplyEvent, User
 from chat.replylog import Fenced, PlaceLost, ReplyLog, commit, database
 from chat.replylog.database import DatabaseLog
 from chat.replylog.redis import RedisLog

@@ -14,7 +14,6 @@ from itertools import count
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -31,10 +30,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from chat import models
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Piece, Reasoning, Snapshot
-from chat.models import Conversation, Reply, ReplyEvent
+from chat.models import Conversation, Reply, ReplyEvent, User
+from chat.models import conversations as models
 from chat.replylog import NOTHING, Fenced, PlaceLost, ReplyLog, Writer, commit, database, redis
 from chat.replylog.database import DatabaseLog
 from tests.redis import RedisServer

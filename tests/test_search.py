@@ -1,9 +1,8 @@
 """Search over conversations."""
 
 import pytest
-from django.contrib.auth.models import User
 
-from chat.models import Conversation, Message
+from chat.models import Conversation, Message, User
 from chat.search import search
 
 

@@ -6,11 +6,10 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 
 from chat.database import in_thread
-from chat.models import Conversation, Reply
+from chat.models import Conversation, Reply, User
 from chat.worker import Worker
 from tests.server import Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, sleep, text

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from chat.models import Conversation, Message
-
-admin.site.unregister(User)
+from chat.models import Conversation, Message, User
 
 
 @admin.register(User)

@@ -5,12 +5,13 @@ from functools import wraps
 from typing import Any, Concatenate, cast
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
+
+from chat.models import User
 
 TITLES = {
     403: "Not allowed",

@@ -6,12 +6,11 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import transaction
 from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, expect
 from pytest_playwright import CreateContextCallback
 
-from chat.models import Reply
+from chat.models import Reply, User
 from tests.nginx import HOST
 from tests.programs import program
 from tests.server import Databases, Server, Servers

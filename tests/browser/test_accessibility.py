@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from chat.models import Conversation, Message, Reply
+from chat.models import Conversation, Message, Reply, User
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.server import Server

@@ -4,9 +4,9 @@ import re
 import time
 
 import pytest
-from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
+from chat.models import User
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import button, question
 from tests.server import Server, Servers

@@ -4,11 +4,10 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 
-from chat.models import Conversation, Reply
+from chat.models import Conversation, Reply, User
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import ask, button, expect_end, question
 from tests.server import Server

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Request, expect
 
+from chat.models import User
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.faults.proxy import Proxy

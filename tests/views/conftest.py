@@ -1,8 +1,7 @@
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
-from chat.models import Conversation, Reply
+from chat.models import Conversation, Reply, User
 
 
 @pytest.fixture(autouse=True)

@@ -5,12 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from chat.models import Conversation, Message, Reply, ReplyEvent
+from chat.models import Conversation, Message, Reply, ReplyEvent, User
 from chat.views import conversations
 from tests.views.conftest import end
 

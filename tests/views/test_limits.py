@@ -4,12 +4,11 @@ import asyncio
 import time
 
 import pytest
-from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
 from pytest_django import Settings
 
-from chat.models import Conversation, Message, Reply
+from chat.models import Conversation, Message, Reply, User
 from tests.server import Servers
 from tests.upstream import Upstream, hang
 from tests.visitor import Visitor
@@ -50,7 +49,7 @@ def test_after_a_minute_more_may_be_asked(alice: User, settings: Settings, monke
     settings.CHAT_PERSON_QUESTIONS = 1
     Conversation.begin(alice, "Hello", "demo")
     asked = time.time()
-    monkeypatch.setattr("chat.models.time.time", lambda: asked + 60)
+    monkeypatch.setattr("chat.models.conversations.time.time", lambda: asked + 60)
     Conversation.begin(alice, "And this?", "demo")
 
 

@@ -4,11 +4,10 @@ import uuid
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
 
-from chat.models import Conversation, Message, Reply
+from chat.models import Conversation, Message, Reply, User
 
 JSON = {"accept": "application/json"}
 STREAM = {"accept": "text/event-stream"}

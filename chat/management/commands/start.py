@@ -4,11 +4,12 @@ import socket
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+
+from chat.models import User
 
 ADDRESS = "127.0.0.1"
 

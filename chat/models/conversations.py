@@ -17,8 +17,12 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
+from chat.models.ids import uuid7
+
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AnonymousUser, User
+    from django.contrib.auth.models import AnonymousUser
+
+    from chat.models.users import User
 
 # A running reply belongs to its process for this long; the process renews it while it lives.
 LEASE = timedelta(seconds=6)
@@ -91,11 +95,11 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 class Conversation(models.Model):
     """A tree of messages that one person owns; `leaf` is the end of the branch on screen."""
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations")
     title = models.CharField(max_length=200)
     model = models.CharField(max_length=200)
-    leaf = models.ForeignKey("Message", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    leaf = models.ForeignKey("Message", null=True, on_delete=models.SET_NULL, related_name="+")
     created = models.DateTimeField(default=timezone.now, editable=False)
     updated = models.DateTimeField("last activity", default=timezone.now, editable=False, db_index=True)
 
@@ -216,7 +220,7 @@ class Message(models.Model):
         USER = "user"
         ASSISTANT = "assistant"
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages", db_index=False)
     parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="children")
     role = models.CharField(max_length=9, choices=Role)
