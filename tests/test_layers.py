@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "management": {"models"},
     "markdown": set(),
     "metrics": set(),
-    "migrations": set(),
+    "migrations": {"models"},
     "models": {"models"},
     "replylog": {"replylog", "events", "metrics"},
     "replylog.database": {"replylog", "events", "models", "database"},
