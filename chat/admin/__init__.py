@@ -1,10 +1,12 @@
 """The admin: conversations and their transcripts, beside the users and Django's own groups."""
 
+from django.conf import settings
 from django.contrib import admin
 
 from chat.admin import conversations, users  # noqa: F401  (registers them)
 
-admin.site.site_title = admin.site.site_header = "Parley"
+admin.site.site_title = "Parley"
+admin.site.site_header = f"Parley {settings.VERSION}"
 admin.site.index_title = "Administration"
 # The way back to the chat has its own words, in templates/admin/base_site.html.
 admin.site.site_url = None

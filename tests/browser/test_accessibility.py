@@ -124,7 +124,7 @@ def test_axe_finds_nothing_in_a_conversation_with_everything(visit: Visit, serve
     page = visit("alice", color_scheme=scheme)
     page.goto(store_everything(server, "alice"))
     page.locator("summary").filter(has_text="Thought for 4 s").click()
-    page.locator("summary").filter(has_text="alice").click()
+    button(page, "alice").click()
     expect(page.get_by_role("group", name="Appearance")).to_be_visible()
     expect_accessible(page)
 
@@ -210,7 +210,7 @@ def test_the_composer_has_the_focus_when_a_page_opens(alice: Page) -> None:
 def test_the_keyboard_reaches_everything_in_reading_order_and_each_stop_is_seen(visit: Visit, server: Server) -> None:
     page = visit("alice")
     page.goto(store_everything(server, "alice"))
-    page.locator("summary").filter(has_text="alice").click()
+    button(page, "alice").click()
     title = page.locator("[data-title]").inner_text()
     stops = tab_through(page, "Send")
     sidebar = ["Parley", "New conversation", title, f"Delete “{title}”", "alice", "System"]
@@ -334,7 +334,7 @@ def test_the_chosen_theme_stays_on_every_page(alice: Page) -> None:
         return colour
 
     light = background()
-    alice.locator("summary").filter(has_text="alice").click()
+    button(alice, "alice").click()
     alice.get_by_text("Dark", exact=True).click()
     dark = background()
     assert dark != light

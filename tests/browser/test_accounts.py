@@ -75,7 +75,7 @@ def test_after_several_wrong_passwords_the_right_one_has_to_wait(alice: Page) ->
 def test_signing_out_leads_to_the_login_page(visit: Visit) -> None:
     alice = visit("alice")
     alice.goto("/")
-    alice.locator("summary").filter(has_text="alice").click()
+    button(alice, "alice").click()
     button(alice, "Sign out").click()
     expect(alice).to_have_url(LOGIN)
     alice.goto("/")
