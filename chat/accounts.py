@@ -1,13 +1,37 @@
 """How Parley uses allauth."""
 
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.auth_backends import AuthenticationBackend
+from allauth.account.internal.userkit import filter_users_by_email, get_user_by_username
 from django.conf import settings
 from django.http import HttpRequest
 
+from chat.models import User
+
 
 def signup(request: HttpRequest) -> dict[str, bool]:
-    """For templates: whether people may make an account for themselves."""
+    """For templates: whether people may create an account for themselves."""
     return {"signup_open": settings.CHAT_SIGNUP}
+
+
+def find_account(email: str = "", username: str = "", **_: Any) -> User | None:
+    """The one account that these credentials can sign in to, if there is one.
+
+    An address comes before a name that looks like it. An address that several accounts share leads to none of them.
+    """
+    by_email = filter_users_by_email(email, prefer_verified=True, for_login=True) if email else []
+    if len(by_email) == 1:
+        return by_email[0]  # type: ignore[no-any-return]
+    return get_user_by_username(username) if username else None
+
+
+class AccountBackend(AuthenticationBackend):
+    """Hashes one password per attempt, so that the time does not tell whether an account exists."""
+
+    def _authenticate(self, request: HttpRequest | None, **credentials: Any) -> User | None:
+        return self._check_password(find_account(**credentials), credentials["password"])  # type: ignore[no-any-return]
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -16,3 +40,18 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return str(settings.LOGIN_REDIRECT_URL)
+
+    def is_safe_url(self, url: str) -> bool:
+        try:
+            return bool(super().is_safe_url(url))
+        except ValueError:  # urlparse cannot read `//[`.
+            return False
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """What wrong passwords are counted by: the account, however it was named, else the login that was typed.
+
+        allauth's own key holds the Host header, which the client chooses.
+        """
+        if account := find_account(**credentials):
+            return f"account:{account.pk}"
+        return f"login:{credentials.get('email') or credentials.get('username', '')}".lower()

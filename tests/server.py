@@ -218,7 +218,7 @@ class Server:
         def sign_in() -> str:
             user, _ = User.objects.get_or_create(username=username, defaults=fields)
             client = Client()
-            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+            client.force_login(user)
             return client.cookies[settings.SESSION_COOKIE_NAME].value
 
         return self.database.run(sign_in)

@@ -23,7 +23,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> [a](javascript:
 @pytest.fixture
 def staff(client: Client, sam: User) -> Client:
     """Sam's browser."""
-    client.force_login(sam, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(sam)
     return client
 
 
@@ -33,7 +33,7 @@ def reader(client: Client, bob: User) -> Client:
     bob.is_staff = True
     bob.save()
     bob.user_permissions.add(Permission.objects.get(codename="view_conversation"))
-    client.force_login(bob, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(bob)
     return client
 
 
@@ -80,14 +80,14 @@ def test_strangers_go_to_the_login_of_the_chat(client: Client) -> None:
 
 
 def test_those_who_are_not_staff_are_turned_away(client: Client, alice: User) -> None:
-    client.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(alice)
     assert client.get(LIST, follow=True).status_code == 403
 
 
 def test_staff_without_the_permission_do_not_see_conversations(client: Client, alice: User, bob: User) -> None:
     bob.is_staff = True
     bob.save()
-    client.force_login(bob, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(bob)
     assert client.get(LIST).status_code == 403
     assert client.get(change(talk(alice, "Secret"))).status_code == 403
 

@@ -13,7 +13,7 @@ def _real_transactions(transactional_db: None) -> None:
 def client(alice: User) -> Client:
     """Alice is signed in. Her requests need a CSRF token only where a test says so."""
     client = Client()
-    client.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(alice)
     return client
 
 

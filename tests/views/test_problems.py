@@ -48,7 +48,7 @@ def test_a_browser_that_is_signed_out_is_sent_to_sign_in_and_back(ended: Reply) 
 )
 def test_what_is_a_strangers_does_not_exist(bob: User, ended: Reply, path: str, method: str) -> None:
     client = Client(headers=JSON)
-    client.force_login(bob, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(bob)
     response = getattr(client, method)(path.format(c=ended.message.conversation_id, r=ended.pk), {"text": "mine?"})
     if response.status_code != 405:
         assert response.status_code == 404
@@ -71,7 +71,7 @@ def test_of_the_pages_for_accounts_there_are_only_our_own(client: Client, path: 
 
 def test_without_a_csrf_token_nothing_is_stored(alice: User) -> None:
     client = Client(enforce_csrf_checks=True, headers=JSON)
-    client.force_login(alice, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(alice)
     response = client.post("/c/", {"text": "Hello"})
     assert response.status_code == 403
     assert error(response)["code"] == "csrf"
