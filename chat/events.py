@@ -6,7 +6,7 @@ way to a reader whose place is no longer in the log. `Opened` and `Finished` pas
 makes the reply.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -27,10 +27,10 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Why a reply ended early: a code for programs and a sentence for people, both free of keys and addresses."""
+    """Why a reply ended early, free of keys and addresses; `chat/sentences.py` puts it into words."""
 
     code: str
-    message: str
+    params: dict[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
-from chat import demo, metrics
+from chat import demo, metrics, sentences
 from chat.completions import CompletionError, Endpoint, Event, Limits, TooLarge
 from chat.database import in_thread
 from chat.events import Delta, End, Error, Finished, Opened, Piece, Snapshot, cut
@@ -28,9 +28,9 @@ LOOKED_AT = 1000
 
 GO_ON = "Go on exactly where you stopped, in the middle of the word if need be. Repeat nothing and do not comment."
 
-INTERRUPTED = Error("interrupted", "The server was restarted while this reply was being written. Try again.")
-LOST = Error("lost", "The server lost a part of its memory while this reply was being written. Try again.")
-BROKEN = Error("broken", "Something went wrong on the server while this reply was being written. Try again.")
+INTERRUPTED = Error("interrupted")
+LOST = Error("lost")
+BROKEN = Error("broken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +159,11 @@ class Run:
     async def _pump(self, claim: Claim, writer: Writer) -> End:
         try:
             finished = await self._pour(claim, writer)
-        except CompletionError as error:
-            self._logger.warning("Reply %s: %s", self.reply_id, error.code)
-            failed = (error.told and not claim.begun) or not writer.seq
-            return End(
-                Reply.Status.FAILED if failed else Reply.Status.INTERRUPTED,
-                error=Error(error.code, error.message),
-            )
+        except CompletionError as completion_error:
+            error = Error(completion_error.code, completion_error.params)
+            self._logger.warning("Reply %s: %s", self.reply_id, sentences.for_staff(error))
+            failed = (completion_error.told and not claim.begun) or not writer.seq
+            return End(Reply.Status.FAILED if failed else Reply.Status.INTERRUPTED, error=error)
         except Fenced:
             raise
         except NotStored:
@@ -295,5 +293,5 @@ def _record(reply: Reply, upstream_id: str, end: End, whole: Snapshot) -> bool:
         "last_seq": whole.seq,
     }
     if end.error:
-        fields |= {"error_code": end.error.code, "error_message": end.error.message}
+        fields |= {"error_code": end.error.code, "error_params": end.error.params}
     return reply.end(reply.attempt, whole.text, **fields)

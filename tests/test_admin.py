@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html import escape
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -202,8 +203,8 @@ def test_a_transcript_shows_how_each_reply_came_about(staff: Client, alice: User
         finish_reason="length",
         upstream_id="chatcmpl-7",
         usage={"prompt_tokens": 12, "completion_tokens": 3400},
-        error_code="rate_limited",
-        error_message="Try again in a minute.",
+        error_code="busy",
+        error_params={"retry_after": 60},
     )
     html = page(staff, change(conversation))
     for fact in [
@@ -216,7 +217,7 @@ def test_a_transcript_shows_how_each_reply_came_about(staff: Client, alice: User
         "<dd>2</dd>",
         "length",
         "chatcmpl-7",
-        "rate_limited: Try again in a minute.",
+        "busy: The model isn&#x27;t available right now. Retry in 60 seconds.",
     ]:
         assert fact in html
 
@@ -367,9 +368,8 @@ def test_a_hostile_title_is_text(staff: Client, alice: User, url: Callable[[Conv
 
 
 def test_hostile_messages_are_text(staff: Client, alice: User) -> None:
-    conversation = talk(
-        alice, HOSTILE, error_code="e", error_message=HOSTILE, finish_reason=HOSTILE[:60], reasoning=HOSTILE
-    )
+    error: dict[str, Any] = {"error_code": HOSTILE[:64], "error_params": {"retry_after": HOSTILE}}
+    conversation = talk(alice, HOSTILE, finish_reason=HOSTILE[:60], reasoning=HOSTILE, **error)
     conversation.messages.filter(role="user").update(text=HOSTILE)
     html = page(staff, change(conversation))
     assert "<script>alert" not in html

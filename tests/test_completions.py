@@ -254,9 +254,8 @@ async def test_without_an_answer_the_error_says_why(
     with pytest.raises(CompletionError) as raised:
         await ask(endpoint)
     assert raised.value.code == code
-    assert raised.value.message.endswith(".")
-    assert KEY not in raised.value.message
-    assert upstream.url not in raised.value.message
+    assert KEY not in str(raised.value)
+    assert upstream.url not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +334,7 @@ async def test_who_asks_for_a_long_wait_is_not_asked_again(upstream: Upstream, e
     upstream.default = error(429, {}, retry_after="3600" if form == "seconds" else in_an_hour)
     with pytest.raises(errors.Busy) as raised:
         await ask(endpoint)
-    assert "Try again in 60 minutes" in raised.value.message
+    assert raised.value.params == {"retry_after": pytest.approx(3600, abs=2)}
     assert len(upstream.requests) == 1
 
 

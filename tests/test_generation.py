@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from chat import sentences
+from chat.events import Error
 from chat.generation import history
 from chat.models import LEASE, Conversation, Message, Reply
 from tests.server import Server, Servers
@@ -114,7 +116,7 @@ async def test_an_error_ends_the_reply_with_a_sentence_and_keeps_the_text(
     end = events[-1].data
     assert (end["status"], end["error"]["code"]) == (status, code)
     row = stored(server, reply)
-    assert (row.status, row.error_code, row.error_message) == (status, code, end["error"]["message"])
+    assert (row.status, row.error, end["error"]["message"]) == (status, Error(code), sentences.of(Error(code)))
     assert row.message.text == written(events) == ("so far" if steps and code in ("cut_off", "reported") else "")
     page = (await alice.client.get(reply["conversation"]["url"])).text
     for secret in (KEY, upstream.url, f":{upstream.port}"):
@@ -212,7 +214,7 @@ async def test_a_reply_that_broke_off_goes_on_in_the_same_message(
         assert written(await alice.whole(reply)) == "one two three"
     row = stored(server, reply)
     assert (row.status, row.message.text, row.reasoning) == ("complete", "one two three", "hm")
-    assert (row.error_code, row.error_message, row.attempt) == ("", "", 2)
+    assert (row.error, row.attempt) == (None, 2)
     sent = upstream.requests[-1].body["messages"]
     assert sent[1] == {"role": "assistant", "content": "one two"}
     assert [message["role"] for message in sent] == ["user", "assistant"] + (["user"] if way == "none" else [])

@@ -17,6 +17,7 @@ from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Piece, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, User
 from chat.replylog import Fenced, PlaceLost, ReplyLog, commit, database
+from chat.replylog.coding import decode
 from chat.replylog.database import DatabaseLog
 from chat.replylog.redis import RedisLog
 from tests.redis import RedisServer
@@ -177,10 +178,15 @@ async def test_the_end_stores_the_message_the_figures_and_the_event_together(log
 
 
 async def test_an_end_with_an_error_comes_back_as_it_was(log: ReplyLog, reply: Reply) -> None:
-    end = End("failed", error=Error("busy", "Try again."))
+    end = End("failed", error=Error("busy", {"retry_after": 60}))
     with log.writer(reply.pk, 1) as writer:
         await writer.end(end, record(reply, end))
     assert await everything(log, reply.pk) == [(1, end)]
+
+
+def test_an_end_stored_by_another_version_is_read() -> None:
+    stored = '{"status": "failed", "finish_reason": "", "usage": null, "error": {"code": "busy", "message": "Wait."}}'
+    assert decode(7, "end", stored) == (7, End("failed", error=Error("busy")))
 
 
 async def test_pieces_of_a_writer_that_was_cancelled_come_before_its_end(log: ReplyLog, reply: Reply) -> None:

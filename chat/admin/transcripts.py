@@ -10,6 +10,7 @@ from django.db.models import Count, F, Window
 from django.db.models.functions import Lag, RowNumber
 from django.utils import timezone
 
+from chat import sentences
 from chat.live import read_live
 from chat.models import Conversation, Message, Reply
 
@@ -66,8 +67,8 @@ def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
         yield "Finish reason", reply.finish_reason
     if reply.upstream_id:
         yield "Upstream id", reply.upstream_id
-    if reply.error_code:
-        yield "Error", f"{reply.error_code}: {reply.error_message}"
+    if reply.error:
+        yield "Error", sentences.for_staff(reply.error)
 
 
 def _time(moment: datetime) -> str:

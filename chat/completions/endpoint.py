@@ -190,10 +190,9 @@ async def _check(response: httpx.Response, deadline: float) -> None:
         kinds = Unavailable if response.status_code >= 500 else Rejected if response.status_code >= 400 else None
     if kinds is None:
         raise NotAStream
-    error = kinds()
-    error.retry_after = _retry_after(response.headers.get("retry-after", ""))
-    if error.retry_after is not None and error.retry_after > LONGEST_PAUSE:
-        error.message = f"The model is not available now. Try again in {_duration(error.retry_after)}."
+    wait = _retry_after(response.headers.get("retry-after", ""))
+    error = kinds(retry_after=round(wait)) if wait and wait > LONGEST_PAUSE else kinds()
+    error.retry_after = wait
     raise error
 
 
@@ -224,8 +223,3 @@ def _retry_after(value: str) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes} minutes" if minutes > 1 else f"{round(seconds)} seconds"

@@ -173,7 +173,7 @@ class Migration(migrations.Migration):
                 ("usage", models.JSONField(blank=True, null=True)),
                 ("upstream_id", models.CharField(blank=True, max_length=200, verbose_name="upstream request id")),
                 ("error_code", models.CharField(blank=True, max_length=64)),
-                ("error_message", models.TextField(blank=True)),
+                ("error_params", models.JSONField(blank=True, default=dict)),
                 ("reasoning", models.TextField(blank=True)),
             ],
             options={

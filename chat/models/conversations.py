@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
+from chat.events import Error
 from chat.models.ids import uuid7
 
 if TYPE_CHECKING:
@@ -294,7 +295,7 @@ class Reply(models.Model):
     usage = models.JSONField(null=True, blank=True)
     upstream_id = models.CharField("upstream request id", max_length=200, blank=True)
     error_code = models.CharField(max_length=64, blank=True)
-    error_message = models.TextField(blank=True)
+    error_params = models.JSONField(default=dict, blank=True)
     reasoning = models.TextField(blank=True)
 
     objects = ReplyQuerySet.as_manager()
@@ -322,6 +323,10 @@ class Reply(models.Model):
             return False
         # A lease that nobody has renewed tells since when.
         return timezone.now() - (self.lease - LEASE) > IN_LINE
+
+    @property
+    def error(self) -> Error | None:
+        return Error(self.error_code, self.error_params) if self.error_code else None
 
     @property
     def thought_for(self) -> timedelta | None:
@@ -355,7 +360,7 @@ class Reply(models.Model):
                 usage=None,
                 finish_reason="",
                 error_code="",
-                error_message="",
+                error_params={},
             )
             self.status, self.attempt = self.Status.QUEUED, now.attempt
             # Readers find what is kept in the log until its writer begins it anew; its end is none any more.

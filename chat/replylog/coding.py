@@ -21,8 +21,8 @@ def encode(event: Delta | Reasoning | Snapshot | End) -> tuple[str, str]:
 def decode(seq: int, kind: str, data: str) -> Entry:
     if kind == "end":
         fields = json.loads(data)
-        error = Error(**fields.pop("error")) if fields["error"] else fields.pop("error")
-        return seq, End(**fields, error=error)
+        error = fields.pop("error")
+        return seq, End(**fields, error=Error(error["code"], error.get("params", {})) if error else None)
     if kind == "snapshot":
         return seq, Snapshot(**json.loads(data))
     return seq, _PIECES[kind](data)

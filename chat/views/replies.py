@@ -16,7 +16,7 @@ from django.shortcuts import aget_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from chat import metrics, sse
+from chat import metrics, sentences, sse
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Snapshot
 from chat.forms import offered
@@ -36,7 +36,7 @@ LARGEST_SEQ = 2**31 - 1
 LINE_LOOK = 2.0
 # In so many seconds some replies will have ended.
 BUSY_RETRY = 5
-GONE = End(Reply.Status.INTERRUPTED, error=Error("deleted", "This conversation was deleted."))
+GONE = End(Reply.Status.INTERRUPTED, error=Error("deleted"))
 
 
 class SeeOther(HttpResponseRedirectBase):
@@ -209,7 +209,7 @@ async def _events(reply_id: UUID, after: int) -> AsyncIterator[bytes]:
             after = snapshot.seq
             yield sse.encode("snapshot", _json(asdict(snapshot)))
         if end:
-            yield sse.encode("end", _json(asdict(end)), after)
+            yield _encode_end(end, after)
             return
 
 
@@ -225,13 +225,18 @@ def _encode(entries: list[Entry]) -> bytes:
         run = list(group)
         seq, last = run[-1]
         if isinstance(last, End):
-            blocks.append(sse.encode("end", _json(asdict(last)), seq))
+            blocks.append(_encode_end(last, seq))
         elif isinstance(last, Snapshot):
             blocks.append(sse.encode("snapshot", _json(asdict(last))))
         else:
             text = "".join(event.text for _, event in run if not isinstance(event, End))
             blocks.append(sse.encode("delta" if kind is Delta else "reasoning", _json({"text": text}), seq))
     return b"".join(blocks)
+
+
+def _encode_end(end: End, seq: int) -> bytes:
+    error = {"code": end.error.code, "message": sentences.of(end.error)} if end.error else None
+    return sse.encode("end", _json({**asdict(end), "error": error}), seq)
 
 
 async def _whole(reply_id: UUID) -> tuple[Snapshot | None, End | None]:
@@ -253,8 +258,7 @@ async def _whole(reply_id: UUID) -> tuple[Snapshot | None, End | None]:
             raise Unreachable
     if reply is None:
         return None, GONE
-    error = Error(reply.error_code, reply.error_message) if reply.error_code else None
-    end = End(reply.status, reply.finish_reason, reply.usage, error)
+    end = End(reply.status, reply.finish_reason, reply.usage, reply.error)
     return Snapshot(reply.message.text, reply.reasoning, reply.last_seq), end
 
 

@@ -43,7 +43,6 @@ def f(text: str) -> str:  # {"a long line " * 20}
 
 https://elsewhere.example/{"path/" * 40}
 """
-ERROR = "The provider did not accept the key. Ask your administrator."
 
 
 def store_everything(server: Server, username: str) -> str:
@@ -55,8 +54,8 @@ def store_everything(server: Server, username: str) -> str:
         for said, fields in (
             (EVERYTHING, {"status": "complete", "reasoning": f"Let me see {'now' * 60}."}),
             ("So far", {"status": "stopped"}),
-            ("And here", {"status": "interrupted", "error_code": "interrupted", "error_message": "It was restarted."}),
-            ("", {"status": "failed", "error_code": "unauthorized", "error_message": ERROR}),
+            ("And here", {"status": "interrupted", "error_code": "interrupted"}),
+            ("", {"status": "failed", "error_code": "unauthorized"}),
             ("Too lo", {"status": "complete", "finish_reason": "length"}),
         ):
             _, reply = conversation.ask(f"And {'then' * 60}?\n\nReally?", "scripted")

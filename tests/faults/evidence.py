@@ -92,7 +92,7 @@ class Evidence:
             case Reply.Status.INTERRUPTED:
                 yield from self._of_the_interruption()
             case _:
-                yield f"it is {reply.status}: {reply.error_code} {reply.error_message}"
+                yield f"it is {reply.status}: {reply.error_code}"
 
     def _of_the_interruption(self) -> Iterator[str]:
         reply = self.reply

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from chat import sentences
+from chat.events import Error
 from chat.models import Reply
 from tests.faults.proxy import Proxy
 from tests.server import Databases, Server, Servers
@@ -59,33 +61,10 @@ GAP = "CHAT_GAP_SECONDS"
 FIRST_PIECE = "CHAT_FIRST_PIECE_SECONDS"
 TOTAL = "CHAT_TOTAL_SECONDS"
 
-# What a person reads, by code.
-SENTENCES = {
-    "": "",
-    "unreachable": "The model's server cannot be reached. Try again; if it stays so, tell your administrator.",
-    "too_slow": "The model did not begin to answer in time. Try again.",
-    "stalled": "The model stopped writing in the middle. Try again.",
-    "too_long": "The reply took longer than is allowed here and was cut off.",
-    "cut_off": "The connection to the model ended before the reply did. Try again.",
-    "no_answer": "The model ended without an answer. Try again.",
-    "not_a_stream": "The model's server answered with something that is not a reply."
-    " Tell your administrator to check OPENAI_BASE_URL.",
-    "unauthorized": "The model's server did not accept our key. Tell your administrator to check OPENAI_API_KEY.",
-    "unknown_model": "The model's server does not know this model or address."
-    " Tell your administrator to check OPENAI_MODEL and OPENAI_BASE_URL.",
-    "busy": "The model has too many requests or its quota is used up. Try again in a few minutes.",
-    "busy for an hour": "The model is not available now. Try again in 60 minutes.",
-    "unavailable for an hour": "The model is not available now. Try again in 60 minutes.",
-    "context_too_long": "This conversation is too long for the model. Start a new one, or ask a shorter question.",
-    "rejected": "The model's server rejected the question. Ask it differently, or tell your administrator.",
-    "unavailable": "The model's server has a problem of its own. Try again in a few minutes.",
-    "reported": "The model's server reported an error while it answered. Try again.",
-}
-
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a reply ends; `why` is the code of its error, or what SENTENCES calls it."""
+    """How a reply ends; `why` is the code of its error, with "for an hour" if the endpoint said so."""
 
     status: str
     text: str = ""
@@ -137,7 +116,7 @@ class Scene:
 
     def expect_stored(self, reply: dict[str, Any], seen: list[Event]) -> None:
         row = self.server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
-        error = {"code": row.error_code, "message": row.error_message} if row.error_code else None
+        error = {"code": row.error.code, "message": sentences.of(row.error)} if row.error else None
         end = {"status": row.status, "finish_reason": row.finish_reason, "usage": row.usage, "error": error}
         assert (row.message.text, row.reasoning, row.last_seq) == (written(seen), thought(seen), seen[-1].id)
         assert end == seen[-1].data
@@ -145,7 +124,7 @@ class Scene:
 
     async def expect_no_secrets(self, reply: dict[str, Any], outcome: Outcome) -> None:
         page = unescape((await self.alice.client.get(reply["conversation"]["url"])).text)
-        assert SENTENCES[outcome.why] in page
+        assert (error := expected_error(outcome)) is None or error["message"] in page
         log = self.server.log()
         for secret in (KEY, INTERNAL, f":{self.proxy.port}", f":{self.upstream.port}"):
             assert secret not in page
@@ -160,7 +139,8 @@ def thought(events: list[Event]) -> str:
 def expected_error(outcome: Outcome) -> dict[str, str] | None:
     if not outcome.why:
         return None
-    return {"code": outcome.why.partition(" ")[0], "message": SENTENCES[outcome.why]}
+    code, _, wait = outcome.why.partition(" ")
+    return {"code": code, "message": sentences.of(Error(code, {"retry_after": 3600} if wait else {}))}
 
 
 # The tests share the endpoint, the proxy and the servers.

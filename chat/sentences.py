@@ -1,0 +1,73 @@
+"""Errors in words: the only module that knows what people read when a reply ends early.
+
+Code and database pass errors on as a code with parameters, so that a sentence can be improved or translated later.
+"""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from chat.events import Error
+
+_SENTENCES: dict[str, str | Promise] = {
+    # The endpoint (chat/completions/errors.py)
+    "busy": _("The model has too many requests, or its quota is used up. Retry in a few minutes."),
+    "context_too_long": _("This conversation is too long for the model. Start a new one, or ask a shorter question."),
+    "cut_off": _("The connection to the model was lost before the reply was complete."),
+    "no_answer": _("The model sent no answer. Retry, or ask differently."),
+    "not_a_stream": _("The model's server sent something that isn't a reply. Please tell your administrator."),
+    "rejected": _("The model's server rejected the question. Ask it differently, or tell your administrator."),
+    "reported": _("The model's server reported an error. Retry in a moment."),
+    "stalled": _("The model stopped partway through."),
+    "too_large": _("The reply grew longer than allowed and was cut short."),
+    "too_long": _("The reply took longer than allowed and was cut short."),
+    "too_slow": _("The model took too long to start answering. Retry in a moment."),
+    "unauthorized": _("The model's server rejected the API key. Please tell your administrator."),
+    "unavailable": _("The model's server ran into a problem. Retry in a few minutes."),
+    "unknown_model": _("The model's server doesn't know this model. Please tell your administrator."),
+    "unreachable": _("The model's server can't be reached. Retry, and tell your administrator if it keeps happening."),
+    # Parley itself
+    "broken": _("Something went wrong on the server. Retry, and tell your administrator if it keeps happening."),
+    "deleted": _("This conversation has been deleted."),
+    "interrupted": _("The server stopped writing this reply partway through."),
+    "lost": _("Part of this reply could not be saved."),
+}
+# A code from a newer version.
+_UNKNOWN = _("Something went wrong while this reply was being written. Retry in a moment.")
+# Instead of the code's own sentence when the endpoint says how long to wait, in seconds.
+_RETRY_AFTER = _("The model isn't available right now. Retry in %(duration)s.")
+
+# What only administrators can change, and only they read.
+_SETTINGS = {
+    "not_a_stream": "OPENAI_BASE_URL",
+    "unauthorized": "OPENAI_API_KEY",
+    "unknown_model": "OPENAI_MODEL, OPENAI_BASE_URL",
+    "unreachable": "OPENAI_BASE_URL",
+}
+
+
+def of(error: Error) -> str:
+    """Return what happened, and what to do about it where a button doesn't say so, in the active language."""
+    seconds = error.params.get("retry_after")
+    if isinstance(seconds, int):
+        return str(_RETRY_AFTER) % {"duration": duration(seconds)}
+    return str(_SENTENCES.get(error.code, _UNKNOWN))
+
+
+def for_staff(error: Error) -> str:
+    """Return the code and the sentence, with the settings to check."""
+    sentence = f"{error.code}: {of(error)}"
+    if names := _SETTINGS.get(error.code):
+        return f"{sentence} {gettext('Check %(settings)s.') % {'settings': names}}"
+    return sentence
+
+
+def duration(seconds: int) -> str:
+    """Return about how long that is, in the largest unit of which there are at least two."""
+    if seconds < 120:
+        return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
+    if seconds < 2 * 3600:
+        minutes = round(seconds / 60)
+        return ngettext("%(count)d minute", "%(count)d minutes", minutes) % {"count": minutes}
+    hours = round(seconds / 3600)
+    return ngettext("%(count)d hour", "%(count)d hours", hours) % {"count": hours}
