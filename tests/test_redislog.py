@@ -182,6 +182,17 @@ async def test_a_short_absence_goes_unnoticed(log: RedisLog, redis: RedisServer,
     assert await log.read(reply.pk, 0) == [(1, Delta("one"))]
 
 
+async def test_readers_that_queue_do_not_each_wait_for_a_silent_redis(
+    log: RedisLog, redis: RedisServer, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redislog, "TIMEOUT", 0.5)
+    redis.hang()
+    started = time.monotonic()
+    outcomes = await asyncio.gather(*(log.read(reply.pk, 0) for _ in range(200)), return_exceptions=True)
+    assert all(isinstance(outcome, Unreachable) for outcome in outcomes)
+    assert time.monotonic() - started < 200 / redislog.ASKING * 0.5
+
+
 # Processes
 
 

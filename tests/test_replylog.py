@@ -35,16 +35,11 @@ class Stores:
 
     @asynccontextmanager
     async def log(self) -> AsyncIterator[ReplyLog]:
-        if self._redis_url is None:
-            yield DatabaseLog()
-            return
-        log = RedisLog(self._redis_url)
+        log = DatabaseLog() if self._redis_url is None else RedisLog(self._redis_url)
         try:
             yield log
         finally:
-            if log._tending:
-                log._tending.cancel()
-            await log._redis.aclose()
+            await log.close()
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,11 @@ class ReplyLog(ABC):
         """Return when all that was appended is stored."""
         await self._commit.flush()
 
+    async def close(self) -> None:
+        """Bring readers nothing more, and give back what the log holds open."""
+        if self._tending:
+            self._tending.cancel()
+
     async def snapshot(self, reply_id: UUID) -> Snapshot:
         """All pieces that are stored now; raises PlaceLost when the log has ended or is gone."""
         pieces: list[Piece] = []

@@ -7,19 +7,21 @@ arrived already does no harm, and each entry tells on whose behalf it is there. 
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as TimedOut
 
 from chat.database import in_thread, outliving_deadlocks
 from chat.events import End, Entry, Snapshot
@@ -47,8 +49,9 @@ PAUSE_A_REPLY = 0.00025
 LONGEST_PAUSE = 0.05
 # A page has room for so many claims beside its entries.
 CLAIMS = 100
-# The reader, the writer, and those who open a page.
-CONNECTIONS = 8
+# At most this many readers and claims ask at once; the others queue. The writer and the follower have connections of
+# their own, so that no rush of readers delays them.
+ASKING = 8
 # What the client raises when its connection is broken. Writing to one that has just been reset does not end in its own
 # error: https://github.com/python/cpython/issues/136234.
 BROKEN = (Disconnected, AttributeError, TypeError)
@@ -128,27 +131,61 @@ class RedisLog(ReplyLog):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
+        self._asking = asyncio.Semaphore(ASKING)
+        # When a command last got no answer.
+        self._silent = 0.0
+
+    # Made where they are first used: their connections belong to the event loop that runs there.
+
+    @cached_property
+    def _writer(self) -> Redis:
+        return self._client(connections=1)
+
+    @cached_property
+    def _follower(self) -> Redis:
+        return self._client(connections=1)
 
     @cached_property
     def _redis(self) -> Redis:
-        # Made where it is first used: its connections belong to the event loop that runs there. A connection may have
-        # broken while nobody needed it, so each command is tried a second time; each of them may be done twice.
-        return Redis.from_pool(
-            BlockingConnectionPool.from_url(
-                self._url,
-                max_connections=CONNECTIONS,
-                timeout=TIMEOUT,
-                socket_timeout=TIMEOUT,
-                socket_connect_timeout=TIMEOUT,
-                health_check_interval=15,
-                retry=Retry(NoBackoff(), 1, supported_errors=BROKEN),  # type: ignore[arg-type]
-                decode_responses=True,
-            )
+        return self._client(ASKING)
+
+    def _client(self, connections: int) -> Redis:
+        # A connection may have broken while nobody needed it, so each command is tried a second time; each of them may
+        # be done twice.
+        return Redis.from_url(
+            self._url,
+            max_connections=connections,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            health_check_interval=15,
+            retry=Retry(NoBackoff(), 1, supported_errors=BROKEN),  # type: ignore[arg-type]
+            decode_responses=True,
         )
 
+    @asynccontextmanager
+    async def _ask(self) -> AsyncIterator[Redis]:
+        """Queue for a connection, however long it takes; raises Unreachable when Redis does not answer."""
+        asked = time.monotonic()
+        async with self._asking:
+            # Those who queued with one that got no answer would only wait for the same.
+            if self._silent > asked:
+                raise Unreachable
+            try:
+                with _reached():
+                    yield self._redis
+            except Unreachable as error:
+                if isinstance(error.__cause__, TimedOut):
+                    self._silent = time.monotonic()
+                raise
+
+    async def close(self) -> None:
+        await super().close()
+        for client in (self._writer, self._follower, self._redis):
+            await client.aclose()
+
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
-        with _reached():
-            found: Any = await self._redis.xrange(_key(reply_id), min=f"{after}-0", count=PAGE + CLAIMS)
+        async with self._ask() as redis:
+            found: Any = await redis.xrange(_key(reply_id), min=f"{after}-0", count=PAGE + CLAIMS)
         entries = list(_entries(found))
         if not after:
             return entries[:PAGE]
@@ -158,15 +195,15 @@ class RedisLog(ReplyLog):
         return entries[1 : PAGE + 1]
 
     async def fence(self, reply_id: UUID, attempt: int) -> Snapshot:
-        with _reached():
-            answer = await self._redis.eval(CLAIM, 1, _key(reply_id), attempt, LONGEST)
+        async with self._ask() as redis:
+            answer = await redis.eval(CLAIM, 1, _key(reply_id), attempt, LONGEST)
         if answer == "fenced":
             raise Fenced
         return await self.snapshot(reply_id)
 
     async def reopen(self, reply_id: UUID) -> None:
-        with _reached():
-            await self._redis.eval(REOPEN, 1, _key(reply_id), LONGEST)
+        async with self._ask() as redis:
+            await redis.eval(REOPEN, 1, _key(reply_id), LONGEST)
 
     async def purge(self) -> None:
         """Streams expire by themselves."""
@@ -185,7 +222,7 @@ class RedisLog(ReplyLog):
         """What Redis has answered to each; an exception for those that it did not take."""
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while True:
-            pipeline = self._redis.pipeline(transaction=False)
+            pipeline = self._writer.pipeline(transaction=False)
             for append in appends:
                 _add(pipeline, append)
             try:
@@ -208,7 +245,7 @@ class RedisLog(ReplyLog):
         # Behind whatever has the seq of the place, claims included.
         ids: dict[Any, Any] = {_key(reply_id): f"{place}-{2**64 - 1}" for reply_id, place in places.items()}
         with _reached():
-            found: Any = await self._redis.xread(ids, count=PAGE, block=BLOCK)
+            found: Any = await self._follower.xread(ids, count=PAGE, block=BLOCK)
         return {UUID(key.rpartition(":")[2]): list(_entries(entries)) for key, entries in found}
 
 

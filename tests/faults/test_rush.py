@@ -1,0 +1,58 @@
+"""Many readers that come at once: a process died and its readers come over, or a lecture begins."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from chat.database import in_thread
+from chat.events import Delta, Entry
+from chat.models import Reply, User
+from chat.replylog import ReplyLog
+from tests.redis import RedisServer
+from tests.test_replylog import DONE, Stores, claimed_reply, everything, record, text
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+READERS = 2000
+REPLIES = 20
+# What a reader has missed, in entries, and how many come while the readers do.
+MISSED, COMING = 100, 40
+
+
+@pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.redis)])
+def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    if request.param == "database":
+        yield Stores(None)
+    else:
+        with RedisServer() as server:
+            yield Stores(server.url)
+
+
+@pytest.fixture
+async def log(stores: Stores) -> AsyncIterator[ReplyLog]:
+    async with stores.log() as log:
+        yield log
+
+
+async def test_two_thousand_readers_at_once_lose_nothing(log: ReplyLog, sam: User) -> None:
+    replies = [await in_thread(claimed_reply)(sam) for _ in range(REPLIES)]
+    rush = asyncio.Event()
+
+    async def write(reply: Reply) -> None:
+        with log.writer(reply.pk, 1) as writer:
+            await asyncio.gather(*(writer.append([Delta(f"{number} ")]) for number in range(MISSED)))
+            rush.set()
+            for number in range(MISSED, MISSED + COMING):
+                await writer.append([Delta(f"{number} ")])
+            await writer.end(DONE, record(reply))
+
+    async def read(reply: Reply) -> list[Entry]:
+        await rush.wait()
+        return await everything(log, reply.pk)
+
+    reading = asyncio.gather(*(read(reply) for reply in replies * (READERS // REPLIES)))
+    await asyncio.gather(*map(write, replies))
+    whole = "".join(f"{number} " for number in range(MISSED + COMING))
+    for seen in await reading:
+        assert (text(seen), seen[-1][1]) == (whole, DONE)
