@@ -91,7 +91,7 @@ def test_no_page_violates_the_policy(sam: Page, server: Server) -> None:
         "/admin/password_change/",
     ]:
         sam.goto(address)
-        expect(sam.locator("#site-name")).to_have_text("Parley")
+        expect(sam.locator("#site-name")).to_contain_text("Parley")
 
 
 def test_a_reviewer_signs_in_searches_filters_reads_deletes_and_leaves(visit: Visit, server: Server) -> None:
@@ -120,6 +120,14 @@ def test_a_reviewer_signs_in_searches_filters_reads_deletes_and_leaves(visit: Vi
     page.go_back()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("heading", name="Logged out")).to_be_visible()
+
+
+def test_a_running_reply_says_one_thing_at_a_time(sam: Page, server: Server) -> None:
+    transcript = talk(server, "Salt", "", status="streaming")
+    server.database.run(lambda: Reply.objects.update(reasoning="", started=None, answered=None, ended=None))
+    sam.goto(transcript)
+    expect(sam.locator(".message__status--waiting")).to_be_visible()
+    expect(sam.locator("[data-reasoning]")).to_be_hidden()
 
 
 def test_several_are_deleted_at_once(sam: Page, server: Server) -> None:
