@@ -7,29 +7,35 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import aget_object_or_404
-from django.views.decorators.http import require_POST
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
 
 from chat.database import in_thread
 from chat.forms import QuestionForm
 from chat.models import Conversation, Message
 from chat.views.conversations import page
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
-from chat.views.replies import accepted, granting
+from chat.views.replies import SeeOther, accepted, granting
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @signed_in
 async def start(request: SignedInRequest) -> HttpResponseBase:
     """Begin a conversation with a question."""
+    if request.method == "GET":
+        # The page of a refused question leaves this address in the browser.
+        return SeeOther(reverse("new_conversation"))
     form = QuestionForm(_body(request))
     return await _answer(request, None, form)
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @signed_in
 async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
-    """Go on with a conversation, from its leaf or from `parent`."""
+    """Continue a conversation, from its leaf or from `parent`."""
     conversation = await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
+    if request.method == "GET":
+        return SeeOther(conversation.get_absolute_url())
     form = QuestionForm(_body(request), model=conversation.model)
     return await _answer(request, conversation, form)
 

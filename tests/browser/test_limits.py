@@ -1,12 +1,13 @@
 """What a person sees when more is asked than the server makes at once."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Watch
-from tests.browser.pages import answer, ask, expect_end, question, words
+from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, finish, pause, text
 
@@ -53,3 +54,23 @@ def test_a_reply_says_that_it_waits_and_a_question_that_is_refused_stays_in_the_
     expect(words(second)).to_have_text("Hello world")
     question(third).press("Enter")
     expect(words(third)).to_have_text("Hello world")
+
+
+def test_the_address_of_a_refused_example_leads_back_to_the_first_page(
+    alice: Page, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 503")
+    upstream.script(text("One"), pause("rest"), finish())
+    ask(alice, "First?")
+    expect(words(alice)).to_have_text("One")
+    second = another_tab(alice)
+    ask(second, "Second?")
+    third = another_tab(alice)
+    button(third, "Explain how a rainbow forms").click()
+    expect(third.get_by_role("alert").filter(has_text="The server has more to do than it can.")).to_be_visible()
+    # As Enter in the address bar does.
+    third.goto(third.url)
+    expect(third).to_have_url(re.compile(":[0-9]+/$"))
+    expect(button(third, "Explain how a rainbow forms")).to_be_visible()
+    upstream.release("rest")
+    expect_end(second, "complete")
