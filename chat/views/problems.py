@@ -13,16 +13,18 @@ from django.template.defaultfilters import filesizeformat
 
 from chat.models import User
 
-TITLES = {
+# The heading of a problem's page, by its code or else by its status.
+TITLES: dict[int | str, str] = {
+    "csrf": "This page has expired",
+    "reply_running": "Still writing",
     403: "Not allowed",
-    404: "Nothing here",
-    409: "Not yet",
+    404: "Page not found",
     413: "Too large",
-    429: "Too much at once",
-    500: "Something broke",
-    503: "Not now",
+    429: "Too many requests",
+    500: "Something went wrong",
+    503: "Temporarily unavailable",
 }
-SIGNED_OUT = "You are signed out. Sign in and try again."
+SIGNED_OUT = "You've been signed out. Sign in and try again."
 
 
 class Refusal(Exception):
@@ -60,7 +62,8 @@ def problem(request: HttpRequest, status: int, code: str, message: str, retry_af
     if wants_json(request):
         response: HttpResponse = JsonResponse({"error": {"code": code, "message": message}}, status=status)
     else:
-        context = {"status": status, "title": TITLES.get(status, "That did not work"), "message": message}
+        title = TITLES.get(code) or TITLES.get(status, "That didn't work")
+        context = {"status": status, "title": title, "message": message}
         response = render(request, "problem.html", context, status=status)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
@@ -92,26 +95,26 @@ def signed_in[**P](view: SignedInView[P]) -> View[P]:
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return problem(
-        request, 400, "bad_request", "The request could not be read. Go back, reload the page and try again."
+        request, 400, "bad_request", "The server couldn't read the request. Go back, reload the page and try again."
     )
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return problem(request, 403, "forbidden", "You may not do this. Ask your administrator if you should.")
+    return problem(request, 403, "forbidden", "You don't have permission to do this. Ask your administrator for it.")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return problem(request, 403, "csrf", "The page was too old to be trusted. Reload it and try again.")
+    return problem(request, 403, "csrf", "Go back, reload the page and try again.")
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return problem(request, 404, "not_found", "There is nothing here, or it is not yours.")
+    return problem(request, 404, "not_found", "It doesn't exist, or it belongs to someone else.")
 
 
 def too_large(request: HttpRequest) -> HttpResponse:
     most = filesizeformat(settings.CHAT_BODY_BYTES)
-    return problem(request, 413, "too_large", f"This is larger than the {most} that are allowed. Send less at once.")
+    return problem(request, 413, "too_large", f"That's too large to send. The limit is {most}.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return problem(request, 500, "server_error", "Something went wrong on the server. Try again in a moment.")
+    return problem(request, 500, "server_error", "The server ran into a problem. Try again in a moment.")

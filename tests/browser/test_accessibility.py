@@ -168,7 +168,7 @@ def test_axe_finds_nothing_on_an_error_page(visit: Visit, watch: Watch, scheme: 
     watch.expect("status of 404")
     page = visit("alice", color_scheme=scheme)
     page.goto("/nowhere/")
-    expect(page.get_by_text("There is nothing here, or it is not yours.")).to_be_visible()
+    expect(page.get_by_text("It doesn't exist, or it belongs to someone else.")).to_be_visible()
     expect_accessible(page)
 
 

@@ -72,6 +72,26 @@ def test_after_several_wrong_passwords_the_right_one_has_to_wait(alice: Page) ->
     expect(alice).to_have_url(LOGIN)
 
 
+def test_a_disabled_account_can_be_left_for_another_one(alice: Page, server: Server) -> None:
+    server.database.run(lambda: User.objects.update(is_active=False))
+    alice.goto("/accounts/login/")
+    sign_in(alice, "alice", PASSWORD)
+    expect(alice.get_by_role("heading", name="This account is disabled")).to_be_visible()
+    alice.get_by_role("link", name="Sign in").click()
+    expect(alice).to_have_url(LOGIN)
+    expect(alice.get_by_label("Username")).to_be_visible()
+
+
+def test_a_page_that_has_expired_says_so_and_leads_to_the_login(alice: Page, watch: Watch) -> None:
+    watch.expect("status of 403")
+    alice.goto("/accounts/login/")
+    alice.context.clear_cookies()
+    sign_in(alice, "alice", PASSWORD)
+    expect(alice.get_by_role("heading", name="This page has expired")).to_be_visible()
+    alice.get_by_role("link", name="Back to Parley").click()
+    expect(alice).to_have_url(LOGIN)
+
+
 def test_signing_out_leads_to_the_login_page(visit: Visit) -> None:
     alice = visit("alice")
     alice.goto("/")

@@ -139,6 +139,6 @@ def test_a_stranger_sees_nothing_of_it(alice: Page, visit: Visit, watch: Watch) 
     response = bob.goto(alice.url)
     assert response
     assert response.status == 404
-    expect(bob.get_by_text("There is nothing here, or it is not yours.")).to_be_visible()
+    expect(bob.get_by_text("It doesn't exist, or it belongs to someone else.")).to_be_visible()
     bob.goto("/")
     expect(bob.get_by_text("Your conversations will gather here.")).to_be_visible()

@@ -59,14 +59,14 @@ def test_what_is_a_strangers_does_not_exist(bob: User, ended: Reply, path: str, 
 def test_what_nobody_has_does_not_exist_either(client: Client) -> None:
     response = client.get(f"/c/{uuid.uuid4()}/", headers=HTML)
     assert response.status_code == 404
-    assert "There is nothing here" in response.text
+    assert "Page not found" in response.text
 
 
 @pytest.mark.parametrize("path", ["email/", "confirm-email/", "confirm-email/some-key/"])
 def test_of_the_pages_for_accounts_there_are_only_our_own(client: Client, path: str) -> None:
     response = client.get(f"/accounts/{path}", headers=HTML)
     assert response.status_code == 404
-    assert "There is nothing here" in response.text
+    assert "Page not found" in response.text
 
 
 def test_without_a_csrf_token_nothing_is_stored(alice: User) -> None:
@@ -107,6 +107,13 @@ def test_a_bad_question_gets_its_sentence_and_leaves_nothing(
     assert response.status_code == 422
     assert error(response)["code"] == code
     assert not Conversation.objects.exists()
+
+
+def test_the_address_of_a_refused_question_leads_to_its_page(client: Client, ended: Reply) -> None:
+    conversation = ended.message.conversation.get_absolute_url()
+    for address, page in {"/c/": "/", f"{conversation}messages/": conversation}.items():
+        response = client.get(address, headers=HTML)
+        assert (response.status_code, response["location"]) == (303, page)
 
 
 def test_a_person_gets_the_page_again_with_the_text_in_it(client: Client, settings: Settings) -> None:
