@@ -3,17 +3,20 @@
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from chat.views.problems import not_found
 
-# The admin's own login page would stand beside the throttled one.
+# The admin's own login page has no limits.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("", include("chat.urls")),
-    # Addresses of mail are the administrator's to change here: nothing sends people to allauth's own pages for that.
+    # Only administrators change email addresses, in the admin.
     re_path("^accounts/(email|confirm-email)/", not_found),
     path("accounts/", include("allauth.account.urls")),
+    # The admin's own page tries old passwords without a limit.
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
 ]
 

@@ -1,4 +1,4 @@
-"""The list of conversations and the page of one of them. Both are read only; deleting is all that can be done."""
+"""The list of conversations and the page of each. People read and delete here, and change nothing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from chat.admin.lookups import NamedLookups
 from chat.admin.transcripts import transcript
 from chat.models import Conversation, Message, Reply
 from chat.search import search
@@ -40,17 +41,18 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(Conversation)
-class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     list_display = ["title", "last_status", "owner", "model", "message_count", "updated"]
     list_select_related = ["owner"]
     list_filter = ["updated", StatusFilter, ("model", admin.AllValuesFieldListFilter)]
+    lookups = frozenset({"updated__gte", "updated__lt", "status", "model"})
     ordering = ["-updated"]
-    # That there are any makes the search box appear. What it does is in get_search_results.
+    # A non-empty list enables the search box; get_search_results does the searching.
     search_fields = ["title"]
-    search_help_text = "All words must stand somewhere in the conversation: its title, its owner, its messages."
+    search_help_text = "Finds conversations that contain every word, in the title, the owner or the messages."
     fields = [("owner", "model", "message_count", "created", "updated", "last_status")]
     readonly_fields = ["message_count", "created", "updated", "last_status"]
-    # Its address is there for its owner only.
+    # Only its owner can open its page in the chat.
     view_on_site = False
 
     class Media:
@@ -59,7 +61,7 @@ class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         messages = Message.objects.filter(conversation=OuterRef("pk")).order_by()
         replies = Reply.objects.filter(message__conversation=OuterRef("pk")).order_by("-message__created")
-        # Subqueries, because joins would make rows of all messages before they count them.
+        # Subqueries, because joins would make a row of each message before they count.
         count = messages.values("conversation").values(count=Count("pk"))
         conversations: QuerySet[Conversation] = super().get_queryset(request)
         return conversations.annotate(
@@ -87,7 +89,7 @@ class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         response = super().change_view(request, object_id, form_url, extra_context)
-        # Otherwise it is a redirect, from a conversation that is not there.
+        # A conversation that does not exist answers with a redirect instead.
         if isinstance(response, TemplateResponse) and response.context_data:
             response.context_data |= transcript(response.context_data["original"], request.GET.get(PAGE_VAR, "1"))
         return response
@@ -95,7 +97,7 @@ class ConversationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes
     def get_deleted_objects(
         self, objs: Sequence[Conversation] | QuerySet[Conversation], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Titles and figures. Django's own list names every row that goes, and loads all texts for it."""
+        """Titles and figures. Django's own list names each row and loads all texts for that."""
         messages = Message.objects.filter(conversation__in=objs).count()
         return list(map(str, objs)), {"conversations": len(objs), "messages": messages}, set(), []
 

@@ -1,23 +1,85 @@
-"""Django's own list of users, with a page for their deletion that can be read."""
+"""Users, groups and email addresses. Only superusers give rights or change what belongs to people who have some."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
+from allauth.account.models import EmailAddress
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from chat.admin.lookups import NamedLookups
 from chat.models import Conversation, Message, User
+
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+admin.site.unregister([Group, EmailAddress])
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+class UserAdmin(NamedLookups, DjangoUserAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+    lookups = frozenset(
+        {"is_staff__exact", "is_superuser__exact", "is_active__exact", "groups__id__exact", "groups__isnull"}
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str] | tuple[str, ...]:
+        fields = super().get_readonly_fields(request, obj)
+        return fields if is_superuser(request) else [*fields, *RIGHTS]
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or may_touch(request, [obj]))
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or may_touch(request, [obj]))
+
     def get_deleted_objects(
         self, objs: Sequence[User] | QuerySet[User], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Names and figures. Django's own list names every message and every piece of a reply that goes with a user."""
+        """Names and figures. Django's own list names each message and each entry of a reply that goes with a user."""
         conversations = Conversation.objects.filter(owner__in=objs).count()
         messages = Message.objects.filter(conversation__owner__in=objs).count()
-        may = not conversations or request.user.has_perm("chat.delete_conversation")
+        missing = set()
+        if conversations and not request.user.has_perm("chat.delete_conversation"):
+            missing.add("conversation")
+        if not may_touch(request, objs):
+            missing.add("member of the staff")
         figures = {"users": len(objs), "conversations": conversations, "messages": messages}
-        return list(map(str, objs)), figures, set() if may else {"conversation"}, []
+        return list(map(str, objs)), figures, missing, []
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
+
+
+def may_touch(request: HttpRequest, users: Iterable[User]) -> bool:
+    """A new password for somebody with rights would be a way to those rights."""
+    return is_superuser(request) or not any(user.is_staff or user.is_superuser for user in users)
+
+
+class ForSuperusers(NamedLookups):
+    """Comes before a ModelAdmin: others may only look."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_superuser(request)
+
+
+@admin.register(Group)
+class GroupAdmin(ForSuperusers, DjangoGroupAdmin):
+    """A group's permissions are those of its members."""
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(ForSuperusers, AllauthEmailAddressAdmin):
+    """Whoever adds an address to an account can reset its password."""
+
+    lookups = frozenset({"primary__exact", "verified__exact"})
