@@ -15,7 +15,7 @@ PIP = $(shell command -v uv >/dev/null && echo "uv pip" || echo "$(BIN)/python -
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
 
 .DELETE_ON_ERROR:
-.PHONY: help run test kill-loop lint format pins
+.PHONY: help run quick test kill-loop lint format pins
 
 help:
 	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,10 @@ help:
 ## make run      start Parley on port 8000; PORT= chooses another one, RELOAD=1 restarts it when code changes
 run: $(VENV)/base .env
 	@$(BIN)/python manage.py start --port $(PORT) $(if $(RELOAD),--reload)
+
+## make quick    linters, types and the tests that start no server, browser or other database
+quick: lint
+	$(BIN)/python -m pytest -n auto -m "not process" $(ARGS)
 
 ## make test     linters, types and all tests; ARGS="-k sse" goes to pytest
 # A part of the tests cannot reach the coverage that is asked of the whole.

@@ -70,6 +70,8 @@ TEMPLATES = [
 
 # Data
 
+# A running reply belongs to its process for this long after the process has last renewed the lease.
+CHAT_LEASE_SECONDS = env.number("CHAT_LEASE_SECONDS", 6)
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 DATABASE_POOL = env.number("DATABASE_POOL", 10, least=0)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
@@ -91,7 +93,8 @@ elif DATABASE_POOL:
     options = DATABASES["default"].setdefault("OPTIONS", {})
     options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 5, "reconnect_timeout": 5}
     # A process that falls asleep in a transaction keeps its locks no longer than its leases.
-    options["options"] = f"{options.get('options', '')} -c idle_in_transaction_session_timeout=6s".strip()
+    idle = f"-c idle_in_transaction_session_timeout={CHAT_LEASE_SECONDS}s"
+    options["options"] = f"{options.get('options', '')} {idle}".strip()
 else:
     # A pooler in between may have a transaction of somebody else's on the connection next.
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
@@ -163,7 +166,7 @@ CSRF_FAILURE_VIEW = "chat.views.problems.csrf_failure"
 # Static files
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / ".static"
+STATIC_ROOT = BASE_DIR / env.text("STATIC_ROOT", ".static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "staticfiles.json").exists()
 STORAGES = {

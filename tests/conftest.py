@@ -1,10 +1,12 @@
-"""What all tests share: what is left out where a program is missing, the people, and the server."""
+"""What all tests share: their marks, what is left out where a program is missing, people, and servers."""
 
+import fcntl
 import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -14,13 +16,38 @@ from django.db import connection, connections
 from pytest_django import DjangoDbBlocker, Settings
 
 from chat.models import User
-from tests.programs import PACKAGES, PROGRAMS, missing
+from tests import marks
+from tests.marks import PROGRAMS
+from tests.programs import PACKAGES, missing
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream
 
-# Without a deadline: a busy machine is no fault of what is tested.
+# Without a deadline: a busy machine is not the fault of the tested code.
 hypothesis.settings.register_profile("parley", deadline=None)
 hypothesis.settings.load_profile("parley")
+
+# Marks
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in marks.brought(marks_of(item), set(item.fixturenames)):  # type: ignore[attr-defined]
+            item.add_marker(mark)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    marks.running = marks_of(item)
+    try:
+        return (yield)
+    finally:
+        marks.running = None
+
+
+def marks_of(item: pytest.Item) -> set[str]:
+    return {mark.name for mark in item.iter_markers()}
+
 
 # What is left out
 
@@ -108,13 +135,18 @@ def sam(db: None) -> User:
 
 @pytest.fixture(scope="session")
 def collected_static() -> None:
-    """What a server with DEBUG=0 needs to serve its pages: static files with their hashed names."""
-    subprocess.run(
-        [sys.executable, "manage.py", "collectstatic", "--noinput"],
-        cwd=settings.BASE_DIR,
-        check=True,
-        capture_output=True,
-    )
+    """Static files with hashed names, without which a server with DEBUG=0 cannot serve its pages."""
+    root = Path(settings.STATIC_ROOT)
+    with Path(f"{root}.lock").open("w") as lock:
+        # All workers of a run share them.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            subprocess.run(
+                [sys.executable, "manage.py", "collectstatic", "--noinput"],
+                cwd=settings.BASE_DIR,
+                check=True,
+                capture_output=True,
+            )
 
 
 @pytest.fixture(scope="session")

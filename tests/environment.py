@@ -1,9 +1,11 @@
 """The environment of all tests, loaded by pytest's `-p` before Django reads its settings.
 
-Nobody's `.env` and nobody's exported key may reach a test or a server that a test starts.
+No `.env` file and no exported key may reach a test or a server that a test starts.
 """
 
+import atexit
 import os
+import tempfile
 
 FOREIGN = ("CHAT_", "OPENAI_", "SECURE_", "EMAIL_", "ALLOWED_HOSTS", "CSRF_", "REDIS_", "TIME_ZONE", "DEFAULT_FROM_")
 
@@ -11,9 +13,15 @@ for name in [name for name in os.environ if name.startswith(FOREIGN)]:
     del os.environ[name]
 
 os.environ.update(ENV_FILE=os.devnull, DEBUG="0", SECRET_KEY="tests-only-" * 5, SECURE_COOKIES="0")
-# Tests ask more quickly than people.
+# Tests ask faster than people do.
 os.environ.update(CHAT_PERSON_RUNNING="1000", CHAT_PERSON_QUESTIONS="10000")
-# The suites that run once more on Redis are told so by a name that nobody exports for anything else.
+# What all processes of a run share is in one folder, which the first of them makes and removes.
+if "TESTS_FOLDER" not in os.environ:
+    folder = tempfile.TemporaryDirectory(prefix="parley-tests-")
+    atexit.register(folder.cleanup)
+    os.environ["TESTS_FOLDER"] = folder.name
+os.environ["STATIC_ROOT"] = f"{os.environ['TESTS_FOLDER']}/static"
+# The suites that also run on Redis learn of it by a name that nobody exports for anything else.
 if url := os.environ.get("TESTS_REDIS_URL"):
     os.environ["REDIS_URL"] = url
-# A given DATABASE_URL stays: the suite runs on any database that Parley runs on.
+# DATABASE_URL stays: the tests run on any database that Parley runs on.

@@ -1,21 +1,17 @@
-"""What some tests need besides Python: where it is, and how to get it."""
+"""The programs that some tests need besides Python: where they are, and how to install them."""
 
 import os
 import shutil
 from pathlib import Path
 
-# Debian keeps the programs of PostgreSQL and of administrators off the path of people.
+from tests.marks import PROGRAMS, needs
+
+# Debian keeps the programs of PostgreSQL and those for administrators off the usual path.
 PATH = os.pathsep.join(
     [os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), "/usr/sbin"]
 )
 
 # By the mark of the tests that need them.
-PROGRAMS = {
-    "chromium": ["chromium"],
-    "postgresql": ["initdb", "postgres"],
-    "redis": ["redis-server"],
-    "nginx": ["nginx", "openssl", "curl"],
-}
 PACKAGES = {
     "chromium": "chromium",
     "postgresql": "postgresql",
@@ -25,12 +21,13 @@ PACKAGES = {
 
 
 def program(name: str) -> str:
-    """The whole path of a program; raises FileNotFoundError where it is not installed."""
+    """The full path of a program; raises FileNotFoundError if it is not installed."""
+    needs(next(mark for mark, names in PROGRAMS.items() if name in names))
     if path := shutil.which(name, path=PATH):
         return path
     raise FileNotFoundError(f"{name} is not installed")
 
 
 def missing(mark: str) -> list[str]:
-    """The programs that tests with this mark need and that are not installed."""
+    """The programs that tests with this mark need but that are not installed."""
     return [name for name in PROGRAMS[mark] if not shutil.which(name, path=PATH)]

@@ -26,9 +26,12 @@ from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
 from chat.models import User
+from tests.marks import needs
 
-START_SECONDS = 30
+START_SECONDS = 60
 STOP_SECONDS = 15
+# Short, because many tests wait for a lease to run out.
+LEASE_SECONDS = "2"
 
 
 class Database:
@@ -138,6 +141,7 @@ class Server:
 
     def start(self) -> None:
         """Start the process and wait until it listens."""
+        needs("process")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "config.asgi:application"],
             cwd=settings.BASE_DIR,
@@ -241,7 +245,7 @@ class Servers:
 
     def __call__(self, database: Database | None = None, **environment: str) -> Server:
         """Start a server, on a database of its own or beside another on the same one."""
-        server = Server(database or self._databases.make(), environment)
+        server = Server(database or self._databases.make(), {"CHAT_LEASE_SECONDS": LEASE_SECONDS, **environment})
         self._running.callback(server.stop)
         server.start()
         return server

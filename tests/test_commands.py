@@ -7,9 +7,10 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def make(machine: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_make_alone_lists_the_commands(machine: Path) -> None:
     assert re.findall(r"^make ([\w-]+)", make(machine).stdout, re.MULTILINE) == [
         "run",
+        "quick",
         "test",
         "kill-loop",
         "lint",
@@ -159,9 +161,17 @@ def test_there_is_no_demo_login_without_debugging(db: None) -> None:
     assert not User.objects.exists()
 
 
+type Started = Callable[[int], AbstractContextManager[subprocess.Popen[str]]]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Started:
+    """`manage.py start` on a database that does not exist yet: `with started(port) as process`."""
+    return partial(start, tmp_path)
+
+
 @contextmanager
-def started(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[str]]:
-    """`manage.py start` on a database that does not exist yet."""
+def start(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     # What a shell runs in its background ignores Ctrl-C, and would let its children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
@@ -180,9 +190,9 @@ def started(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_one_process_migrates_makes_the_login_and_serves(tmp_path: Path) -> None:
+def test_one_process_migrates_makes_the_login_and_serves(started: Started) -> None:
     port = free_port()
-    with started(tmp_path, port) as process:
+    with started(port) as process:
         assert process.stdout
         assert process.stdout.readline() == f"Parley runs at http://127.0.0.1:{port}/\n"
         assert process.stdout.readline() == "Sign in as demo with the password demo.\n"
@@ -197,10 +207,10 @@ def test_one_process_migrates_makes_the_login_and_serves(tmp_path: Path) -> None
         assert process.wait(15) == 0
 
 
-def test_a_port_that_is_taken_gets_one_sentence(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_gets_one_sentence(started: Started) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with started(tmp_path, port) as process:
+        with started(port) as process:
             output, _ = process.communicate(timeout=15)
     assert process.returncode == 1
     assert output == f"CommandError: Port {port} cannot be used (Address already in use): choose one with PORT=.\n"
@@ -253,7 +263,7 @@ def test_ended_replies_are_listed_where_they_are_asked_for(alice: User) -> None:
 @pytest.fixture
 def without_nginx(tmp_path: Path) -> dict[str, str]:
     """The environment of a machine where tests that need nginx cannot run."""
-    plugin = "from tests.programs import PROGRAMS\nPROGRAMS['nginx'] = ['no-such-nginx']\n"
+    plugin = "from tests.marks import PROGRAMS\nPROGRAMS['nginx'] = ['no-such-nginx']\n"
     (tmp_path / "without_nginx.py").write_text(plugin)
     return {**os.environ, "PYTHONPATH": str(tmp_path), "PYTEST_PLUGINS": "without_nginx"}
 

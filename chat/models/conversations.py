@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from chat.models.users import User
 
 # A running reply belongs to its process for this long; the process renews it while it lives.
-LEASE = timedelta(seconds=6)
+LEASE = timedelta(seconds=settings.CHAT_LEASE_SECONDS)
 
 TITLE_CHARS = 80
 

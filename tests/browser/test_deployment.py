@@ -39,7 +39,7 @@ from tests.browser.test_survival import (
 from tests.nginx import HOST, Nginx, running
 from tests.postgresql import postgresql
 from tests.redis import RedisServer
-from tests.server import Database, Databases, Server
+from tests.server import LEASE_SECONDS, Database, Databases, Server
 from tests.test_nginx import SITE
 from tests.upstream import Upstream, finish, hang, pause, text
 
@@ -86,6 +86,7 @@ def server(
         database = databases.make()
         environment = {
             "DEBUG": "0",
+            "CHAT_LEASE_SECONDS": LEASE_SECONDS,
             "OPENAI_BASE_URL": endpoint.url,
             "OPENAI_MODEL": "scripted,large",
             "CHAT_CONTINUE": "large=assistant",

@@ -25,7 +25,7 @@ PATIENCE = 400
 @pytest.mark.parametrize(
     "backend",
     [
-        "sqlite",
+        pytest.param("sqlite", marks=pytest.mark.process),
         pytest.param("postgresql", marks=pytest.mark.postgresql),
         pytest.param("redis", marks=[pytest.mark.postgresql, pytest.mark.redis]),
     ],
