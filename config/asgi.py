@@ -3,16 +3,17 @@
 import gc
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django = get_asgi_application()
+django.setup(set_prefix=False)
 
 from chat.worker import worker  # noqa: E402  (needs the apps)
 from config.server import daphne  # noqa: E402
+from config.server.middleware import Handler  # noqa: E402
 from config.server.threads import SharedThreads  # noqa: E402
 
-application = SharedThreads(django)  # type: ignore[arg-type]
+application = SharedThreads(Handler())  # type: ignore[arg-type]
 daphne.extend(begin=worker.keep, drain=worker.drain)
 
 # What has been loaded by now stays: collections need not look at it each time, and rarer ones cost less in all.

@@ -35,17 +35,18 @@ INSTALLED_APPS = [
     "allauth.account",
 ]
 
+# config/server/middleware.py runs the methods of Django's own in the event loop.
 MIDDLEWARE = [
     "chat.views.health.health",
-    "config.server.middleware.SecurityMiddleware",
-    "config.server.middleware.ContentSecurityPolicyMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "config.server.staticfiles.StaticFilesMiddleware",
-    "config.server.middleware.SessionMiddleware",
-    "config.server.middleware.CommonMiddleware",
-    "config.server.middleware.CsrfViewMiddleware",
-    "config.server.middleware.AuthenticationMiddleware",
-    "config.server.middleware.MessageMiddleware",
-    "config.server.middleware.XFrameOptionsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
 ]
 

@@ -1,5 +1,9 @@
 """System checks name what starts but does not serve."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +41,43 @@ def test_the_longest_question_fits_into_a_request(settings: Settings, most: int,
     settings.CHAT_QUESTION_CHARS = 10_000
     settings.CHAT_BODY_BYTES = most
     assert ("chat.W003" in ids()) == warned
+
+
+# Django's own, before a deployment
+
+
+def security_ids() -> set[str | None]:
+    return {message.id for message in run_checks(tags=["security"], include_deployment_checks=True)}
+
+
+def test_django_finds_its_middleware() -> None:
+    missing = {"security.W001", "security.W002", "security.W003"}
+    assert not missing & security_ids()
+
+
+@pytest.mark.parametrize("https_only", [True, False])
+def test_a_deployment_without_https_only_is_warned(settings: Settings, https_only: bool) -> None:
+    settings.SECURE_SSL_REDIRECT = https_only
+    settings.SECURE_HSTS_SECONDS = 31_536_000 if https_only else 0
+    warned = security_ids()
+    assert ("security.W004" in warned, "security.W008" in warned) == (not https_only, not https_only)
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_cookies_over_plain_http_are_warned_about(settings: Settings, secure: bool) -> None:
+    settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = secure
+    assert bool({"security.W012", "security.W016"} & security_ids()) != secure
+
+
+def test_a_deployment_as_the_readme_describes_it_is_left_with_two_warnings() -> None:
+    environment = {
+        "ENV_FILE": os.devnull,
+        "SECRET_KEY": "tests-only-" * 5,
+        "DATABASE_URL": "sqlite://:memory:",
+        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+        "OPENAI_MODEL": "small",
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    # Whether the static files have been collected here is another matter.
+    assert set(re.findall(r"\((\w+\.W\d+)\)", result.stderr)) - {"chat.W001"} == {"security.W004", "security.W008"}

@@ -1,7 +1,7 @@
 import pytest
-from django.test import Client
 
 from chat.models import Conversation, Reply, User
+from tests.client import Client
 
 
 @pytest.fixture(autouse=True)

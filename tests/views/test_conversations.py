@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from chat.models import Conversation, Message, Reply, ReplyEvent, User
 from chat.views import conversations
+from tests.client import Client
 from tests.views.conftest import end
 
 HTML = {"accept": "text/html"}

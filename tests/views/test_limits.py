@@ -5,10 +5,10 @@ import time
 
 import pytest
 from django.core.cache import cache
-from django.test import Client
 from pytest_django import Settings
 
 from chat.models import Conversation, Message, Reply, User
+from tests.client import Client
 from tests.server import Servers
 from tests.upstream import Upstream, hang
 from tests.visitor import Visitor

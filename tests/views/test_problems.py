@@ -4,10 +4,10 @@ import uuid
 from typing import Any
 
 import pytest
-from django.test import Client
 from pytest_django import Settings
 
 from chat.models import Conversation, Message, Reply, User
+from tests.client import Client
 
 JSON = {"accept": "application/json"}
 STREAM = {"accept": "text/event-stream"}

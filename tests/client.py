@@ -1,0 +1,56 @@
+"""Test clients that ask as a server does: through the asynchronous handler, whose middleware is asynchronous too."""
+
+from http.cookies import SimpleCookie
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django import test
+from django.test.client import AsyncClientHandler
+
+from chat.models import User
+from config.server.middleware import InlineMiddleware
+
+
+class Handler(InlineMiddleware, AsyncClientHandler):
+    """Django's handler for asynchronous tests, with the middleware of production."""
+
+
+class AsyncClient(test.AsyncClient):
+    """For asynchronous tests."""
+
+    def __init__(self, enforce_csrf_checks: bool = False) -> None:
+        super().__init__(enforce_csrf_checks)
+        self.handler = Handler(enforce_csrf_checks)
+
+
+class Client:
+    """For synchronous tests: the same, but each method waits for its answer. `headers` go with every request."""
+
+    def __init__(self, enforce_csrf_checks: bool = False, headers: dict[str, str] | None = None) -> None:
+        self._client = AsyncClient(enforce_csrf_checks)
+        self._headers = headers or {}
+
+    def get(self, path: str, *args: Any, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
+        return async_to_sync(self._client.get)(path, *args, headers=self._headers | (headers or {}), **kwargs)
+
+    def post(self, path: str, *args: Any, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
+        return async_to_sync(self._client.post)(path, *args, headers=self._headers | (headers or {}), **kwargs)
+
+    def force_login(self, user: User) -> None:
+        self._client.force_login(user)
+
+    def logout(self) -> None:
+        self._client.logout()
+
+    @property
+    def cookies(self) -> SimpleCookie:
+        return self._client.cookies
+
+    @property
+    def raise_request_exception(self) -> bool:
+        """Whether an exception in a view reaches the test instead of the page for errors."""
+        return self._client.raise_request_exception
+
+    @raise_request_exception.setter
+    def raise_request_exception(self, value: bool) -> None:
+        self._client.raise_request_exception = value

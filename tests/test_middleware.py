@@ -1,0 +1,45 @@
+"""Django's middleware runs in the event loop, under its own names."""
+
+import logging
+
+import pytest
+from django.conf import settings
+from django.utils.module_loading import import_string
+from pytest_django import Settings
+
+from chat.models import User
+from config.server.middleware import INLINE, Handler, Inline
+from tests import client
+from tests.client import Client
+
+
+def test_every_middleware_of_djangos_is_replaced() -> None:
+    named = [path for path in settings.MIDDLEWARE if path.startswith("django.")]
+    assert sorted(named) == sorted(INLINE)
+    for path in named:
+        assert issubclass(import_string(INLINE[path]), (Inline, import_string(path)))
+
+
+@pytest.mark.parametrize("handler", [Handler, client.Handler])
+def test_no_middleware_is_adapted_to_a_thread(
+    handler: type[Handler], settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Django says so in its log when DEBUG is on: a synchronous one would keep a thread as long as the view takes."""
+    settings.DEBUG = True
+    with caplog.at_level(logging.DEBUG, "django.request"):
+        handler().load_middleware(is_async=True)
+    assert [line for line in caplog.messages if "handler adapted for middleware" in line] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_calls_no_method_of_middleware_in_a_thread(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Client()
+    browser.force_login(alice)
+    monkeypatch.setattr("django.utils.deprecation.sync_to_async", None)
+    assert browser.get("/").status_code == 200
+
+
+def test_the_settings_keep_their_names(settings: Settings) -> None:
+    before = list(settings.MIDDLEWARE)
+    Handler()
+    assert before == settings.MIDDLEWARE
