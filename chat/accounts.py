@@ -1,14 +1,19 @@
 """How Parley uses allauth."""
 
+import logging
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.internal.userkit import filter_users_by_email, get_user_by_username
 from django.conf import settings
-from django.http import HttpRequest
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.encoding import escape_uri_path
 
 from chat.models import User
+from chat.security_log import record
 
 
 def signup(request: HttpRequest) -> dict[str, bool]:
@@ -25,6 +30,11 @@ def find_account(email: str = "", username: str = "", **_: Any) -> User | None:
     if len(by_email) == 1:
         return by_email[0]  # type: ignore[no-any-return]
     return get_user_by_username(username) if username else None
+
+
+def _pk(**credentials: Any) -> Any:
+    account = find_account(**credentials)
+    return account.pk if account else None
 
 
 class AccountBackend(AuthenticationBackend):
@@ -47,11 +57,28 @@ class AccountAdapter(DefaultAccountAdapter):
         except ValueError:  # urlparse cannot read `//[`.
             return False
 
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError:
+            record("Too many wrong passwords", logging.WARNING, request, user=_pk(**credentials))
+            raise
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        user = _pk(**credentials)
+        record("Wrong password" if user else "Unknown login", logging.WARNING, request, user=user)
+
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """What wrong passwords are counted by: the account, however it was named, else the login that was typed.
 
         allauth's own key holds the Host header, which the client chooses.
         """
-        if account := find_account(**credentials):
-            return f"account:{account.pk}"
+        if user := _pk(**credentials):
+            return f"account:{user}"
         return f"login:{credentials.get('email') or credentials.get('username', '')}".lower()
+
+
+def too_many_requests(request: HttpRequest) -> HttpResponse:
+    """What allauth answers beyond its limits."""
+    record("Too many requests", logging.WARNING, request, path=escape_uri_path(request.path))
+    return render(request, "429.html", status=429)

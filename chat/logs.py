@@ -1,16 +1,33 @@
-"""Logs for machines: one JSON object a line."""
+"""Two forms of log lines, for people and for machines. Neither holds the message of an exception.
+
+Such a message may hold what people wrote, a key or an address. Its type and its place are enough to find a fault.
+"""
 
 import json
 import logging
 import traceback
 from datetime import UTC, datetime
+from types import TracebackType
 
-# What the calls of loggers may add by `extra`.
-IDS = ("reply", "conversation", "worker")
+# What callers add by `extra`.
+IDS = ("reply", "conversation", "worker", "user", "by", "address")
+
+
+class LineFormatter(logging.Formatter):
+    """For people: a line for each record, and the stack of an exception in the lines after it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        record.message = _message(record)
+        return super().formatMessage(record)
+
+    def formatException(  # noqa: N802
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        return _stack(ei[1]) if ei[1] else ""
 
 
 class JSONFormatter(logging.Formatter):
-    """Leaves out the messages of exceptions, which may hold text of people, keys and addresses."""
+    """For machines: one JSON object per record."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -27,7 +44,7 @@ class JSONFormatter(logging.Formatter):
 
 def _message(record: logging.LogRecord) -> str:
     message = record.getMessage()
-    # Its further lines show the representations of tasks, and with them the messages of exceptions.
+    # asyncio's further lines show the representations of tasks, and with them the messages of exceptions.
     return message.partition("\n")[0] if record.name == "asyncio" else message
 
 
@@ -36,7 +53,7 @@ def _name(error: BaseException) -> str:
 
 
 def _stack(error: BaseException) -> str:
-    """Where the exception comes from, and before it those that it was raised from."""
+    """Where the exception comes from, after the stacks of those that caused it."""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     before = f"{_stack(cause)}\n" if cause else ""
     return f"{before}{''.join(traceback.format_tb(error.__traceback__))}{_name(error)}"

@@ -24,3 +24,4 @@ handler400 = "chat.views.problems.bad_request"
 handler403 = "chat.views.problems.forbidden"
 handler404 = "chat.views.problems.not_found"
 handler500 = "chat.views.problems.server_error"
+handler429 = "chat.accounts.too_many_requests"  # allauth's name, beside Django's

@@ -1,4 +1,4 @@
-"""Logs for machines: every line can be read, the ids are there, and nothing that people or models wrote."""
+"""Log lines, for people and for machines: the ids are there, and nothing that people or models wrote."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from chat.logs import JSONFormatter
+from chat.logs import JSONFormatter, LineFormatter
 from tests.server import Server, Servers
 from tests.upstream import Upstream, chunk, cut, document, error, garbage, html, reasoning, text
 from tests.visitor import Visitor
@@ -42,28 +42,47 @@ def test_ids_are_fields_of_their_own() -> None:
     assert line("Ended", **ids)["reply"] == "00000000-0000-0000-0000-000000000001"
 
 
-def test_an_exception_is_told_by_type_and_place_but_not_by_its_message() -> None:
+FORMATTERS: list[logging.Formatter] = [JSONFormatter(), LineFormatter("{levelname} {message}", style="{")]
+
+
+@pytest.fixture
+def failure() -> Any:
+    """An exception with a cause, both of whose messages are secrets, as `exc_info`."""
     try:
         try:
             raise LookupError(MARKER)
         except LookupError as missing:
             raise RuntimeError(MARKER) from missing
     except RuntimeError:
-        written = line("Could not be stored", exc_info=sys.exc_info())
+        return sys.exc_info()
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS, ids=lambda formatter: type(formatter).__name__)
+def test_neither_form_holds_the_message_of_an_exception(formatter: logging.Formatter, failure: Any) -> None:
+    record = logging.makeLogRecord({"msg": "Could not be stored", "exc_info": failure})
+    written = formatter.format(record)
+    assert "Could not be stored" in written
+    assert __file__ in written
+    assert "builtins.LookupError" in written
+    assert "builtins.RuntimeError" in written
+    assert MARKER not in written.replace("MARKER", "")
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS, ids=lambda formatter: type(formatter).__name__)
+def test_neither_form_shows_the_tasks_of_asyncio(formatter: logging.Formatter) -> None:
+    message = f"Task exception was never retrieved\nfuture: <Task exception=ValueError('{MARKER}')>"
+    written = formatter.format(logging.makeLogRecord({"msg": message, "name": "asyncio"}))
+    assert "Task exception was never retrieved" in written
+    assert MARKER not in written
+
+
+def test_an_exception_has_fields_of_its_own(failure: Any) -> None:
+    written = line("Could not be stored", exc_info=failure)
     assert written["exception"] == "builtins.RuntimeError"
     assert re.findall(r"^builtins\.\w+", written["stack"], re.MULTILINE) == [
         "builtins.LookupError",
         "builtins.RuntimeError",
     ]
-    assert __file__ in written["stack"]
-    assert MARKER not in json.dumps(written).replace("MARKER", "")
-
-
-def test_what_asyncio_tells_of_a_task_is_left_out() -> None:
-    written = line(
-        f"Task exception was never retrieved\nfuture: <Task exception=ValueError('{MARKER}')>", name="asyncio"
-    )
-    assert written["message"] == "Task exception was never retrieved"
 
 
 # A real server

@@ -18,6 +18,7 @@ from chat.admin.lookups import NamedLookups
 from chat.admin.transcripts import transcript
 from chat.models import Conversation, Message, Reply
 from chat.search import search
+from chat.security_log import record
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -91,7 +92,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         response = super().change_view(request, object_id, form_url, extra_context)
         # A conversation that does not exist answers with a redirect instead.
         if isinstance(response, TemplateResponse) and response.context_data:
-            response.context_data |= transcript(response.context_data["original"], request.GET.get(PAGE_VAR, "1"))
+            conversation = response.context_data["original"]
+            record("Transcript read", request=request, conversation=conversation.pk)
+            response.context_data |= transcript(conversation, request.GET.get(PAGE_VAR, "1"))
         return response
 
     def get_deleted_objects(

@@ -1,5 +1,6 @@
 """Errors in one form: JSON for programs, a page for people."""
 
+import logging
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, cast
@@ -10,8 +11,10 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
+from django.utils.encoding import escape_uri_path
 
 from chat.models import User
+from chat.security_log import record
 
 # The heading of a problem's page, by its code or else by its status.
 TITLES: dict[int | str, str] = {
@@ -100,6 +103,7 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    record("Access denied", logging.WARNING, request, path=escape_uri_path(request.path))
     return problem(request, 403, "forbidden", "You don't have permission to do this. Ask your administrator for it.")
 
 
