@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ class Worker:
         metrics.queued.set_function(lambda: len(self._queued))
         self._keeping: asyncio.Task[None] | None = None
         self.draining = False
+        self.log = log
+        # When the database last took a beat, on the monotonic clock; None before it first has.
+        self.last_beat: float | None = None
 
     @property
     def _queued(self) -> list[Run]:
@@ -151,6 +155,7 @@ class Worker:
             try:
                 await self._renew()
                 await self._adopt()
+                self.last_beat = time.monotonic()
                 if beat % PURGE_BEATS == 0:
                     await log.purge()
             except Exception:

@@ -23,7 +23,6 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
-    "daphne",  # First, so that `runserver` is an ASGI server: WSGI delivers a stream as one lump.
     "chat",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -37,7 +36,6 @@ INSTALLED_APPS = [
 
 # config/server/middleware.py runs the methods of Django's own in the event loop.
 MIDDLEWARE = [
-    "chat.views.health.health",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "config.server.staticfiles.StaticFilesMiddleware",

@@ -20,7 +20,7 @@ LARGE = 2_000_000
 def answer(server: Server, head: str, body: bytes = b"") -> str:
     """All that the server has to say to a request, whose body it may not want to have."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
-        client.sendall(head.encode())
+        client.sendall(head.encode("latin-1"))
         with suppress(ConnectionError):
             client.sendall(body)
         received = b""
@@ -33,7 +33,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server: Server) -
     answered = answer(server, HEAD.format("application/json", f"content-length: {LARGE}"))
     assert answered.startswith("HTTP/1.1 413 ")
     assert '"code": "too_large"' in answered
-    assert "Send less at once." in answered
+    assert "too large to send" in answered
 
 
 def test_a_body_that_does_not_tell_its_length_is_refused_in_the_middle(server: Server) -> None:
@@ -53,6 +53,30 @@ def test_who_waits_to_be_asked_for_the_body_is_not_asked(server: Server) -> None
 async def test_the_longest_question_is_small_enough(server: Server) -> None:
     async with Visitor(server, "alice") as alice:
         await alice.stop(await alice.ask("😀" * 32_000))
+
+
+# Other protocols
+
+
+HANDSHAKE = (
+    "GET /accounts/login/ HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n"
+    "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n{}\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("header", ["origin: http://localhost", "sec-websocket-protocol: \xff"])
+def test_a_websocket_handshake_is_answered_as_a_plain_request(server: Server, header: str) -> None:
+    assert answer(server, HANDSHAKE.format(header)).startswith("HTTP/1.1 200 ")
+    assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("prefix", ["/elsewhere", "\xff"])
+def test_a_client_cannot_name_a_path_prefix(server: Server, prefix: str) -> None:
+    head = f"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ndaphne-root-path: {prefix}\r\n\r\n"
+    answered = answer(server, head)
+    assert answered.startswith("HTTP/1.1 302 ")
+    assert "elsewhere" not in answered
+    assert "Traceback" not in server.log()
 
 
 # Readers

@@ -196,4 +196,4 @@ def test_the_proxy_of_the_services_is_the_example_with_their_name_and_processes(
     # Back to the names that this machine knows.
     site = made.replace(processes, PROCESS.format(8000)).replace("chat.example.com", HOST)
     with running(site, [server.port], tmp_path) as nginx:
-        assert nginx.get("/healthz/") == '{"status": "ok"}'
+        assert '"status": "ok"' in nginx.get("/healthz/")

@@ -120,6 +120,11 @@ class ReplyLog(ABC):
         """Return when all that was appended is stored."""
         await self._commit.flush()
 
+    @property
+    def storing_for(self) -> float:
+        """How many seconds the commit in progress has taken so far; 0 between commits."""
+        return self._commit.storing_for
+
     async def close(self) -> None:
         """Bring readers nothing more, and give back what the log holds open."""
         if self._tending:
@@ -150,6 +155,10 @@ class ReplyLog(ABC):
     @abstractmethod
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
         """The stored entries behind `after`, at most PAGE of them; raises PlaceLost and Unreachable."""
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raise Unreachable unless the store takes writes."""
 
     @abstractmethod
     async def reopen(self, reply_id: UUID) -> None:

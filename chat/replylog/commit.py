@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
@@ -68,6 +69,12 @@ class GroupCommit:
         self._all_stored = asyncio.Event()
         self._all_stored.set()
         self._task: asyncio.Task[None] | None = None
+        self._storing_since: float | None = None
+
+    @property
+    def storing_for(self) -> float:
+        """How many seconds the commit in progress has taken so far; 0 between commits."""
+        return 0.0 if self._storing_since is None else time.monotonic() - self._storing_since
 
     async def put(self, append: Append) -> None:
         self._pending.append(append)
@@ -88,7 +95,9 @@ class GroupCommit:
             began = loop.time()
             batch, self._pending = self._pending, []
             self._more.clear()
+            self._storing_since = time.monotonic()
             await self._commit(batch)
+            self._storing_since = None
             if not self._pending:
                 self._all_stored.set()
             frame = min(FRAME + FRAME_AN_APPEND * len(batch), LONGEST_FRAME)

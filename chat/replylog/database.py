@@ -35,6 +35,9 @@ class DatabaseLog(ReplyLog):
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
         return await in_thread(_read)(reply_id, after)
 
+    async def check(self) -> None:
+        """Nothing to do: the process renews its lease in the same database every second."""
+
     async def reopen(self, reply_id: UUID) -> None:
         """The end goes together with the change of the row: Reply.resume."""
 

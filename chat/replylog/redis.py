@@ -178,6 +178,10 @@ class RedisLog(ReplyLog):
                     self._silent = time.monotonic()
                 raise
 
+    async def check(self) -> None:
+        async with self._ask() as redis:
+            await redis.set("parley:check", "", ex=LONGEST)
+
     async def close(self) -> None:
         await super().close()
         for client in (self._writer, self._follower, self._redis):

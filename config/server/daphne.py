@@ -19,6 +19,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from chat.views.problems import too_large
+from config.server.headers import HEADERS
 
 logger = logging.getLogger(__name__)
 
@@ -31,27 +32,27 @@ ARRIVAL = 0.2
 LAST_WORDS = 1
 
 
-def extend(begin: Callable[[], None], drain: Callable[[], Awaitable[None]]) -> None:
-    """Call `begin` as soon as the server's event loop runs, and wait for `drain` before the server ends."""
+def extend(start: Callable[[], None], drain: Callable[[], Awaitable[None]]) -> None:
+    """Call `start` as soon as the server's event loop runs, and wait for `drain` before the server ends."""
 
     def end(self: server.Server) -> Deferred[None]:
         # Twisted calls this in the context of whatever request it served last.
         return Deferred.fromFuture(asyncio.create_task(_end(self, drain), context=contextvars.Context()))
 
+    def listens(self: server.Server, port: Any) -> None:
+        self.ports = [*getattr(self, "ports", []), port]
+        _listen_success(self, port)
+        # The loop does not run yet.
+        reactor.callLater(0, start)  # type: ignore[arg-type]
+
     server.HTTPFactory = _Factory
     server.Server.handle_reply = _send
-    server.Server.listen_success = _listens
+    server.Server.listen_success = listens
     # Daphne's own would cancel all requests first, also those that are about to be answered.
     server.Server.kill_all_applications = end
-    reactor.callLater(0, begin)  # type: ignore[arg-type]
 
 
 _listen_success = server.Server.listen_success
-
-
-def _listens(self: server.Server, port: Any) -> None:
-    self.ports = [*getattr(self, "ports", []), port]
-    _listen_success(self, port)
 
 
 async def _end(self: server.Server, drain: Callable[[], Awaitable[None]]) -> None:
@@ -112,6 +113,13 @@ class _Request(WebRequest):
 
     # What comes in
 
+    def process(self) -> None:
+        # Parley speaks no other protocol, and HTTP lets a server ignore what it does not speak.
+        self.requestHeaders.removeHeader(b"upgrade")
+        # Only the server's own command line may say that Parley is served below a prefix.
+        self.requestHeaders.removeHeader(b"daphne-root-path")
+        super().process()
+
     def gotLength(self, length: int | None) -> None:  # noqa: N802 (Twisted's name)
         large = length is not None and length > settings.CHAT_BODY_BYTES
         super().gotLength(0 if large else length)
@@ -136,13 +144,19 @@ class _Request(WebRequest):
         request = HttpRequest()
         request.META["HTTP_ACCEPT"] = (self.getHeader(b"accept") or b"").decode("latin-1")
         response = too_large(request)
-        response.headers["Content-Security-Policy"] = build_policy(settings.SECURE_CSP)
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Content-Length"] = str(len(response.content))
-        response.headers["Connection"] = "close"
-        head = f"HTTP/1.1 {response.status_code} {response.reason_phrase}\r\n".encode()
+        headers = {
+            **response.headers,
+            **HEADERS,
+            "Content-Security-Policy": build_policy(settings.SECURE_CSP),
+            "X-Content-Type-Options": "nosniff",
+            "Content-Length": str(len(response.content)),
+            "Connection": "close",
+        }
+        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+        status, reason = str(response.status_code).encode(), response.reason_phrase.encode()
+        self.channel.writeHeaders(b"HTTP/1.1", status, reason, fields)
+        self.channel.write(response.content)
         transport = self.channel.transport
-        transport.write(head + response.serialize_headers() + b"\r\n\r\n" + response.content)
         transport.loseWriteConnection()
         asyncio.get_running_loop().call_later(LINGER, transport.abortConnection)
         logger.warning("A request was refused: its body has more than %d bytes", settings.CHAT_BODY_BYTES)

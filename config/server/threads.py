@@ -5,17 +5,11 @@ threads, and each thread that has touched the database may hold a connection. He
 number of threads, which bounds both, also when a thousand readers come back at the same moment.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from config.server.asgi import Application, Message, Receive, Scope, Send
 
 THREADS = 6
 
@@ -36,8 +30,6 @@ class SharedThreads:
         self._threads = [_Thread(number) for number in range(count)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A client may send the header Daphne-Root-Path; nothing of Parley lives under a prefix.
-        scope["root_path"] = ""
         thread = min(self._threads, key=lambda thread: thread.waiting)
         thread.waiting += 1
         answering = False
