@@ -18,20 +18,34 @@ from chat.completions.errors import (
     NotAStream,
     Refused,
     Reported,
+    Unavailable,
     word,
 )
 from chat.events import Delta, Finished, Opened, Piece, Reasoning
 
 type Event = Piece | Opened | Finished
 
+# Finish reasons that say the answer is not whole, as vLLM, Mistral and OpenRouter, and DeepSeek send them.
+_BROKEN: dict[str, type[Refused]] = {
+    "abort": Reported,
+    "error": Reported,
+    "insufficient_system_resource": Unavailable,
+}
+# Other names for the same: Mistral tells the limit of the model from the limit of the request.
+_FINISH_REASONS = {"model_length": "length"}
+
 _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 class Completion:
-    """Decodes one streamed answer: bytes in, events out, no I/O."""
+    """One streamed answer as far as its bytes have come.
+
+    `begun` says that there is a piece, `done` that nothing more is to be read.
+    """
 
     def __init__(self) -> None:
         self._decoder = sse.Decoder()
+        self._index: int | None = None
         self._upstream_id = ""
         self._usage: dict[str, Any] | None = None
         self._answered = False
@@ -41,7 +55,7 @@ class Completion:
         self.done = False
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events in the next bytes: none, as long as only keep-alives and empty chunks come."""
+        """Return the events in the next bytes; none while only keep-alives and empty chunks come."""
         pieces: list[Piece] = []
         try:
             for event in self._decoder.feed(chunk):
@@ -54,7 +68,7 @@ class Completion:
                 # A reply with a hole in it would be worse than one that ended.
                 raise NotAStream
         except CompletionError as error:
-            # Raised by `finished`: what came before it shall be shown.
+            # `finished` raises it, so that people see what came before it.
             self._error = error
             self.done = True
         if not pieces:
@@ -65,9 +79,9 @@ class Completion:
         return [*opened, *pieces]
 
     def finished(self) -> Finished:
-        """Success is a finish reason, or [DONE] after text; the end of a body alone never is.
+        """Return how the answer ended, or raise CompletionError.
 
-        Raises CompletionError.
+        A finish reason or [DONE] after text means success; the end of a body alone never does.
         """
         if self._error:
             raise self._error
@@ -88,14 +102,28 @@ class Completion:
         self._upstream_id = self._upstream_id or word(chunk.get("id"), 200)
         self._usage = _usage(chunk.get("usage")) or self._usage
         for choice in choices if isinstance(choices, list) else []:
-            if isinstance(choice, dict):
+            if isinstance(choice, dict) and self._follows(choice.get("index")):
                 self._read_choice(choice, pieces)
 
+    def _follows(self, index: Any) -> bool:
+        """Tell the choice that came first from others, which a proxy may have asked for. Some leave the index out."""
+        if not isinstance(index, int):
+            return True
+        if self._index is None:
+            self._index = index
+        return index == self._index
+
     def _read_choice(self, choice: dict[str, Any], pieces: list[Piece]) -> None:
-        self.finish_reason = word(choice.get("finish_reason"), 64) or self.finish_reason
-        delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            return
+        if isinstance(delta := choice.get("delta"), dict):
+            self._read_delta(delta, pieces)
+        if choice.get("error"):
+            raise _reported(choice)
+        if reason := word(choice.get("finish_reason"), 64):
+            if broken := _BROKEN.get(reason):
+                raise broken
+            self.finish_reason = _FINISH_REASONS.get(reason, reason)
+
+    def _read_delta(self, delta: dict[str, Any], pieces: list[Piece]) -> None:
         for key in ("reasoning_content", "reasoning"):
             if text := _text(delta.get(key)):
                 pieces.append(Reasoning(text))
@@ -110,6 +138,7 @@ class Completion:
 
 
 def _reported(chunk: dict[str, Any]) -> Refused:
+    """Return what the `error` in a chunk or a choice means."""
     error = chunk.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(code, int):
@@ -118,7 +147,7 @@ def _reported(chunk: dict[str, Any]) -> Refused:
 
 
 def _usage(value: Any) -> dict[str, int] | None:
-    """The counts of tokens; what else endpoints put there is theirs."""
+    """Return the counts of tokens, without whatever else an endpoint puts there."""
     if not isinstance(value, dict):
         return None
     details = value.get("completion_tokens_details")
@@ -128,7 +157,7 @@ def _usage(value: Any) -> dict[str, int] | None:
 
 
 def _text(value: Any) -> str:
-    """Text that every database and browser takes: without NUL and without halves of surrogate pairs."""
+    """Return text that every database and browser accepts: without NUL and without halves of surrogate pairs."""
     if not isinstance(value, str) or not value:
         return ""
     if value.isascii():
@@ -137,6 +166,7 @@ def _text(value: Any) -> str:
 
 
 def _parts(parts: list[Any]) -> list[Piece]:
+    """Return the texts of typed parts, as Mistral sends them."""
     pieces: list[Piece] = []
     for part in parts:
         if not isinstance(part, dict):

@@ -15,7 +15,8 @@ class CompletionError(Exception):
     code = "failed"
     told = False
     retryable = False
-    retry_after: float | None = None
+    # Seconds that the endpoint asks to wait before the next attempt; 0 where it doesn't say.
+    retry_after: float = 0
 
     def __init__(self, **params: int | str) -> None:
         self.params = params
@@ -108,5 +109,15 @@ BY_CODE: dict[str, type[Refused]] = {
 }
 
 
+def refusal(status: int, code: str) -> type[CompletionError]:
+    """Return what a status other than 200 means, with the code that its body names."""
+    if kind := BY_CODE.get(code) or BY_STATUS.get(status):
+        return kind
+    if status >= 500:
+        return Unavailable
+    return Rejected if status >= 400 else NotAStream
+
+
 def word(value: Any, limit: int) -> str:
+    """Return the printable characters of a string, at most `limit`; nothing for any other value."""
     return "".join(filter(str.isprintable, value))[:limit] if isinstance(value, str) else ""
