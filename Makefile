@@ -6,10 +6,19 @@ PORT ?= 8000
 ARGS ?=
 ROUNDS ?= 20
 
-# The first of these that is new enough. Looked for only where the environment has to be made.
+# uv finds a Python that is new enough, or fetches one. Without uv it is the first of these, looked for only where the
+# environment has to be made.
+UV = $(shell command -v uv)
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)
-PIP = $(shell command -v uv >/dev/null && echo "uv pip" || echo "$(BIN)/python -m pip")
+define NO_PYTHON
+Parley needs Python 3.12 or later. Install it (Debian 13, Ubuntu 24.04: apt-get install python3 python3-venv; macOS: \
+brew install python3), or install uv (https://docs.astral.sh/uv/), with which make fetches a Python by itself
+endef
+
+# The checks of the JavaScript need npm. They are left out where it is missing, unless nothing may be.
+NPM := $(or $(shell command -v npm),$(filter 1,$(REQUIRE_ALL)))
+JS := $(VENV)/node/node_modules/.bin
 
 # Checks start Django, but never with anybody's own settings or database.
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
@@ -38,19 +47,22 @@ kill-loop: $(VENV)/dev
 	$(BIN)/python -m tests.faults.kill_loop --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 ## make lint     linters and types only
-lint: $(VENV)/dev
+lint: $(VENV)/dev $(if $(NPM),$(VENV)/js)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/djade --check --target-version 6.1 $$(find templates -name '*.html')
 	$(CHECKS) $(BIN)/mypy
 	$(CHECKS) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(CHECKS) $(BIN)/python manage.py check
+	$(if $(NPM),$(JS)/biome ci --colors=off,@echo "There is no npm, so the JavaScript was not checked.")
+	$(if $(NPM),$(JS)/tsc --project .)
 
 ## make format   bring code and templates into shape
-format: $(VENV)/dev
+format: $(VENV)/dev $(if $(NPM),$(VENV)/js)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/djade --target-version 6.1 $$(find templates -name '*.html')
+	$(if $(NPM),$(JS)/biome check --write)
 
 ## make pins     requirements/*.txt from requirements/*.in; ARGS=--upgrade takes the newest of everything
 # In this order: each file is bound to the pins of the one before.
@@ -61,13 +73,20 @@ pins: $(VENV)/dev
 	done
 
 $(BIN)/python:
-	$(if $(PYTHON),,$(error Parley needs Python 3.12 or later, as python3, python3.14, python3.13 or python3.12))
-	@echo "Making $(VENV) with $(PYTHON)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	$(if $(or $(UV),$(PYTHON)),,$(error $(NO_PYTHON)))
+	@echo "Making $(VENV) with $(if $(UV),uv,$(PYTHON))"
+	@$(if $(UV),uv venv --quiet --clear --python '>=3.12',$(PYTHON) -m venv --clear) $(VENV)
 
 $(VENV)/base $(VENV)/dev: $(VENV)/%: requirements/%.txt | $(BIN)/python
 	@echo "Installing $<"
-	@$(PIP) install --quiet $(if $(findstring uv,$(PIP)),--python $(BIN)/python) --require-hashes -r $<
+	@$(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install) --quiet --require-hashes -r $<
+	@touch $@
+
+$(VENV)/js: requirements/package-lock.json | $(BIN)/python
+	@echo "Installing $<"
+	@mkdir -p $(VENV)/node
+	@cp requirements/package.json $< $(VENV)/node
+	@cd $(VENV)/node && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 # Without prerequisites that could be newer, so that it is never written again.

@@ -37,6 +37,8 @@ def machine(tmp_path: Path) -> Path:
         install(tmp_path / "programs" / name, "exit 1")
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements/base.txt").write_text("django==6.1.3\n")
+    for name in ("dev.txt", "package-lock.json"):
+        (tmp_path / "requirements" / name).touch()
     return tmp_path
 
 
@@ -69,7 +71,15 @@ def test_a_python_too_old_gets_one_sentence(machine: Path) -> None:
     assert result.returncode
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
-    assert "Parley needs Python 3.12 or later" in result.stderr
+    assert "Parley needs Python 3.12 or later. Install it (" in result.stderr
+    assert "or install uv" in result.stderr
+
+
+def test_uv_brings_a_python_where_every_one_is_too_old(machine: Path) -> None:
+    install(machine / "programs/uv", f'echo "$@" >> {machine}/calls')
+    result = make(machine, ".venv/bin/python")
+    assert result.stdout == "Making .venv with uv\n"
+    assert (machine / "calls").read_text() == "venv --quiet --clear --python >=3.12 .venv\n"
 
 
 @pytest.mark.parametrize("name", PYTHONS)
@@ -116,7 +126,21 @@ def test_uv_installs_where_it_is_there(machine: Path) -> None:
     install(machine / ".venv/bin/python", "exit 1")
     install(machine / "programs/uv", f'echo "$@" >> {machine}/calls')
     assert make(machine, ".venv/base").returncode == 0
-    assert (machine / "calls").read_text().startswith("pip install --quiet --python .venv/bin/python --require-hashes")
+    assert (machine / "calls").read_text().startswith("pip install --python .venv/bin/python --quiet --require-hashes")
+
+
+def test_the_javascript_is_checked_where_npm_is_there(machine: Path) -> None:
+    install(machine / ".venv/bin/python", "")
+    commands = make(machine, "--dry-run", "lint", "NPM=npm").stdout
+    assert "npm ci" in commands
+    assert ".venv/node/node_modules/.bin/tsc --project ." in commands
+
+
+def test_lint_says_that_the_javascript_was_not_checked(machine: Path) -> None:
+    install(machine / ".venv/bin/python", "")
+    commands = make(machine, "--dry-run", "lint", "NPM=").stdout
+    assert "npm ci" not in commands
+    assert "There is no npm, so the JavaScript was not checked." in commands
 
 
 def test_the_environment_file_is_private_and_starts_parley(machine: Path) -> None:

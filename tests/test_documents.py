@@ -1,5 +1,6 @@
 """What the documents say is there."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,12 @@ def test_a_file_that_is_named_exists(document: str) -> None:
 def test_each_dependency_has_a_line_that_says_what_it_is_for(name: str) -> None:
     explained = re.findall(r"^- `([^`]+)`: .+", CONTRIBUTING, re.MULTILINE)
     assert [line for line in dependencies(ROOT / f"requirements/{name}.in") if line not in explained] == []
+
+
+def test_each_package_of_npm_has_a_line_that_says_what_it_is_for() -> None:
+    explained = re.findall(r"^- `([^`]+)`: .+", CONTRIBUTING, re.MULTILINE)
+    packages = json.loads((ROOT / "requirements/package.json").read_text())["devDependencies"]
+    assert [name for name in packages if name not in explained] == []
 
 
 def test_each_vendored_library_has_a_line_that_says_what_it_is_for() -> None:

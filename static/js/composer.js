@@ -1,12 +1,18 @@
-import { submit } from "./requests.js";
+import { find } from "./dom.js";
+import { Problem, submit } from "./requests.js";
+import { NOT_FINISHED, STOP, STOPPING } from "./sentences.js";
+
+/** @typedef {import("./requests.js").Started} Started */
 
 /** Where questions are written: sends, stops, and never loses a draft. */
 export class Composer {
   #form;
   #text;
+  #parent;
   #error;
   #send;
   #stop;
+  #stopLabel;
   #stopForm;
   #draftKey;
   #accepted;
@@ -14,16 +20,18 @@ export class Composer {
   /**
    * @param {HTMLFormElement} form
    * @param {HTMLFormElement} stopForm
-   * @param {(started: object, text: string) => void} accepted called when the server has stored a question
+   * @param {(started: Started, text: string) => void} accepted called when the server has stored a question
    */
   constructor(form, stopForm, accepted) {
     this.#form = form;
     this.#stopForm = stopForm;
     this.#accepted = accepted;
-    this.#text = form.elements.text;
-    this.#error = form.querySelector("[data-error]");
-    this.#send = form.querySelector("[data-send]");
-    this.#stop = form.querySelector("[data-stop]");
+    this.#text = find(form, "textarea", HTMLTextAreaElement);
+    this.#parent = find(form, "[name=parent]", HTMLInputElement);
+    this.#error = find(form, "[data-error]", HTMLElement);
+    this.#send = find(form, "[data-send]", HTMLButtonElement);
+    this.#stop = find(form, "[data-stop]", HTMLButtonElement);
+    this.#stopLabel = find(form, "[data-stop-label]", HTMLElement);
     this.#draftKey = `draft ${form.dataset.draft}`;
     this.#text.value ||= sessionStorage.getItem(this.#draftKey) ?? "";
     this.#grow();
@@ -35,16 +43,22 @@ export class Composer {
     stopForm.addEventListener("submit", (event) => this.#stopped(event));
   }
 
-  /** Offer Stop instead of Send. */
+  /**
+   * Offer Stop instead of Send.
+   * @param {string} stopUrl
+   */
   running(stopUrl) {
     this.#stopForm.action = stopUrl;
-    this.#showStop("Stop", false);
+    this.#showStop(STOP, false);
     this.#offer(true);
   }
 
-  /** The next question follows this answer. */
-  goOnFrom(id) {
-    this.#form.elements.parent.value = id;
+  /**
+   * Let the next question follow an answer.
+   * @param {string} id
+   */
+  continueFrom(id) {
+    this.#parent.value = id;
   }
 
   /** Offer Send again. */
@@ -67,6 +81,7 @@ export class Composer {
     this.#text.style.height = `${this.#text.scrollHeight}px`;
   }
 
+  /** @param {KeyboardEvent} event */
   #pressed(event) {
     // Safari ends a composition before it reports the Enter that ended it, but under this old code.
     const isComposing = event.isComposing || event.keyCode === 229;
@@ -77,24 +92,26 @@ export class Composer {
     this.#form.requestSubmit(this.#send);
   }
 
+  /** @param {SubmitEvent} event */
   async #submitted(event) {
     event.preventDefault();
     const text = this.#text.value;
     if (this.#send.disabled || !text.trim()) return;
-    if (this.#isRunning) return this.#complain("The reply is still being written. Wait for its end, or stop it first.");
+    if (this.#isRunning) return this.#complain(NOT_FINISHED);
     this.#sending(true);
     try {
       const started = await submit(this.#form);
       this.#clear();
       this.#accepted(started, text);
-    } catch (problem) {
-      problem.show(this.#error);
+    } catch (error) {
+      Problem.from(error).show(this.#error);
       this.#text.setAttribute("aria-invalid", "true");
     } finally {
       this.#sending(false);
     }
   }
 
+  /** @param {boolean} isSending */
   #sending(isSending) {
     // A disabled field would lose the focus and, on a phone, the keyboard.
     this.#text.readOnly = isSending;
@@ -107,30 +124,34 @@ export class Composer {
     this.#edited();
   }
 
+  /** @param {string} sentence */
   #complain(sentence) {
     this.#error.textContent = sentence;
     this.#text.removeAttribute("aria-invalid");
   }
 
+  /** @param {SubmitEvent} event */
   async #stopped(event) {
     event.preventDefault();
     if (this.#stop.ariaDisabled === "true") return;
-    this.#showStop("Stopping…", true);
+    this.#showStop(STOPPING, true);
     try {
       // The page shows the stop when it comes in the reply's stream.
       await submit(this.#stopForm);
-    } catch (problem) {
-      problem.show(this.#error);
-      this.#showStop("Stop", false);
+    } catch (error) {
+      Problem.from(error).show(this.#error);
+      this.#showStop(STOP, false);
     }
   }
 
+  /** @param {string} label @param {boolean} isDisabled */
   #showStop(label, isDisabled) {
-    this.#stop.querySelector("[data-stop-label]").textContent = label;
+    this.#stopLabel.textContent = label;
     // A disabled button would drop the focus.
     this.#stop.ariaDisabled = String(isDisabled);
   }
 
+  /** @param {boolean} isRunning */
   #offer(isRunning) {
     const hadFocus = document.activeElement === this.#stop;
     this.#stop.hidden = !isRunning;

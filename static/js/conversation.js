@@ -1,15 +1,11 @@
 import { Composer } from "./composer.js";
-import { fragment } from "./requests.js";
+import { find } from "./dom.js";
 import { RunningReply } from "./reply.js";
+import { fragment } from "./requests.js";
 import { Follower } from "./scroll.js";
+import { ENDINGS, WRITING } from "./sentences.js";
 
-const ENDINGS = {
-  complete: "The reply is complete.",
-  stopped: "The reply was stopped.",
-  interrupted: "The reply was interrupted.",
-  failed: "There is no reply.",
-  lost: "The connection is lost.",
-};
+/** @typedef {import("./requests.js").Started} Started */
 
 /** The conversation on the page: its messages, the reply that is being written, the composer. */
 export class Conversation {
@@ -17,6 +13,7 @@ export class Conversation {
   #question;
   #announcer;
   #composer;
+  /** @type {Follower | undefined} */
   #follower;
   #onAsked;
 
@@ -26,29 +23,32 @@ export class Conversation {
    */
   constructor(page, onAsked) {
     this.#onAsked = onAsked;
-    this.#messages = page.querySelector("[data-messages]");
-    this.#question = page.querySelector("[data-question]");
-    this.#announcer = page.querySelector("[data-announcer]");
+    this.#messages = find(page, "[data-messages]", HTMLElement);
+    this.#question = find(page, "[data-question]", HTMLTemplateElement);
+    this.#announcer = find(page, "[data-announcer]", HTMLElement);
     if (this.#messages.childElementCount) {
-      this.#follower = new Follower(page.querySelector("main"), page.querySelector("[data-to-end]"));
+      this.#follower = new Follower(find(page, "main", HTMLElement), find(page, "[data-to-end]", HTMLButtonElement));
     }
     this.#composer = new Composer(
-      page.querySelector("[data-composer]"),
-      page.querySelector("[data-stop-form]"),
+      find(page, "[data-composer]", HTMLFormElement),
+      find(page, "[data-stop-form]", HTMLFormElement),
       (started, text) => this.#asked(started, text),
     );
-    for (const message of this.#messages.querySelectorAll("[data-events-url]")) this.#watch(message);
+    for (const message of this.#messages.querySelectorAll("[data-events-url]")) {
+      if (message instanceof HTMLElement) this.#watch(message);
+    }
   }
 
+  /** @param {Started} started @param {string} text */
   async #asked({ conversation, message, reply }, text) {
     if (location.pathname !== conversation.url) return location.assign(conversation.url);
     this.#onAsked();
     this.#messages.append(this.#questionOf(message.id, text));
-    this.#follower.toEnd();
+    this.#follower?.toEnd();
     this.#composer.running(reply.stop_url);
-    this.#composer.goOnFrom(reply.id);
+    this.#composer.continueFrom(reply.id);
     try {
-      const answer = (await fragment(reply.url)).querySelector("[data-message]");
+      const answer = find(await fragment(reply.url), "[data-message]", HTMLElement);
       this.#messages.append(answer);
       this.#watch(answer);
     } catch {
@@ -57,21 +57,29 @@ export class Conversation {
     }
   }
 
+  /**
+   * @param {string} id
+   * @param {string} text
+   * @returns {Node}
+   */
   #questionOf(id, text) {
-    const question = this.#question.content.firstElementChild.cloneNode(true);
+    const copy = document.importNode(this.#question.content, true);
+    const question = find(copy, "[data-message]", HTMLElement);
     question.id = `message-${id}`;
     question.dataset.message = id;
-    question.querySelector("[data-text]").textContent = text;
-    return question;
+    find(question, "[data-text]", HTMLElement).textContent = text;
+    return copy;
   }
 
+  /** @param {HTMLElement} message */
   #watch(message) {
-    this.#announcer.textContent = "A reply is being written.";
-    this.#composer.running(message.dataset.stopUrl);
+    this.#announcer.textContent = WRITING;
+    this.#composer.running(message.dataset.stopUrl ?? "");
     new RunningReply(message, (status) => this.#ended(status));
-    new ResizeObserver(() => this.#follower.news()).observe(message);
+    new ResizeObserver(() => this.#follower?.news()).observe(message);
   }
 
+  /** @param {keyof typeof ENDINGS} status */
   #ended(status) {
     this.#announcer.textContent = ENDINGS[status];
     this.#composer.ended();

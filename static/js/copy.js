@@ -1,23 +1,29 @@
+import { find } from "./dom.js";
+import { COPIED, NOT_COPIED } from "./sentences.js";
+
 const SHOWN_MS = 2000;
 
 /** Let the buttons of code and of whole replies copy, those to come too. */
 export function copyOnClick() {
   document.addEventListener("click", ({ target }) => {
-    const button = target.closest("[data-copy], [data-copy-reply]");
-    if (button) copy(button, textOf(button));
+    const button = target instanceof Element && target.closest("[data-copy], [data-copy-reply]");
+    if (button instanceof HTMLButtonElement) copy(button, textOf(button));
   });
 }
 
+/** @param {Element} button */
 function textOf(button) {
-  if (button.hasAttribute("data-copy")) return button.closest(".code").querySelector("pre").textContent;
-  return button.closest("[data-message]").querySelector("[data-source]").content.textContent;
+  if (button.hasAttribute("data-copy")) return button.closest(".code")?.querySelector("pre")?.textContent ?? "";
+  const message = button.closest("[data-message]") ?? document;
+  return find(message, "[data-source]", HTMLTemplateElement).content.textContent;
 }
 
+/** @param {HTMLButtonElement} button @param {string} text */
 async function copy(button, text) {
   const label = button.textContent;
   button.textContent = await write(text).then(
-    () => "Copied",
-    () => "Not copied",
+    () => COPIED,
+    () => NOT_COPIED,
   );
   button.disabled = true;
   setTimeout(() => {
@@ -26,6 +32,7 @@ async function copy(button, text) {
   }, SHOWN_MS);
 }
 
+/** @param {string} text */
 async function write(text) {
   // Over plain http there is no clipboard, except on localhost.
   if (navigator.clipboard) return navigator.clipboard.writeText(text);

@@ -7,7 +7,10 @@ import highlighter from "../vendor/highlight/highlight.js";
 const CODE_CHARS = 10_000;
 const LINE_CHARS = 500;
 
-/** Colour the text of a `<code class="language-…">`, if its language is known. */
+/**
+ * Colour the text of a `<code class="language-…">`, if its language is known.
+ * @param {Element} code
+ */
 export function highlight(code) {
   const text = code.textContent;
   const language = code.className.replace("language-", "");
@@ -19,6 +22,7 @@ export function highlight(code) {
   if (isColouredText) code.replaceChildren(template.content);
 }
 
+/** @param {string} text */
 function isLong(text) {
   return text.length > CODE_CHARS || text.split("\n").some((line) => line.length > LINE_CHARS);
 }

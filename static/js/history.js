@@ -1,4 +1,5 @@
-import { fragment, submit } from "./requests.js";
+import { find } from "./dom.js";
+import { fragment, Problem, submit } from "./requests.js";
 
 // The next piece is fetched before its place comes into view.
 const AHEAD = "400px";
@@ -9,20 +10,23 @@ export class History {
   #dialog;
   #form;
   #error;
-  #entry;
+  #name;
+  /** @type {Element | null} the conversation that a person is asked about */
+  #entry = null;
   #sight;
 
   /** @param {HTMLElement} list @param {HTMLDialogElement} dialog that asks before a conversation is deleted */
   constructor(list, dialog) {
     this.#list = list;
     this.#dialog = dialog;
-    this.#form = dialog.querySelector("form");
-    this.#error = dialog.querySelector("[data-delete-error]");
+    this.#form = find(dialog, "form", HTMLFormElement);
+    this.#error = find(dialog, "[data-delete-error]", HTMLElement);
+    this.#name = find(dialog, "[data-delete-name]", HTMLElement);
     this.#sight = new IntersectionObserver((entries) => this.#seen(entries), { root: list, rootMargin: AHEAD });
     this.#watchForMore();
     list.addEventListener("click", (event) => this.#clicked(event));
     this.#form.addEventListener("submit", (event) => this.#confirmed(event));
-    dialog.querySelector("[data-delete-cancel]").addEventListener("click", () => dialog.close());
+    find(dialog, "[data-delete-cancel]", HTMLElement).addEventListener("click", () => dialog.close());
     list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   }
 
@@ -30,7 +34,7 @@ export class History {
   async renew() {
     if (this.#list.querySelector("[data-title]")?.ariaCurrent === "page") return;
     try {
-      const newest = await fragment(this.#list.dataset.url);
+      const newest = await fragment(this.#list.dataset.url ?? "");
       this.#list.replaceChildren();
       this.#add(newest);
       this.#watchForMore();
@@ -44,16 +48,18 @@ export class History {
     if (more) this.#sight.observe(more);
   }
 
+  /** @param {IntersectionObserverEntry[]} entries */
   #seen(entries) {
     for (const { isIntersecting, target } of entries) {
-      if (isIntersecting) this.#load(target);
+      if (isIntersecting && target instanceof HTMLElement) this.#load(target);
     }
   }
 
+  /** @param {HTMLElement} more the link to the next piece */
   async #load(more) {
     this.#sight.unobserve(more);
     try {
-      this.#add(await fragment(more.dataset.url));
+      this.#add(await fragment(more.dataset.url ?? ""));
       more.remove();
       this.#watchForMore();
     } catch {
@@ -61,15 +67,20 @@ export class History {
     }
   }
 
+  /** @param {DocumentFragment} piece */
   #add(piece) {
     this.#continueGroup(piece);
     this.#list.append(piece);
     for (const link of this.#list.querySelectorAll("[data-title]")) {
-      if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
+      const isCurrent = link instanceof HTMLAnchorElement && link.pathname === location.pathname;
+      if (isCurrent) link.setAttribute("aria-current", "page");
     }
   }
 
-  /** A first group without a name belongs to the last one that is there. */
+  /**
+   * A first group without a name belongs to the last one that is there.
+   * @param {DocumentFragment} piece
+   */
   #continueGroup(piece) {
     const group = piece.querySelector("[data-group='']");
     const last = [...this.#list.querySelectorAll("[data-group] ul")].at(-1);
@@ -79,9 +90,10 @@ export class History {
     group.remove();
   }
 
+  /** @param {MouseEvent} event */
   #clicked(event) {
-    const link = event.target.closest("[data-delete], [data-history-more]");
-    if (!link || event.ctrlKey || event.metaKey) return;
+    const link = event.target instanceof Element && event.target.closest("[data-delete], [data-history-more]");
+    if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     if (link.hasAttribute("data-delete")) {
       this.#askToDelete(link);
@@ -90,36 +102,41 @@ export class History {
     }
   }
 
+  /** @param {HTMLAnchorElement} link */
   #askToDelete(link) {
     this.#entry = link.closest("li");
     this.#form.action = link.href;
     this.#error.textContent = "";
-    this.#dialog.querySelector("[data-delete-name]").textContent = link.dataset.delete;
+    this.#name.textContent = link.dataset.delete ?? "";
     this.#dialog.showModal();
   }
 
+  /** @param {SubmitEvent} event */
   async #confirmed(event) {
     event.preventDefault();
-    event.submitter.disabled = true;
+    const button = find(this.#form, "button", HTMLButtonElement);
+    button.disabled = true;
     try {
       await submit(this.#form);
       this.#dialog.close();
       this.#remove();
-    } catch (problem) {
-      problem.show(this.#error);
+    } catch (error) {
+      Problem.from(error).show(this.#error);
     } finally {
-      event.submitter.disabled = false;
+      button.disabled = false;
     }
   }
 
   #remove() {
+    if (!this.#entry) return;
     if (this.#entry.querySelector("[aria-current]")) return location.assign("/");
     const links = [...this.#list.querySelectorAll("[data-delete]")];
-    const place = links.indexOf(this.#entry.querySelector("[data-delete]"));
+    const place = links.findIndex((link) => this.#entry?.contains(link));
     const group = this.#entry.closest("[data-group]");
     this.#entry.remove();
-    if (!group.querySelector("li")) group.remove();
+    if (!group?.querySelector("li")) group?.remove();
     // Focus must not fall to the start of the page.
-    (links[place + 1] ?? links[place - 1] ?? document.querySelector("[data-composer] textarea")).focus();
+    const next = links[place + 1] ?? links[place - 1] ?? document.querySelector("[data-composer] textarea");
+    if (next instanceof HTMLElement) next.focus();
   }
 }

@@ -1,3 +1,6 @@
+import { find } from "./dom.js";
+import { THOUGHT_FOR_A_MOMENT, thinking, thoughtFor } from "./sentences.js";
+
 const SECOND_MS = 1000;
 
 /** The model's thinking: folded, with its duration. */
@@ -11,20 +14,22 @@ export class Reasoning {
   /** @param {HTMLDetailsElement} element hidden while there is no thinking */
   constructor(element) {
     this.#element = element;
-    this.#summary = element.querySelector("[data-reasoning-summary]");
-    const place = element.querySelector("[data-reasoning-text]");
+    this.#summary = find(element, "[data-reasoning-summary]", HTMLElement);
+    const place = find(element, "[data-reasoning-text]", HTMLElement);
     this.#text.data = place.textContent;
     place.replaceChildren(this.#text);
     // The server's two times say how long ago it began without trusting the clock of this machine.
     const { now, started } = element.dataset;
-    if (now) this.#begin((now - (started || now)) * SECOND_MS);
+    if (now) this.#begin((Number(now) - Number(started || now)) * SECOND_MS);
   }
 
+  /** @param {string} text */
   append(text) {
     if (this.#element.hidden) this.#begin(0);
     this.#text.appendData(text);
   }
 
+  /** @param {string} text */
   replace(text) {
     this.#text.data = "";
     if (text) this.append(text);
@@ -36,9 +41,10 @@ export class Reasoning {
     clearInterval(this.#ticking);
     this.#ticking = 0;
     const isShort = performance.now() - this.#started < SECOND_MS;
-    this.#summary.textContent = isShort ? "Thought for a moment" : `Thought for ${this.#seconds()} s`;
+    this.#summary.textContent = isShort ? THOUGHT_FOR_A_MOMENT : thoughtFor(this.#seconds());
   }
 
+  /** @param {number} agoMs */
   #begin(agoMs) {
     this.#started = performance.now() - agoMs;
     this.#element.hidden = false;
@@ -46,7 +52,7 @@ export class Reasoning {
   }
 
   #tick() {
-    this.#summary.textContent = `Thinking… ${this.#seconds()} s`;
+    this.#summary.textContent = thinking(this.#seconds());
   }
 
   #seconds() {

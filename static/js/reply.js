@@ -1,17 +1,20 @@
 import { backoff } from "./backoff.js";
+import { find } from "./dom.js";
 import { LiveMarkdown } from "./markdown.js";
 import { Reasoning } from "./reasoning.js";
 import { fragment, Problem } from "./requests.js";
+import { DELETED, RECONNECTING } from "./sentences.js";
 import { ReplyStream } from "./stream.js";
 
-const RECONNECTING = "Reconnecting…";
-const GONE = "This conversation is gone.";
+/** @typedef {keyof typeof import("./sentences.js").ENDINGS} Ending */
+
 // After so many failures in a row the server is asked for the reason, which an EventSource hides.
 const FAILURES_BEFORE_ASKING = 3;
 
 /** A reply that is being written, from what the server rendered to its end. */
 export class RunningReply {
   #element;
+  #text;
   #live;
   #reasoning;
   #connection;
@@ -20,17 +23,18 @@ export class RunningReply {
 
   /**
    * @param {HTMLElement} element the message, as the server rendered it
-   * @param {(status: string) => void} ended called once, with how it ended
+   * @param {(status: Ending) => void} ended called once, with how it ended
    */
   constructor(element, ended) {
     this.#element = element;
     this.#ended = ended;
-    this.#connection = element.querySelector("[data-connection]");
-    this.#reasoning = new Reasoning(element.querySelector("[data-reasoning]"));
-    this.#live = new LiveMarkdown(element.querySelector("[data-text]"));
-    const source = element.querySelector("[data-source]").content.textContent;
+    this.#connection = find(element, "[data-connection]", HTMLElement);
+    this.#reasoning = new Reasoning(find(element, "[data-reasoning]", HTMLDetailsElement));
+    this.#text = find(element, "[data-text]", HTMLElement);
+    this.#live = new LiveMarkdown(this.#text);
+    const source = find(element, "[data-source]", HTMLTemplateElement).content.textContent;
     if (source) this.#delta({ text: source });
-    this.#stream = new ReplyStream(element.dataset.eventsUrl, Number(element.dataset.seq), {
+    this.#stream = new ReplyStream(element.dataset.eventsUrl ?? "", Number(element.dataset.seq), {
       status: ({ status }) => this.#queue(status === "queued"),
       delta: (data) => this.#delta(data),
       reasoning: (data) => this.#think(data),
@@ -41,41 +45,48 @@ export class RunningReply {
     });
   }
 
+  /** @param {boolean} isQueued */
   #queue(isQueued) {
-    // A reply that goes on behind its end has a text already.
-    const hasText = this.#element.querySelector("[data-text]").hasChildNodes();
+    // A reply that is being resumed has text already.
+    const hasText = this.#text.hasChildNodes();
     this.#element.dataset.phase = isQueued ? "queued" : hasText ? "writing" : "waiting";
   }
 
+  /** @param {{text: string}} data */
   #delta({ text }) {
     this.#element.dataset.phase = "writing";
     this.#reasoning.finish();
     this.#live.append(text);
   }
 
+  /** @param {{text: string}} data */
   #think({ text }) {
-    if (["queued", "waiting"].includes(this.#element.dataset.phase)) this.#element.dataset.phase = "thinking";
+    if (["queued", "waiting"].includes(this.#element.dataset.phase ?? "")) this.#element.dataset.phase = "thinking";
     this.#reasoning.append(text);
   }
 
+  /** @param {{text: string, reasoning: string}} data */
   #snapshot({ text, reasoning }) {
     this.#reasoning.replace(reasoning);
     this.#live.replace("");
     if (text) this.#delta({ text });
   }
 
+  /** @param {Ending} status */
   async #end(status) {
     this.#settle(status);
     for (let failures = 1; ; failures++) {
       try {
         return this.#swap(await this.#rendered());
-      } catch (problem) {
+      } catch (error) {
+        const problem = Problem.from(error);
         if (!problem.isPassing) return problem.show(this.#connection);
       }
       await new Promise((resolve) => setTimeout(resolve, backoff(failures)));
     }
   }
 
+  /** @param {number} failures in a row */
   async #disconnected(failures) {
     if (!this.#connection.hasChildNodes()) this.#connection.textContent = RECONNECTING;
     if (failures % FAILURES_BEFORE_ASKING) return;
@@ -83,9 +94,10 @@ export class RunningReply {
       const rendered = await this.#rendered();
       if (rendered.dataset.eventsUrl || this.#isSettled()) return;
       this.#stream.close();
-      this.#settle(rendered.dataset.status);
+      this.#settle(/** @type {Ending} */ (rendered.dataset.status));
       this.#swap(rendered);
-    } catch (problem) {
+    } catch (error) {
+      const problem = Problem.from(error);
       if (problem.isPassing) return;
       this.#stream.close();
       this.#settle("lost");
@@ -97,6 +109,7 @@ export class RunningReply {
     return !this.#element.dataset.phase;
   }
 
+  /** @param {Ending} status */
   #settle(status) {
     this.#live.flush();
     this.#reasoning.finish();
@@ -109,21 +122,29 @@ export class RunningReply {
   /** The server's own rendering of the message. */
   async #rendered() {
     try {
-      const rendered = (await fragment(this.#element.dataset.messageUrl)).querySelector("[data-message]");
-      // Something between here and the server has answered in its place.
-      if (!rendered) throw new Problem(RECONNECTING);
+      const rendered = (await fragment(this.#element.dataset.messageUrl ?? "")).querySelector("[data-message]");
+      // A proxy may have answered instead of the server.
+      if (!(rendered instanceof HTMLElement)) throw new Problem(RECONNECTING);
       return rendered;
-    } catch (problem) {
-      throw problem.status === 404 ? new Problem(GONE, 404) : problem;
+    } catch (error) {
+      throw Problem.from(error).status === 404 ? new Problem(DELETED, 404) : error;
     }
   }
 
+  /** @param {HTMLElement} rendered the server's rendering, which takes this one's place */
   #swap(rendered) {
-    const isOpen = this.#element.querySelector("[data-reasoning]").open;
+    const isOpen = find(this.#element, "[data-reasoning]", HTMLDetailsElement).open;
     rendered.querySelector("[data-reasoning]")?.toggleAttribute("open", isOpen);
-    const focusable = (element) => [...element.querySelectorAll("a, button, summary, [tabindex]")];
-    const focused = focusable(this.#element).indexOf(document.activeElement);
+    const focused = focusable(this.#element).indexOf(/** @type {HTMLElement} */ (document.activeElement));
     this.#element.replaceWith(rendered);
     focusable(rendered)[focused]?.focus({ preventScroll: true });
   }
+}
+
+/**
+ * @param {HTMLElement} element
+ * @returns {HTMLElement[]}
+ */
+function focusable(element) {
+  return Array.from(element.querySelectorAll("a, button, summary, [tabindex]"));
 }

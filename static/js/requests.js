@@ -1,7 +1,14 @@
 // Requests to the server, and what to tell a person when one does not work out.
 
-const UNREACHABLE = "The server cannot be reached. Try again in a moment.";
-const SIGNED_OUT = "You are signed out.";
+import { find } from "./dom.js";
+import { SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
+
+/**
+ * @typedef {object} Started what the server answers to a question
+ * @property {{id: string, url: string}} conversation
+ * @property {{id: string}} message
+ * @property {{id: string, url: string, events_url: string, stop_url: string}} reply
+ */
 
 /** A request that did not work out; the message is a sentence for a person. */
 export class Problem extends Error {
@@ -11,12 +18,25 @@ export class Problem extends Error {
     this.status = status;
   }
 
+  /**
+   * What was caught, if it is a problem; anything else is a fault of this code and is thrown again.
+   * @param {unknown} error
+   * @returns {Problem}
+   */
+  static from(error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
+
   /** Whether asking again can help. */
   get isPassing() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 
-  /** The message, with a link to sign in if that is what is missing. */
+  /**
+   * Show the message, with a link to sign in if that is what is missing.
+   * @param {Element} element
+   */
   show(element) {
     element.replaceChildren(this.message);
     if (this.status === 401) element.append(" ", signInLink());
@@ -33,8 +53,8 @@ export async function submit(form) {
   const fields = new FormData(form);
   const response = await ask(form.action, {
     method: "POST",
-    headers: { Accept: "application/json", "X-CSRFToken": fields.get("csrfmiddlewaretoken") },
-    body: new URLSearchParams(fields),
+    headers: { Accept: "application/json", "X-CSRFToken": String(fields.get("csrfmiddlewaretoken")) },
+    body: new URLSearchParams([...fields].map(([name, value]) => [name, String(value)])),
   });
   return response.json();
 }
@@ -52,6 +72,7 @@ export async function fragment(url) {
   return document.importNode(template.content, true);
 }
 
+/** @param {string} url @param {RequestInit} options */
 async function ask(url, options) {
   const response = await fetch(url, options).catch(() => {
     throw new Problem(UNREACHABLE);
@@ -62,6 +83,7 @@ async function ask(url, options) {
   return response;
 }
 
+/** @param {Response} response */
 async function sentence(response) {
   const body = await response.json().catch(() => null);
   return body?.error?.message ?? UNREACHABLE;
@@ -69,8 +91,8 @@ async function sentence(response) {
 
 function signInLink() {
   const link = document.createElement("a");
-  const login = document.querySelector("[data-login-url]").dataset.loginUrl;
+  const login = find(document, "[data-login-url]", HTMLElement).dataset.loginUrl;
   link.href = `${login}?${new URLSearchParams({ next: location.pathname })}`;
-  link.textContent = "Sign in to go on.";
+  link.textContent = SIGN_IN;
   return link;
 }

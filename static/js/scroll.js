@@ -1,3 +1,6 @@
+import { find } from "./dom.js";
+import { JUMP_TO_LATEST, NEW_TEXT } from "./sentences.js";
+
 // Fractions of a pixel and a browser's rounding count as the bottom.
 const SLACK_PX = 2;
 
@@ -11,9 +14,10 @@ export class Follower {
   /** @param {Element} content that grows @param {HTMLButtonElement} button that leads back down */
   constructor(content, button) {
     this.#button = button;
-    this.#label = button.querySelector("[data-to-end-label]");
+    this.#label = find(button, "[data-to-end-label]", HTMLElement);
     // A reload puts the reader back where they were, unless that was the end: the page has grown since.
-    const [{ type }] = performance.getEntriesByType("navigation");
+    const [navigation] = performance.getEntriesByType("navigation");
+    const type = navigation instanceof PerformanceNavigationTiming ? navigation.type : "navigate";
     this.#isFollowing =
       history.scrollRestoration === "manual" || (type === "navigate" && (!location.hash || namesRunningReply()));
     addEventListener("scroll", () => this.#scrolled(), { passive: true });
@@ -32,7 +36,7 @@ export class Follower {
   news() {
     if (this.#isFollowing || isAtEnd()) return;
     this.#button.toggleAttribute("data-news", true);
-    this.#label.textContent = "New text below";
+    this.#label.textContent = NEW_TEXT;
   }
 
   #scrolled() {
@@ -58,7 +62,7 @@ export class Follower {
     this.#button.hidden = this.#isFollowing;
     if (!this.#isFollowing) return;
     this.#button.removeAttribute("data-news");
-    this.#label.textContent = "Back down";
+    this.#label.textContent = JUMP_TO_LATEST;
   }
 }
 

@@ -6,6 +6,19 @@ const SILENCE_MS = 45_000;
 const HIDDEN_MS = 30_000;
 
 /**
+ * @typedef {object} Handlers what to do with each kind of event, and with the connection
+ * @property {(data: {status: "queued" | "streaming"}) => void} status
+ * @property {(data: {text: string}) => void} delta
+ * @property {(data: {text: string}) => void} reasoning
+ * @property {(data: {text: string, reasoning: string}) => void} snapshot
+ * @property {(data: {status: "complete" | "stopped" | "interrupted" | "failed"}) => void} end
+ * @property {() => void} connected
+ * @property {(failures: number) => void} disconnected
+ */
+
+const KINDS = /** @type {const} */ (["status", "delta", "reasoning", "snapshot", "end"]);
+
+/**
  * The events of one reply, from a place in its log to its end, over as many connections as it takes.
  *
  * An EventSource gives up on any status but 200, so each connection is a new one that names its place in the query.
@@ -14,6 +27,7 @@ export class ReplyStream {
   #url;
   #seq;
   #handlers;
+  /** @type {EventSource | null} */
   #source = null;
   #failures = 0;
   #timer = 0;
@@ -24,8 +38,7 @@ export class ReplyStream {
   /**
    * @param {string} url
    * @param {number} seq the last event that the page already shows
-   * @param {{status: Function, delta: Function, reasoning: Function, snapshot: Function, end: Function,
-   *   connected: Function, disconnected: (failures: number) => void}} handlers
+   * @param {Handlers} handlers
    */
   constructor(url, seq, handlers) {
     this.#url = url;
@@ -53,7 +66,7 @@ export class ReplyStream {
     const source = new EventSource(`${this.#url}?after=${this.#seq}`);
     source.onopen = () => this.#handlers.connected();
     source.onerror = () => this.#connectLater();
-    for (const kind of ["status", "delta", "reasoning", "snapshot", "end"]) {
+    for (const kind of KINDS) {
       source.addEventListener(kind, (event) => this.#receive(kind, event));
     }
     this.#source = source;
@@ -78,6 +91,7 @@ export class ReplyStream {
     this.#timer = setTimeout(() => this.#connect(), SILENCE_MS);
   }
 
+  /** @param {typeof KINDS[number]} kind @param {MessageEvent<string>} event */
   #receive(kind, event) {
     const data = JSON.parse(event.data);
     this.#failures = 0;

@@ -6,7 +6,9 @@
 
   function show() {
     root.dataset.theme = localStorage.getItem(KEY) ?? "auto";
-    for (const choice of document.getElementsByName("theme")) choice.checked = choice.value === root.dataset.theme;
+    for (const choice of document.getElementsByName("theme")) {
+      if (choice instanceof HTMLInputElement) choice.checked = choice.value === root.dataset.theme;
+    }
   }
 
   show();
@@ -14,7 +16,7 @@
   // Another tab has chosen.
   addEventListener("storage", show);
   document.addEventListener("change", ({ target }) => {
-    if (target.name !== "theme") return;
+    if (!(target instanceof HTMLInputElement) || target.name !== "theme") return;
     localStorage.setItem(KEY, target.value);
     show();
   });

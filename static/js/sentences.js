@@ -1,0 +1,39 @@
+// What the page says to a person; what the server says is in its templates and views.
+
+export const STOP = "Stop";
+export const STOPPING = "Stopping…";
+export const NOT_FINISHED = "The reply isn't finished yet. Wait for it, or stop it first.";
+
+export const JUMP_TO_LATEST = "Jump to latest";
+export const NEW_TEXT = "New text";
+
+export const COPIED = "Copied";
+export const NOT_COPIED = "Not copied";
+
+export const RECONNECTING = "Reconnecting…";
+export const UNREACHABLE = "The server can't be reached. Try again in a moment.";
+export const DELETED = "This conversation has been deleted.";
+export const SIGNED_OUT = "You've been signed out.";
+export const SIGN_IN = "Sign in to continue.";
+
+export const WRITING = "A reply is being written.";
+/** How a reply ended, for screen readers. */
+export const ENDINGS = {
+  complete: "The reply is complete.",
+  stopped: "The reply was stopped.",
+  interrupted: "The reply was interrupted.",
+  failed: "The reply failed.",
+  lost: "The connection was lost.",
+};
+
+export const THOUGHT_FOR_A_MOMENT = "Thought for a moment";
+
+/** @param {number} seconds */
+export function thinking(seconds) {
+  return `Thinking… ${seconds} s`;
+}
+
+/** @param {number} seconds */
+export function thoughtFor(seconds) {
+  return `Thought for ${seconds} s`;
+}
