@@ -136,7 +136,7 @@ def test_axe_finds_nothing_while_a_reply_is_waited_for_and_thought_about(
     upstream.script(hang())
     upstream.script(reasoning("Let me see."), hang())
     ask(page, "Hello?")
-    expect(page.get_by_text("Waiting for the first word")).to_be_visible()
+    expect(page.get_by_text("Waiting for the model…")).to_be_visible()
     expect_accessible(page)
     button(page, "Stop").click()
     expect_end(page, "stopped")
@@ -363,7 +363,7 @@ def test_nothing_moves_for_who_wants_no_motion(visit: Visit, upstream: Upstream)
     page = visit("alice", reduced_motion="reduce")
     page.goto("/")
     ask(page, "Hello?")
-    expect(answer(page).get_by_text("Waiting for the first word")).to_be_visible()
+    expect(answer(page).get_by_text("Waiting for the model…")).to_be_visible()
     assert page.evaluate(MOVING) == 0
     page.emulate_media(reduced_motion="no-preference")
     assert page.evaluate(MOVING) > 0

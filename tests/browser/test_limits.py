@@ -43,7 +43,7 @@ def test_a_reply_says_that_it_waits_and_a_question_that_is_refused_stays_in_the_
     expect(words(alice)).to_have_text("One")
     second = another_tab(alice)
     ask(second, "Second?")
-    expect(answer(second).get_by_text("In line: it begins by itself")).to_be_visible()
+    expect(answer(second).get_by_text("Queued. Your reply starts")).to_be_visible()
     third = another_tab(alice)
     question(third).fill("Third?")
     question(third).press("Enter")

@@ -90,5 +90,5 @@ def test_what_needs_javascript_is_not_offered(alice: Page) -> None:
     send(alice, "Hello?")
     expect(answer(alice)).to_have_attribute("data-status", "complete")
     expect(button(alice, "Copy")).to_be_hidden()
-    expect(alice.get_by_text("Enter sends")).to_be_hidden()
+    expect(alice.get_by_text("Enter to send")).to_be_hidden()
     expect(alice.get_by_role("group", name="Appearance")).to_be_hidden()
