@@ -219,7 +219,7 @@ def test_one_process_migrates_makes_the_login_and_serves(started: Started) -> No
     with started(port) as process:
         assert process.stdout
         assert process.stdout.readline() == f"Parley runs at http://127.0.0.1:{port}/\n"
-        assert process.stdout.readline() == "Sign in as demo with the password demo.\n"
+        next(line for line in process.stdout if line == "Sign in as demo with the password demo.\n")
         next(line for line in process.stdout if "Listening on TCP address" in line)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as browser:
             browser.get("/accounts/login/")
