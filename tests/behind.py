@@ -18,7 +18,8 @@ import django
 
 # Before Django reads its settings: nobody's own reach the servers.
 import tests.environment  # noqa: F401
-from tests.faults.kill_loop import BACKENDS, ROOT, stores
+from tests.faults.kill_loop import ROOT
+from tests.stores import BACKENDS, stores
 
 GAP = 0.37  # Seconds between two pieces, which the pace of looking does not divide.
 

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.programs import program
-from tests.server import free_port
+from tests.programs import free_port, program
 
 HOST = "chat.example.org"
 PROCESS = "server 127.0.0.1:{} max_fails=0;"

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from tests.programs import program
-from tests.server import free_port
+from tests.programs import free_port, program
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def postgresql() -> Iterator[str]:
         port = free_port()
         place = ["-D", folder, "-h", "127.0.0.1", "-p", str(port), "-k", folder]
         # Errors of single statements are part of the tests.
-        quietly = ["-c", "fsync=off", "-c", "log_min_messages=log"]
+        quietly = ["-c", "fsync=off", "-c", "log_min_messages=log", "-c", "max_connections=300"]
         command = [program("postgres"), *place, *quietly]
         with (
             subprocess.Popen(command, user=user, cwd=folder, stderr=subprocess.PIPE, text=True) as process,

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 from tests.marks import PROGRAMS, needs
@@ -31,3 +32,10 @@ def program(name: str) -> str:
 def missing(mark: str) -> list[str]:
     """The programs that tests with this mark need but that are not installed."""
     return [name for name in PROGRAMS[mark] if not shutil.which(name, path=PATH)]
+
+
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -5,8 +5,7 @@ import subprocess
 import tempfile
 from typing import Self
 
-from tests.programs import program
-from tests.server import free_port
+from tests.programs import free_port, program
 
 
 class RedisServer:

@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from pytest_django import DjangoDbBlocker
 
 from chat.models import User
 from tests.marks import needs
+from tests.programs import free_port
 
 START_SECONDS = 60
 STOP_SECONDS = 15
@@ -249,9 +249,3 @@ class Servers:
         self._running.callback(server.stop)
         server.start()
         return server
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

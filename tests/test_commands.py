@@ -24,7 +24,7 @@ from pytest_django import Settings
 from chat.management.commands.replies import row
 from chat.management.commands.start import demo_login
 from chat.models import Conversation, Reply, User
-from tests.server import free_port
+from tests.programs import free_port
 
 ROOT: Path = settings.BASE_DIR
 PYTHONS = ("python3", "python3.14", "python3.13", "python3.12")

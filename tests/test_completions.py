@@ -13,7 +13,7 @@ import pytest
 from chat.completions import Completion, CompletionError, Endpoint, Event, Limits, errors
 from chat.completions import endpoint as client
 from chat.events import Delta, Finished, Opened, Reasoning
-from tests.server import free_port
+from tests.programs import free_port
 from tests.upstream import (
     Step,
     Upstream,

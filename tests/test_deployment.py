@@ -18,7 +18,8 @@ import yaml
 from django.conf import settings
 
 from tests.nginx import HOST, PROCESS, running
-from tests.server import Server, free_port
+from tests.programs import free_port
+from tests.server import Server
 
 ROOT: Path = settings.BASE_DIR
 ENVIRONMENT = {"ENV_FILE": os.devnull, "PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "SECRET_KEY": "tests-only-" * 5}

@@ -1,9 +1,7 @@
-"""Parley on PostgreSQL: whatever stores or finds something passes the same tests there, with a pool or without."""
+"""What only PostgreSQL does: locks, deadlocks, connections. All tests marked `stores` run on it too."""
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import LiteralString
@@ -11,46 +9,17 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from chat.events import Delta
 from chat.models import Reply, User
 from chat.replylog.database import DatabaseLog
-from tests.postgresql import postgresql
 from tests.server import Server, Servers
 from tests.test_replylog import claimed_reply, in_store
 from tests.upstream import Upstream, finish, pause, text
 from tests.visitor import Event, Visitor
 
-# Those that the database has a part in, and all others but those that start servers with databases of their own choice.
-STORED = [
-    "tests/test_generation.py",
-    "tests/test_models.py",
-    "tests/test_postgresql.py",
-    "tests/test_replylog.py",
-    "tests/test_search.py",
-    "tests/views",
-]
-ALL = ["tests", "--ignore=tests/browser", "--ignore=tests/faults"]
-
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="runs there when PostgreSQL runs")
-
-
-@pytest.mark.postgresql
-@pytest.mark.skipif(connection.vendor == "postgresql", reason="all tests run on PostgreSQL already")
-@pytest.mark.parametrize(("pool", "tests"), [("10", ALL), ("0", STORED)], ids=["with its pool", "without a pool"])
-def test_parley_passes_its_tests_on_postgresql(pool: str, tests: list[str]) -> None:
-    with postgresql() as url:
-        result = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
-            cwd=settings.BASE_DIR,
-            env={**os.environ, "DATABASE_URL": url, "DATABASE_POOL": pool},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert result.returncode == 0, result.stdout
 
 
 # Two transactions that want the same replies

@@ -1,15 +1,11 @@
 """What is particular to the log in Redis: who may write a stream, and what happens when Redis goes or forgets."""
 
 import asyncio
-import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
 
 from chat.database import in_thread
 from chat.events import Delta, End, Reasoning, Snapshot
@@ -22,9 +18,6 @@ from tests.server import Server, Servers
 from tests.test_replylog import DONE, Stores, claimed_reply, everything, record
 from tests.upstream import Upstream, answer, cut, finish, hang, pause, reasoning, text
 from tests.visitor import Event, Visitor, written
-
-# Those of a reply's tests whose outcome depends on its log.
-LOGGED = "reader or process or stop or goes_on or kill or shown"
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
@@ -341,16 +334,3 @@ async def test_a_reply_that_broke_off_goes_on_behind_its_old_end(
     again = await visitor.ask("", f"/replies/{reply['id']}/continue/")
     events = await return_until_the_end(elsewhere, again, first[:-1])
     assert (written(events), events[-1].data["status"]) == ("one two", "complete")
-
-
-@pytest.mark.skipif("TESTS_REDIS_URL" in os.environ, reason="this is that run")
-def test_replies_pass_the_same_tests_with_redis(redis: RedisServer) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", LOGGED, "tests/test_generation.py"],
-        cwd=settings.BASE_DIR,
-        env={**os.environ, "TESTS_REDIS_URL": redis.url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout

@@ -11,10 +11,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from random import SystemRandom
 
@@ -22,9 +19,9 @@ import django
 
 # Before Django reads its settings: nobody's own reach the servers.
 import tests.environment  # noqa: F401
+from tests.stores import BACKENDS, stores
 
 ROOT = Path(__file__).parents[2]
-BACKENDS = ["sqlite", "postgresql", "redis"]
 FIGURES = "figures: "
 
 
@@ -82,25 +79,6 @@ def elsewhere(backend: str, rounds: int, seed: int) -> tuple[int, dict[str, floa
             else:
                 say(f"{backend}: {line.rstrip()}")
     return process.returncode, figures
-
-
-@contextmanager
-def stores(backend: str) -> Iterator[dict[str, str]]:
-    """The environment of an empty database, and of a Redis beside it."""
-    # What they need of Django is there only after its setup.
-    from tests.postgresql import postgresql
-    from tests.redis import RedisServer
-
-    match backend:
-        case "sqlite":
-            with tempfile.TemporaryDirectory() as folder:
-                yield {"DATABASE_URL": f"sqlite:///{folder}/rounds.sqlite3"}
-        case "postgresql":
-            with postgresql() as url:
-                yield {"DATABASE_URL": url}
-        case "redis":
-            with postgresql() as url, RedisServer() as redis:
-                yield {"DATABASE_URL": url, "TESTS_REDIS_URL": redis.url}
 
 
 def table(backends: list[str], results: list[dict[str, float]]) -> str:
