@@ -20,11 +20,16 @@ endef
 NPM := $(or $(shell command -v npm),$(filter 1,$(REQUIRE_ALL)))
 JS := $(VENV)/node/node_modules/.bin
 
-# Checks start Django, but never with anybody's own settings or database.
+# More workers than cores, because many tests wait for other processes.
+WORKERS ?= 4
+PARALLEL := -n $(WORKERS) --dist worksteal
+PYTEST := $(BIN)/python -m pytest $(PARALLEL)
+
+# Checks start Django, but never with your own settings or database.
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
 
 .DELETE_ON_ERROR:
-.PHONY: help run quick test kill-loop lint format pins
+.PHONY: help run quick test some sqlite browser postgresql redis kill-loop lint format pins
 
 help:
 	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
@@ -35,12 +40,27 @@ run: $(VENV)/base .env
 
 ## make quick    linters, types and the tests that start no server, browser or other database
 quick: lint
-	$(BIN)/python -m pytest -n auto -m "not process" $(ARGS)
+	$(PYTEST) -m "not process" $(ARGS)
 
-## make test     linters, types and all tests; ARGS="-k sse" goes to pytest
-# A part of the tests cannot reach the coverage that is asked of the whole.
-test: lint
-	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--cov)
+## make test     linters, types and all tests; ARGS="-k sse" runs only what pytest selects
+test: lint $(if $(ARGS),some,sqlite browser postgresql redis)
+
+some: $(VENV)/dev
+	$(BIN)/python -m pytest $(ARGS)
+
+# The suites of `make test`, each of which can run by itself. Only the first measures coverage.
+sqlite: $(VENV)/dev
+	$(PYTEST) -m "not chromium" --cov
+
+browser: $(VENV)/dev
+	$(PYTEST) -m chromium
+
+postgresql: $(VENV)/dev
+	$(BIN)/python -m tests.stores postgresql $(PARALLEL) -m stores
+
+# Without a pool, as with a pooler like PgBouncer.
+redis: $(VENV)/dev
+	DATABASE_POOL=0 $(BIN)/python -m tests.stores redis $(PARALLEL) -m stores
 
 ## make kill-loop  processes die and every reply survives it; ROUNDS= says how often, SEED= does the same again
 kill-loop: $(VENV)/dev

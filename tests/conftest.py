@@ -19,7 +19,7 @@ from chat.models import User
 from tests import marks
 from tests.marks import PROGRAMS
 from tests.programs import PACKAGES, missing
-from tests.server import Databases, Server, Servers
+from tests.server import Databases, Server, Servers, SharedServers
 from tests.upstream import Upstream
 
 # Without a deadline: a busy machine is not the fault of the tested code.
@@ -163,21 +163,30 @@ def start_server(databases: Databases) -> Iterator[Servers]:
         yield servers
 
 
+@pytest.fixture(scope="module")
+def share_server(databases: Databases, endpoint: Upstream) -> Iterator[SharedServers]:
+    """Like `start_server`, but the tests of a module get the same server when they ask for the same settings."""
+    with Servers(databases) as servers:
+        yield SharedServers(servers)
+        # Servers let their replies end before they stop; those that hang would keep them.
+        endpoint.stop()
+
+
 @pytest.fixture
-def server(start_server: Servers) -> Server:
+def server(share_server: SharedServers) -> Server:
     """A real server with the built-in demo model."""
-    return start_server()
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    """A scripted endpoint: `start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="scripted")`."""
-    with Upstream() as upstream:
-        yield upstream
+    return share_server()
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Upstream]:
-    """A scripted endpoint that the tests of a module share, in front of servers that they share."""
+    """The endpoint of the module's servers; tests use it as `upstream`."""
     with Upstream() as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def upstream(endpoint: Upstream) -> Upstream:
+    """A scripted endpoint: `start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="scripted")`."""
+    endpoint.forget()
+    return endpoint

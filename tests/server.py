@@ -17,14 +17,15 @@ from urllib.parse import urlsplit
 import environ
 import psycopg
 from django.conf import settings
+from django.core.cache import cache
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.db.utils import load_backend
 from django.test import Client
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
-from chat.models import User
+from chat.models import Reply, User
 from tests.marks import needs
 from tests.programs import free_port
 
@@ -201,6 +202,13 @@ class Server:
             self._process = None
         return status
 
+    def as_new(self) -> None:
+        """Make it run and forget everybody who has used it. What is still being written stops within a moment."""
+        self.database.run(forget_everybody)
+        self._lines.clear()
+        if not self._process or self._process.poll() is not None:
+            self.restart()
+
     def restart(self) -> None:
         """Start the process again; one that still runs is killed before."""
         self.kill()
@@ -228,6 +236,15 @@ class Server:
         return self.database.run(sign_in)
 
 
+def forget_everybody() -> None:
+    """Delete all people, with whatever is still being written for them, and all counts of attempts."""
+    with transaction.atomic():
+        # Locked in the order in which servers lock them, lest each waits for the other.
+        list(Reply.objects.select_for_update().order_by("pk").values_list("pk"))
+        User.objects.all().delete()
+    cache.clear()
+
+
 class Servers:
     """Starts servers and, at the end, stops those that still run."""
 
@@ -248,4 +265,20 @@ class Servers:
         server = Server(database or self._databases.make(), {"CHAT_LEASE_SECONDS": LEASE_SECONDS, **environment})
         self._running.callback(server.stop)
         server.start()
+        return server
+
+
+class SharedServers:
+    """Gives the tests of a module one server for each environment, as if it were new for each test."""
+
+    def __init__(self, start: Servers) -> None:
+        self._start = start
+        self._servers: dict[frozenset[tuple[str, str]], Server] = {}
+
+    def __call__(self, **environment: str) -> Server:
+        key = frozenset(environment.items())
+        if server := self._servers.get(key):
+            server.as_new()
+        else:
+            server = self._servers[key] = self._start(None, **environment)
         return server

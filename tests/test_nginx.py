@@ -14,7 +14,7 @@ from django.conf import settings
 
 from chat.models import User
 from tests.nginx import HOST, Nginx, running
-from tests.server import Server, Servers
+from tests.server import Server, Servers, SharedServers
 from tests.upstream import Upstream, done, finish, pause, sleep, text
 from tests.visitor import CSRF, Event, Visitor, has_ended, written
 
@@ -34,9 +34,9 @@ PRODUCTION = {
 
 
 @pytest.fixture
-def server(start_server: Servers, upstream: Upstream, collected_static: None) -> Server:
+def server(share_server: SharedServers, upstream: Upstream, collected_static: None) -> Server:
     """A server as in production."""
-    return start_server(None, OPENAI_BASE_URL=upstream.url, **PRODUCTION)
+    return share_server(OPENAI_BASE_URL=upstream.url, **PRODUCTION)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from chat.completions import Completion, CompletionError, Event
 from chat.events import Delta, Finished, Reasoning
 from chat.models import Reply
-from tests.server import Server, Servers
+from tests.server import Server, SharedServers
 from tests.upstream import Upstream, cut, recording
 from tests.visitor import Visitor, written
 
@@ -118,8 +118,8 @@ def test_a_recording_may_be_split_at_any_byte(recorded: Recorded) -> None:
 
 
 @pytest.fixture
-def server(start_server: Servers, upstream: Upstream) -> Server:
-    return start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="recorded")
+def server(share_server: SharedServers, upstream: Upstream) -> Server:
+    return share_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="recorded")
 
 
 async def ask(server: Server) -> tuple[str, Reply]:

@@ -33,6 +33,13 @@ from tests.upstream import (
 
 
 @pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """An endpoint for one test, which may stop it."""
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
 def client(upstream: Upstream) -> Iterator[http.client.HTTPConnection]:
     client = http.client.HTTPConnection("127.0.0.1", upstream.port, timeout=10)
     yield client

@@ -252,7 +252,11 @@ class Upstream:
         self._loop.call_soon_threadsafe(self._open, name)
 
     def forget(self) -> None:
-        """Be as new for the next test: no scripts, no requests, all gates shut. What is under way stays under way."""
+        """Be as new for the next test: no scripts, no requests, all gates shut. Answers that have begun continue."""
+        # In the loop, so that a gate that the last test opened is not opened for the next one.
+        asyncio.run_coroutine_threadsafe(self._forget(), self._loop).result(PATIENCE)
+
+    async def _forget(self) -> None:
         self.default = answer("Hello world", words=True)
         self.requests = []
         self._arrivals = queue.SimpleQueue()

@@ -6,14 +6,12 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
-from django.db import transaction
 from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, expect
 from pytest_playwright import CreateContextCallback
 
-from chat.models import Reply, User
 from tests.nginx import HOST
 from tests.programs import program
-from tests.server import Databases, Server, Servers
+from tests.server import Databases, Server, Servers, forget_everybody
 from tests.upstream import Upstream
 
 # A busy machine takes its time.
@@ -109,13 +107,6 @@ def new_context(new_context: CreateContextCallback, watch: Watch) -> NewContext:
 # Servers and people. The tests of a module share a server; for each of them nobody has been there before.
 
 
-@pytest.fixture
-def upstream(endpoint: Upstream) -> Upstream:
-    """The scripted endpoint, as if it were new."""
-    endpoint.forget()
-    return endpoint
-
-
 @pytest.fixture(scope="module")
 def server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[Server]:
     """A real server as in production, in front of the scripted endpoint."""
@@ -125,14 +116,6 @@ def server(databases: Databases, collected_static: None, endpoint: Upstream) -> 
         endpoint.stop()
 
 
-def forget_people() -> None:
-    """Delete all people, with whatever is still being written for them."""
-    with transaction.atomic():
-        # Locked in the order in which servers lock them, lest each waits for the other.
-        list(Reply.objects.select_for_update().order_by("pk").values_list("pk"))
-        User.objects.all().delete()
-
-
 class Visit(Protocol):
     def __call__(self, username: str = "", **options: Any) -> Page: ...
 
@@ -140,7 +123,7 @@ class Visit(Protocol):
 @pytest.fixture
 def visit(server: Server, new_context: NewContext) -> Visit:
     """Gives a person, signed in unless without a name, a browser of their own: `visit("bob", color_scheme="dark")`."""
-    server.database.run(forget_people)
+    server.database.run(forget_everybody)
 
     def visit(username: str = "", **options: Any) -> Page:
         # The certificate of a test is nobody's.
