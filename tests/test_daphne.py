@@ -122,7 +122,7 @@ async def test_a_reader_that_does_not_read_is_left_after_a_while(start_server: S
     async with Visitor(server, "alice") as alice:
         reply = await alice.ask("Count.")
         idler = Idler(server, reply["events_url"], server.session_cookie("alice"))
-        await asyncio.to_thread(server.wait_for_line, "A connection was closed: what was sent was not read for 1 s")
+        await asyncio.to_thread(server.wait_for_line, "A connection was closed: its client read nothing for 1 s")
         assert b"event: end" not in await asyncio.to_thread(idler.read)
         assert written(await alice.whole(reply)) == WORDS
 

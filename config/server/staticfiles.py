@@ -1,7 +1,9 @@
 """WhiteNoise for an asynchronous stack."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse
@@ -49,7 +51,11 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
     async def _known_file(self, path: str) -> object:
         return self.files.get(path)
 
-    def _read(self, static_file: object, request: HttpRequest) -> HttpResponse:
-        """Static files are small: read whole, they need no iterator, which ASGI would have to run in a thread."""
-        served = self.serve(static_file, request)
-        return HttpResponse(b"".join(served), status=served.status_code, headers=dict(served.items()))
+    def _read(self, static_file: Any, request: HttpRequest) -> HttpResponse:
+        """A static file is small: read whole, it needs no iterator, which ASGI would run in a thread."""
+        answer = static_file.get_response(request.method, request.META)
+        headers = dict(answer.headers)
+        if answer.file is None:
+            return HttpResponse(status=answer.status, headers=headers)
+        with closing(answer.file) as file:
+            return HttpResponse(file.read(), status=answer.status, headers=headers)
