@@ -9,7 +9,11 @@ import pytest
 from django.conf import settings
 
 ROOT: Path = settings.BASE_DIR
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "static/vendor/README.md"]
+DOCUMENTS = [
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "static/vendor/README.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))),
+]
+DECISIONS = sorted(path for path in (ROOT / "docs/decisions").glob("[0-9]*.md"))
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
@@ -31,6 +35,12 @@ def links(document: str) -> Iterator[str]:
             yield link or picture
 
 
+def leads_somewhere(here: Path, link: str) -> bool:
+    name, _, fragment = link.partition("#")
+    target = here.parent / name if name else here
+    return target.exists() and (not fragment or f"#{fragment}" in anchors(target.read_text()))
+
+
 def paths(text: str) -> set[str]:
     """The code in a text that is the name of a file or a folder."""
     return {code for code in CODE.findall(text) if PATH.fullmatch(code)}
@@ -43,8 +53,7 @@ def dependencies(file: Path) -> list[str]:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_a_link_leads_to_a_file_or_a_heading(document: str) -> None:
     here = ROOT / document
-    inside = anchors(here.read_text())
-    assert [link for link in links(document) if link not in inside and not (here.parent / link).exists()] == []
+    assert [link for link in links(document) if not leads_somewhere(here, link)] == []
 
 
 def test_the_readme_shows_the_product_in_light_and_dark() -> None:
@@ -53,11 +62,27 @@ def test_the_readme_shows_the_product_in_light_and_dark() -> None:
     assert all((ROOT / picture).stat().st_size < 200_000 for picture in pictures)
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_a_file_that_is_named_exists(document: str) -> None:
     named = paths((ROOT / document).read_text())
-    assert len(named) > 3
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_the_readme_names_files() -> None:
+    assert len(paths((ROOT / "README.md").read_text())) > 3
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=lambda path: path.name)
+def test_a_decision_is_half_a_page_and_in_the_list(decision: Path) -> None:
+    text = decision.read_text()
+    assert text.startswith(f"# {int(decision.name[:4])}. ")
+    assert len(text.split()) <= 350
+    assert f"({decision.name})" in (ROOT / "docs/decisions/README.md").read_text()
+
+
+def test_decisions_have_numbers_of_their_own() -> None:
+    numbers = [path.name[:4] for path in DECISIONS]
+    assert numbers == sorted(set(numbers))
 
 
 @pytest.mark.parametrize("name", ["base", "dev", "prod"])
