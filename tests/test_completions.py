@@ -136,6 +136,15 @@ async def test_without_a_key_it_shows_none(upstream: Upstream) -> None:
     await endpoint.aclose()
 
 
+async def test_a_cookie_is_not_sent_back(upstream: Upstream, endpoint: Endpoint) -> None:
+    """It could tie one person's question to another's."""
+    for _ in range(2):
+        headers = {"set-cookie": "person=alice; Path=/"}
+        upstream.script(head(headers={"content-type": "text/event-stream", **headers}), text("a"), finish(), done())
+        await ask(endpoint)
+    assert ["cookie" in request.headers for request in upstream.requests] == [False, False]
+
+
 # What endpoints send
 
 

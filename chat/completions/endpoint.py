@@ -8,9 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
-import aiohttp
 import httpx
 
 from chat.completions.decoder import Completion, Event
@@ -63,6 +63,8 @@ class Endpoint:
             headers={"Accept": "text/event-stream", "Accept-Encoding": "identity"}
             | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
             timeout=httpx.Timeout(None, connect=limits.connect),
+            # What the endpoint sets for one person's question must not be sent with another's.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=AiohttpTransport(),
         )
 
@@ -121,7 +123,7 @@ class Endpoint:
         except TimeoutError as error:
             if not completion.finish_reason:
                 raise _timed_out(completion, loop.time() >= deadline) from error
-        except (httpx.HTTPError, aiohttp.ClientError) as error:
+        except httpx.HTTPError as error:
             if not completion.finish_reason:
                 raise (CutOff if completion.begun else Unreachable) from error
         yield [completion.finished()]
