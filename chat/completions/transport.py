@@ -1,29 +1,54 @@
-"""httpx's requests over aiohttp's connections, down to the last byte that arrived before a connection broke."""
+"""httpx's requests over aiohttp's connections (docs/decisions/0010-aiohttp-under-httpx.md says why)."""
 
+import ssl
 from collections.abc import AsyncIterator
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
-import httpx_aiohttp
-from httpx_aiohttp.transport import AiohttpResponseStream
 
 
-class AiohttpTransport(httpx_aiohttp.AiohttpTransport):
-    def __init__(self) -> None:
-        super().__init__(client=_session)
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """Opens its session on the first request, and belongs to that one's event loop.
+
+    Honours the environment's proxies. Follows no redirects, keeps no cookies, leaves bodies as they are encoded and
+    knows no time limit but that for the connection.
+    """
+
+    _session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
-        if isinstance(response.stream, AiohttpResponseStream):
-            response.stream = _Stream(response.stream._aiohttp_response)
-        return response
-
-
-class _Stream(AiohttpResponseStream):
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        content = self._aiohttp_response.content
+        if self._session is None:
+            self._session = _session()
         try:
-            async for chunk in content.iter_chunked(self.CHUNK_SIZE):
+            response = await self._session.request(
+                request.method,
+                str(request.url),
+                data=await request.aread(),
+                headers=request.headers,
+                allow_redirects=False,
+                proxy=_proxy(request.url),
+                timeout=aiohttp.ClientTimeout(connect=request.extensions["timeout"]["connect"]),
+            )
+        except aiohttp.ClientError as error:
+            raise httpx.NetworkError(type(error).__name__) from error
+        return httpx.Response(response.status, headers=response.raw_headers, stream=_Body(response))
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+class _Body(httpx.AsyncByteStream):
+    """The bytes of a response, including those that arrived before its connection broke."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        try:
+            async for chunk in content.iter_any():
                 yield chunk
         # aiohttp raises a bare RuntimeError when the connection has closed after an invalid chunk size.
         except (aiohttp.ClientError, RuntimeError) as error:
@@ -33,10 +58,27 @@ class _Stream(AiohttpResponseStream):
                 yield rest
             raise httpx.ReadError(type(error).__name__) from error
 
+    async def aclose(self) -> None:
+        self._response.release()
+
 
 def _session() -> aiohttp.ClientSession:
-    # Without a limit on connections: a reply must not wait for another one to end. No cookies: what an endpoint sets
-    # for one person's question must not come along with another's.
+    # No limit on connections: a reply must not wait for another one to end. Cookies are httpx's business.
+    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context())
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),
     )
+
+
+def _proxy(url: httpx.URL) -> str | None:
+    """Return the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for an address.
+
+    aiohttp's own `trust_env` would also look into ~/.netrc, and refuse the request if that has a password for the host.
+    """
+    proxy = getproxies().get(url.scheme)
+    if not proxy or proxy_bypass(url.netloc.decode()):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
