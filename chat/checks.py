@@ -1,4 +1,4 @@
-"""System checks: settings that start but do not serve people well."""
+"""System checks for settings that are valid but serve people badly."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
-# A form sends a character in at most so many bytes: four, each with three letters.
+# A form sends a character in at most this many bytes: four bytes of UTF-8, each as %XX.
 FORM_BYTES = 12
 OTHER_FIELDS = 1000
 
@@ -19,7 +19,7 @@ def collected_static_files(app_configs: Sequence[AppConfig] | None, **kwargs: An
         return []
     return [
         checks.Warning(
-            "The static files have not been collected: browsers ask for them again with every page.",
+            "The static files have not been collected, so browsers request them again with every page.",
             hint="Run `python manage.py collectstatic`.",
             id="chat.W001",
         )
@@ -46,8 +46,8 @@ def room_for_questions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
         return []
     return [
         checks.Warning(
-            "A question of CHAT_QUESTION_CHARS characters may be larger than CHAT_BODY_BYTES and be refused.",
-            hint=f"Set CHAT_BODY_BYTES={needed}, and as much in the proxy.",
+            "A question of CHAT_QUESTION_CHARS characters can exceed CHAT_BODY_BYTES, and would be refused.",
+            hint=f"Set CHAT_BODY_BYTES={needed}, and the same limit in the proxy.",
             id="chat.W003",
         )
     ]

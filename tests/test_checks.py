@@ -1,4 +1,4 @@
-"""System checks name what starts but does not serve."""
+"""System checks warn about settings that serve people badly."""
 
 import os
 import re
@@ -15,7 +15,7 @@ def ids(deploy: bool = False) -> set[str | None]:
     return {message.id for message in run_checks(tags=["chat"], include_deployment_checks=deploy)}
 
 
-def test_static_files_that_were_not_collected(settings: Settings, tmp_path: Path) -> None:
+def test_uncollected_static_files_are_reported(settings: Settings, tmp_path: Path) -> None:
     settings.DEBUG = False
     settings.STATIC_ROOT = tmp_path
     assert "chat.W001" in ids()
@@ -23,21 +23,21 @@ def test_static_files_that_were_not_collected(settings: Settings, tmp_path: Path
     assert "chat.W001" not in ids()
 
 
-def test_while_developing_nothing_has_to_be_collected(settings: Settings, tmp_path: Path) -> None:
+def test_debug_needs_no_collected_files(settings: Settings, tmp_path: Path) -> None:
     settings.DEBUG = True
     settings.STATIC_ROOT = tmp_path
     assert "chat.W001" not in ids()
 
 
 @pytest.mark.parametrize("demo", [True, False])
-def test_the_demo_model_is_named_before_a_deployment(settings: Settings, demo: bool) -> None:
+def test_the_demo_model_is_reported_before_a_deployment(settings: Settings, demo: bool) -> None:
     settings.CHAT_DEMO = demo
     assert ("chat.W002" in ids(deploy=True)) == demo
     assert "chat.W002" not in ids()
 
 
 @pytest.mark.parametrize(("most", "warned"), [(121_000, False), (120_999, True)])
-def test_the_longest_question_fits_into_a_request(settings: Settings, most: int, warned: bool) -> None:
+def test_a_body_limit_below_the_longest_question_is_reported(settings: Settings, most: int, warned: bool) -> None:
     settings.CHAT_QUESTION_CHARS = 10_000
     settings.CHAT_BODY_BYTES = most
     assert ("chat.W003" in ids()) == warned
@@ -56,7 +56,7 @@ def test_django_finds_its_middleware() -> None:
 
 
 @pytest.mark.parametrize("https_only", [True, False])
-def test_a_deployment_without_https_only_is_warned(settings: Settings, https_only: bool) -> None:
+def test_plain_http_is_reported_before_a_deployment(settings: Settings, https_only: bool) -> None:
     settings.SECURE_SSL_REDIRECT = https_only
     settings.SECURE_HSTS_SECONDS = 31_536_000 if https_only else 0
     warned = security_ids()
@@ -64,12 +64,12 @@ def test_a_deployment_without_https_only_is_warned(settings: Settings, https_onl
 
 
 @pytest.mark.parametrize("secure", [True, False])
-def test_cookies_over_plain_http_are_warned_about(settings: Settings, secure: bool) -> None:
+def test_insecure_cookies_are_reported_before_a_deployment(settings: Settings, secure: bool) -> None:
     settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = secure
     assert bool({"security.W012", "security.W016"} & security_ids()) != secure
 
 
-def test_a_deployment_as_the_readme_describes_it_is_left_with_two_warnings() -> None:
+def test_the_readmes_deployment_has_two_warnings() -> None:
     environment = {
         "ENV_FILE": os.devnull,
         "SECRET_KEY": "tests-only-" * 5,

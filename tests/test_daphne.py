@@ -1,4 +1,4 @@
-"""What Daphne does for us beyond serving, over real sockets: bodies, readers that do not read, the end."""
+"""Daphne with our extensions, over real sockets: large bodies, slow readers, other protocols, draining."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ LARGE = 2_000_000
 
 
 def answer(server: Server, head: str, body: bytes = b"") -> str:
-    """All that the server has to say to a request, whose body it may not want to have."""
+    """All that the server answers to a request, whose body it may refuse to read."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
         client.sendall(head.encode("latin-1"))
         with suppress(ConnectionError):
@@ -29,28 +29,28 @@ def answer(server: Server, head: str, body: bytes = b"") -> str:
     return received.decode()
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server: Server) -> None:
+def test_a_body_is_refused_by_its_length(server: Server) -> None:
     answered = answer(server, HEAD.format("application/json", f"content-length: {LARGE}"))
     assert answered.startswith("HTTP/1.1 413 ")
     assert '"code": "too_large"' in answered
     assert "too large to send" in answered
 
 
-def test_a_body_that_does_not_tell_its_length_is_refused_in_the_middle(server: Server) -> None:
+def test_a_body_without_a_length_is_refused_at_the_limit(server: Server) -> None:
     chunk = b"3a98\r\n" + b"x" * 15_000 + b"\r\n"
     answered = answer(server, HEAD.format("text/html", "transfer-encoding: chunked"), chunk * (LARGE // 15_000))
     assert answered.startswith("HTTP/1.1 413 ")
     assert "<h1>Too large</h1>" in answered
 
 
-def test_who_waits_to_be_asked_for_the_body_is_not_asked(server: Server) -> None:
+def test_a_large_body_is_not_invited(server: Server) -> None:
     head = HEAD.format("application/json", f"expect: 100-continue\r\ncontent-length: {LARGE}")
     answered = answer(server, head)
     assert answered.startswith("HTTP/1.1 413 ")
     assert "100 Continue" not in answered
 
 
-async def test_the_longest_question_is_small_enough(server: Server) -> None:
+async def test_the_longest_question_is_not_refused(server: Server) -> None:
     async with Visitor(server, "alice") as alice:
         await alice.stop(await alice.ask("😀" * 32_000))
 
@@ -83,11 +83,11 @@ def test_a_client_cannot_name_a_path_prefix(server: Server, prefix: str) -> None
 
 
 class Idler:
-    """Asks for a stream and reads none of it until it is told to."""
+    """Opens a stream and does not read it until told to."""
 
     def __init__(self, server: Server, url: str, session: str) -> None:
         self._socket = socket.socket()
-        # What the system takes for a reader counts as read.
+        # What the system buffers for a reader counts as read.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.settimeout(30)
         self._socket.connect(("127.0.0.1", server.port))
@@ -96,7 +96,7 @@ class Idler:
         self._socket.sendall(head.encode())
 
     def read(self) -> bytes:
-        """All until the connection ends, in whatever way."""
+        """Everything until the connection ends, however it ends."""
         received = b""
         with suppress(ConnectionError):
             while data := self._socket.recv(65536):
@@ -110,12 +110,12 @@ WORDS = "".join(f"{number} " for number in range(900_000))
 
 @pytest.fixture
 def talkative(upstream: Upstream) -> Upstream:
-    """A model that writes more than the system keeps for a reader."""
+    """A model that writes more than the system buffers for a reader."""
     upstream.default = [text(WORDS[start : start + 50_000]) for start in range(0, len(WORDS), 50_000)] + [finish()]
     return upstream
 
 
-async def test_a_reader_that_does_not_read_is_left_after_a_while(start_server: Servers, talkative: Upstream) -> None:
+async def test_a_reader_that_stops_reading_is_disconnected(start_server: Servers, talkative: Upstream) -> None:
     server = start_server(
         OPENAI_BASE_URL=talkative.url, OPENAI_MODEL="small", CHAT_REPLY_BYTES="100000000", CHAT_UNREAD_SECONDS="1"
     )
@@ -127,7 +127,7 @@ async def test_a_reader_that_does_not_read_is_left_after_a_while(start_server: S
         assert written(await alice.whole(reply)) == WORDS
 
 
-async def test_a_slow_reader_gets_all_of_it(start_server: Servers, talkative: Upstream) -> None:
+async def test_a_slow_reader_receives_everything(start_server: Servers, talkative: Upstream) -> None:
     server = start_server(OPENAI_BASE_URL=talkative.url, OPENAI_MODEL="small", CHAT_REPLY_BYTES="100000000")
     async with Visitor(server, "alice") as alice:
         reply = await alice.ask("Count.")
@@ -138,12 +138,10 @@ async def test_a_slow_reader_gets_all_of_it(start_server: Servers, talkative: Up
     assert received.count(b"899999 ") == 1
 
 
-# The end
+# Draining
 
 
-async def test_a_reader_sees_the_end_of_a_reply_while_the_process_ends(
-    start_server: Servers, upstream: Upstream
-) -> None:
+async def test_a_reader_sees_the_end_of_a_reply_during_the_drain(start_server: Servers, upstream: Upstream) -> None:
     server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="10")
     upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
     async with Visitor(server, "alice") as alice:

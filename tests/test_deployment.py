@@ -1,4 +1,4 @@
-"""Dockerfile and compose.yaml: what they name is there, and what they run is run, though without a container."""
+"""Dockerfile and compose.yaml: the files they name exist, and their commands run, without a container."""
 
 import os
 import re
@@ -28,7 +28,7 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions: their names and what follows."""
+    """The Dockerfile's instructions, as names and arguments."""
     text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(name, rest) for name, _, rest in (line.partition(" ") for line in lines)]
@@ -43,7 +43,7 @@ def all_of(name: str) -> list[str]:
 
 
 def copied() -> list[tuple[str, str]]:
-    """What comes from here into the image: sources and targets."""
+    """What is copied from here into the image, as sources and targets."""
     sources = [rest.split() for rest in all_of("COPY") if not rest.startswith("--from")]
     return [(source, target) for source, target in sources]
 
@@ -51,22 +51,22 @@ def copied() -> list[tuple[str, str]]:
 # The image
 
 
-def test_the_image_has_the_python_that_parley_is_developed_with() -> None:
+def test_the_image_has_the_developers_python() -> None:
     version = (ROOT / ".python-version").read_text().strip()
     assert {image.split()[0] for image in all_of("FROM")} == {f"python:{version}-slim"}
 
 
-def test_what_is_copied_is_there_and_not_ignored() -> None:
+def test_copied_files_exist_and_are_not_ignored() -> None:
     let_in = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert [source for source, _ in copied() if not (ROOT / source).exists()] == []
     assert sorted(source for source, _ in copied()) == sorted(let_in)
 
 
-def test_nothing_private_comes_into_the_image() -> None:
+def test_everything_else_is_kept_out_of_the_image() -> None:
     assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
 
 
-def test_the_last_stage_runs_as_nobody_in_particular_and_installs_nothing() -> None:
+def test_the_last_stage_is_unprivileged_and_installs_nothing() -> None:
     assert [rest for name, rest in LAST_STAGE if name == "USER"] == ["parley"]
     assert [rest for name, rest in LAST_STAGE if name == "RUN"] == ["useradd --system --no-create-home parley"]
 
@@ -75,8 +75,8 @@ def install() -> list[str]:
     return shlex.split(next(command for command in all_of("RUN") if " install " in command))
 
 
-def test_everything_that_is_installed_is_pinned_with_its_hash() -> None:
-    # Whoever runs the tests has all of it, so this compares without a network.
+def test_installed_packages_are_pinned_by_hash() -> None:
+    # The tests run with all of them installed, so pip compares without a network.
     options = install()[install().index("install") :]
     result = subprocess.run(
         [sys.executable, "-m", "pip", *options, "--no-index", "--dry-run"],
@@ -92,7 +92,7 @@ def test_everything_that_is_installed_is_pinned_with_its_hash() -> None:
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the image, with what is copied and built there."""
+    """The image's folder, with everything that is copied and built there."""
     folder = tmp_path_factory.mktemp("image")
     for source, target in copied():
         place = folder / target / Path(source).name if target.endswith("/") else folder / target
@@ -109,7 +109,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def container(image: Path, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """The command of the image, at another port, once it listens."""
+    """The image's command on another port, once it listens."""
     command = yaml.safe_load(next(rest for name, rest in LAST_STAGE if name == "CMD"))
     process = subprocess.Popen(
         [argument.replace("8000", str(port)) for argument in command],
@@ -136,7 +136,7 @@ def health(image: Path, port: int) -> int:
     return subprocess.run(here, cwd=image, env=ENVIRONMENT, capture_output=True, check=False).returncode
 
 
-def test_what_the_image_runs_migrates_serves_tells_its_health_and_ends_in_peace(image: Path, tmp_path: Path) -> None:
+def test_the_images_commands_migrate_serve_and_end(image: Path, tmp_path: Path) -> None:
     database = {"DATABASE_URL": f"sqlite:///{tmp_path}/parley.sqlite3"}
     migrate = SERVICES["migrate"]["command"]
     subprocess.run(migrate, cwd=image, env={**ENVIRONMENT, **database}, check=True, capture_output=True)
@@ -156,32 +156,32 @@ def test_what_the_image_runs_migrates_serves_tells_its_health_and_ends_in_peace(
 # The services
 
 
-def test_two_processes_start_alike_once_the_database_is_migrated() -> None:
+def test_both_processes_start_after_the_migration() -> None:
     assert SERVICES["app-1"] == SERVICES["app-2"]
     assert SERVICES["app-1"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
 
 
-def test_replies_have_the_time_to_end() -> None:
+def test_the_grace_period_is_longer_than_the_drain() -> None:
     assert int(SERVICES["app-1"]["stop_grace_period"].removesuffix("s")) > 10
 
 
-def test_only_the_proxy_is_reached_from_outside() -> None:
+def test_only_the_proxy_has_a_port() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
 
 
-def test_the_services_set_settings_that_exist() -> None:
+def test_the_services_set_existing_settings() -> None:
     known = re.findall(r"^\| `([A-Z_]+)`", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert set(SERVICES["app-1"]["environment"]) <= set(known)
 
 
-def test_what_the_services_ask_for_is_explained() -> None:
+def test_required_variables_are_explained() -> None:
     asked = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text()))
     assert asked
     assert [name for name in asked if f"{name}=" not in (ROOT / "README.md").read_text()] == []
 
 
 @pytest.mark.nginx
-def test_the_proxy_of_the_services_is_the_example_with_their_name_and_processes(server: Server, tmp_path: Path) -> None:
+def test_the_services_proxy_is_the_example(server: Server, tmp_path: Path) -> None:
     command = SERVICES["nginx"]["command"][2].replace("$$", "$")
     for there, here in {
         "/parley.conf": str(ROOT / "docs/nginx.conf"),
@@ -194,7 +194,7 @@ def test_the_proxy_of_the_services_is_the_example_with_their_name_and_processes(
     made = (tmp_path / "made.conf").read_text()
     processes = "server app-1:8000 max_fails=0; server app-2:8000 max_fails=0;"
     assert processes in made
-    # Back to the names that this machine knows.
+    # Back to the names that resolve on this machine.
     site = made.replace(processes, PROCESS.format(8000)).replace("chat.example.com", HOST)
     with running(site, [server.port], tmp_path) as nginx:
         assert '"status": "ok"' in nginx.get("/healthz/")

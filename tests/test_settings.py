@@ -1,4 +1,4 @@
-"""A setting that cannot be used stops the start and is named; the documents know every setting."""
+"""An unusable setting stops the start with its name, and the documents list every setting."""
 
 import ast
 import os
@@ -18,12 +18,13 @@ USABLE = {"ENV_FILE": os.devnull, "SECRET_KEY": "k" * 32}
 
 
 def load(**environment: str) -> dict[str, Any]:
-    """The settings as a process with just this environment would have them."""
+    """The settings of a process with this environment and nothing else."""
     with patch.dict(os.environ, {**USABLE, **environment}, clear=True):
         return runpy.run_path(str(ROOT / "config/settings.py"))
 
 
 def settings_of_the_environment() -> set[str]:
+    """The names that config/settings.py reads from the environment."""
     tree = ast.parse((ROOT / "config/settings.py").read_text())
     return {
         str(node.args[0].value)
@@ -85,7 +86,7 @@ def test_an_error_never_shows_the_value_of_a_secret() -> None:
     assert "hunter2" not in str(error.value)
 
 
-def test_connections_to_postgresql_are_pooled_unless_there_shall_be_none() -> None:
+def test_postgresql_is_pooled_unless_switched_off() -> None:
     url = "postgresql://parley@localhost/parley?sslmode=require"
     options = load(DATABASE_URL=url, DATABASE_POOL="7")["DATABASES"]["default"]["OPTIONS"]
     assert (options["pool"]["max_size"], options["sslmode"]) == (7, "require")
@@ -93,7 +94,7 @@ def test_connections_to_postgresql_are_pooled_unless_there_shall_be_none() -> No
     assert "pool" not in load()["DATABASES"]["default"]["OPTIONS"]
 
 
-def test_a_key_alone_means_openai() -> None:
+def test_a_key_without_an_address_means_openai() -> None:
     assert load(OPENAI_API_KEY="sk-test", OPENAI_MODEL="one, two")["OPENAI_MODELS"] == ["one", "two"]
     assert load(OPENAI_API_KEY="sk-test", OPENAI_MODEL="one")["OPENAI_BASE_URL"] == "https://api.openai.com/v1"
 
@@ -123,7 +124,7 @@ def test_a_process_without_a_secret_key_does_not_start() -> None:
     assert "SECRET_KEY is not set." in process.stderr.splitlines()[-1]
 
 
-def test_the_environment_file_loses_to_the_environment(tmp_path: Any) -> None:
+def test_the_environment_overrides_the_env_file(tmp_path: Any) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text("TIME_ZONE=Europe/Berlin\nDEFAULT_FROM_EMAIL=chat@example.org\n")
     loaded = load(ENV_FILE=str(env_file), TIME_ZONE="Europe/Lisbon")

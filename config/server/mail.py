@@ -1,4 +1,4 @@
-"""Mail where there is no mail server."""
+"""Mail without a mail server."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django.core.mail.backends.console import EmailBackend
 
 
 class ConsoleBackend(EmailBackend):
-    """Writes what a person would read. Django writes what would go over the wire, with its links broken into pieces."""
+    """Prints what a person would read. Django's own prints the encoded message, in which long links are broken."""
 
     def write_message(self, message: Any) -> None:
         self.stream.write(f"To: {', '.join(message.to)}\nSubject: {message.subject}\n\n{message.body}\n{'-' * 79}\n")

@@ -1,4 +1,4 @@
-"""WhiteNoise for an asynchronous stack."""
+"""WhiteNoise as asynchronous middleware."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -13,7 +13,7 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):
-    """Names files by their content and rewrites the relative imports of JavaScript modules to those names."""
+    """Puts a hash of the content into file names, also where JavaScript modules import each other."""
 
     support_js_module_import_aggregation = True
 
@@ -21,12 +21,12 @@ class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):
         try:
             return str(super().stored_name(name))
         except ValueError:
-            # Not collected: the file is served from where it is, and a system check says what to do.
+            # Not collected: WhiteNoise serves the file from its source, and a system check says what to do.
             return name
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
-    """WhiteNoise's middleware is synchronous, and one of those holds a thread for as long as each view takes."""
+    """WhiteNoise's own is synchronous, and Django keeps a thread for synchronous middleware while the view runs."""
 
     sync_capable = False
     async_capable = True
@@ -36,7 +36,7 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
         markcoroutinefunction(self)
 
     def add_files(self, root: str, prefix: str | None = None) -> None:
-        # Where nothing was collected there is no folder, and the files are found where they are.
+        # Without collected files there is no folder, and the finders find the sources.
         if Path(root).is_dir():
             super().add_files(root, prefix)
 

@@ -1,8 +1,8 @@
 """A few threads shared by all requests.
 
-Django gives each request a thread of its own for as long as it lasts, so a thousand open streams would be a thousand
-threads, and each thread that has touched the database may hold a connection. Here a request borrows one of a fixed
-number of threads, which bounds both, also when a thousand readers come back at the same moment.
+Django gives each request its own thread until the response ends. A thousand open streams would be a thousand threads,
+and each thread that has used the database may hold a connection. Here requests share a fixed number of threads, which
+limits both, even when a thousand readers reconnect at the same moment.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ THREADS = 6
 
 
 class _Thread:
-    """One thread and the number of requests that still may need it: those that have not begun to answer."""
+    """A thread, and how many of its requests have not begun to answer: only those are likely to need it."""
 
     def __init__(self, number: int) -> None:
         self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"request-{number}")
@@ -23,7 +23,7 @@ class _Thread:
 
 
 class SharedThreads:
-    """ASGI middleware that runs the synchronous parts of each request in the least busy of a few threads."""
+    """ASGI middleware that runs the synchronous parts of a request in the least busy thread."""
 
     def __init__(self, application: Application, count: int = THREADS) -> None:
         self._application = application
