@@ -1,51 +1,138 @@
 """Database work from the event loop."""
 
+import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import wraps
+from math import inf
+from threading import Thread
+from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 
-# PostgreSQL's code for the one of two transactions waiting for each other that it has ended: it may come again.
+from chat import postgresql
+
+logger = logging.getLogger(__name__)
+
+# What Django raises while the database is away.
+AWAY = (OperationalError, InterfaceError)
+# Seconds for which work is tried again, so that a restart of the database goes unnoticed.
+PATIENCE = 15.0
+# Seconds between two tries.
+PAUSE = 0.1
+# Seconds after which a PostgreSQL that has not answered counts as gone. Longer than a process that falls asleep in a
+# transaction may keep its locks: see idle_in_transaction_session_timeout in config/settings.py.
+SILENCE = 10.0
+# SQLSTATE of the deadlock victim.
 DEADLOCK = "40P01"
-TRIES = 3
-# The time between two tries, in seconds.
-PAUSE = 0.05
+DEADLOCKS = 3
 
 
 def in_thread[**P, T](
     function: Callable[P, T], executor: ThreadPoolExecutor | None = None
-) -> Callable[P, Awaitable[T]]:
+) -> Callable[P, Coroutine[Any, Any, T]]:
     """Run a function that uses the ORM in a thread, and give the connection back when it is done.
 
     Streams and background tasks live long; a connection that one of them kept would be missing elsewhere. The thread is
     that of the request, or one that all background tasks share, or the executor's.
+
+    Raises OperationalError when PostgreSQL has fallen silent.
     """
 
-    @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        finally:
-            close_old_connections()
+        with _Watched(SILENCE):
+            try:
+                return function(*args, **kwargs)
+            finally:
+                close_old_connections()
 
-    return sync_to_async(run, thread_sensitive=executor is None, executor=executor)
+    return wraps(function)(sync_to_async(run, thread_sensitive=executor is None, executor=executor))
 
 
-def outliving_deadlocks[**P, T](transaction: Callable[P, T]) -> Callable[P, T]:
-    """Make a transaction come again when it was the one that a deadlock has ended."""
+class DatabaseThreads(ThreadPoolExecutor):
+    """Threads that do not wait for ever for a PostgreSQL that has fallen silent."""
+
+    def submit[**P, T](self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        def run() -> T:
+            with _Watched():
+                return function(*args, **kwargs)
+
+        return super().submit(run)
+
+
+class _Watched:
+    """Work in a thread that uses the database.
+
+    When it takes longer than `seconds` on PostgreSQL, the server counts as silent, and all work that has waited for as
+    long is cut off from it. The operating system notices a host that has vanished. It does not notice a server, or a
+    proxy before it, that accepts what it is sent and never answers.
+    """
+
+    _all: ClassVar[set["_Watched"]] = set()
+    _watching: ClassVar[Thread | None] = None
+
+    def __init__(self, seconds: float = inf) -> None:
+        self._limit = seconds
+
+    def __enter__(self) -> None:
+        self._connection = connections["default"]
+        self._began = time.monotonic()
+        if self._connection.vendor == "postgresql":
+            self._all.add(self)
+            if _Watched._watching is None:
+                _Watched._watching = Thread(target=self._watch, name="database-watch", daemon=True)
+                _Watched._watching.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._all.discard(self)
+
+    @classmethod
+    def _watch(cls) -> None:
+        while True:
+            time.sleep(1)
+            now = time.monotonic()
+            at_work = list(cls._all)
+            silent = [work._limit for work in at_work if now - work._began > work._limit]
+            for work in at_work if silent else ():
+                if now - work._began > min(silent):
+                    logger.warning("PostgreSQL has not answered for %d seconds", now - work._began)
+                    work._began = now
+                    postgresql.cut(work._connection)
+
+
+def patient[**P, T](work: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make work come again while the database is away. Doing it twice must do no harm: nobody knows of the first time
+    whether it was done."""
+
+    @wraps(work)
+    async def retry(*args: P.args, **kwargs: P.kwargs) -> T:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return await work(*args, **kwargs)
+            except AWAY:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(PAUSE)
+
+    return retry
+
+
+def retry_on_deadlock[**P, T](transaction: Callable[P, T]) -> Callable[P, T]:
+    """Repeat a transaction that PostgreSQL has chosen as the victim of a deadlock."""
 
     @wraps(transaction)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        for _ in range(TRIES - 1):
+        for _ in range(DEADLOCKS - 1):
             try:
                 return transaction(*args, **kwargs)
             except OperationalError as error:
                 if getattr(error.__cause__, "sqlstate", "") != DEADLOCK:
                     raise
-            # Meanwhile the other one takes what it has waited for.
+            # Give the other transaction time to finish.
             time.sleep(PAUSE)
         return transaction(*args, **kwargs)
 
@@ -53,6 +140,6 @@ def outliving_deadlocks[**P, T](transaction: Callable[P, T]) -> Callable[P, T]:
 
 
 def close_pool() -> None:
-    """End the threads of PostgreSQL's pool. The end of the interpreter would wait for them, five seconds for each."""
+    """End the threads of PostgreSQL's pool: the interpreter would wait five seconds for each."""
     if connection.vendor == "postgresql":
         connection.close_pool()  # type: ignore[attr-defined]

@@ -5,13 +5,14 @@ import contextvars
 import logging
 import traceback
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 
 from chat import demo, metrics, sentences
@@ -205,7 +206,8 @@ class Run:
         if first:
             metrics.first_piece.observe((timezone.now() - reply.asked).total_seconds())
         if first or answers:
-            await _mark(reply, first, answers)
+            with suppress(DatabaseError):
+                await _mark(reply, first, answers)
 
 
 def _source(model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:

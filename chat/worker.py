@@ -24,7 +24,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from chat import metrics
-from chat.database import in_thread, outliving_deadlocks
+from chat.database import in_thread, retry_on_deadlock
 from chat.generation import Run, close_endpoint
 from chat.models import LEASE, Reply, ReplyQuerySet
 from chat.replylog import log
@@ -186,7 +186,7 @@ def _running_attempt(reply_id: UUID) -> int | None:
 
 
 @partial(in_thread, executor=ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases"))
-@outliving_deadlocks
+@retry_on_deadlock
 @transaction.atomic
 def _renew(worker: str, claimed: set[UUID], queued: set[UUID]) -> set[UUID]:
     """Renew the leases of what is claimed; returns what others have claimed.
@@ -201,7 +201,7 @@ def _renew(worker: str, claimed: set[UUID], queued: set[UUID]) -> set[UUID]:
 
 
 @in_thread
-@outliving_deadlocks
+@retry_on_deadlock
 @transaction.atomic
 def _give_back(worker: str, reply_ids: set[UUID]) -> None:
     """Let others claim these replies at once, unless somebody has done so."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
+from chat import postgresql
 from config import __version__
 from config.environment import Environment
 
@@ -84,19 +85,31 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-elif DATABASE_POOL:
-    # A connection goes back into the pool after each use, and is looked at before the next one: the server may have
-    # been restarted. Nobody waits long for a server that does not answer, and it is soon asked again.
-    DATABASES["default"]["CONN_MAX_AGE"] = 0
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-    options = DATABASES["default"].setdefault("OPTIONS", {})
-    options["pool"] = {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 5, "reconnect_timeout": 5}
-    # A process that falls asleep in a transaction keeps its locks no longer than its leases.
-    idle = f"-c idle_in_transaction_session_timeout={CHAT_LEASE_SECONDS}s"
-    options["options"] = f"{options.get('options', '')} {idle}".strip()
 else:
-    # A pooler in between may have a transaction of somebody else's on the connection next.
-    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
+    # Notice within about ten seconds that the server's host has vanished. The kernel takes minutes, and two hours for
+    # a connection that waits for an answer.
+    DATABASES["default"]["OPTIONS"] = options = {
+        "connect_timeout": 5,
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
+    if DATABASE_POOL:
+        # Fail fast when the server is down, and reconnect soon.
+        options["pool"] = {
+            "min_size": 1,
+            "max_size": DATABASE_POOL,
+            "timeout": 5,
+            "reconnect_timeout": 5,
+            "check": postgresql.check,
+        }
+        # A process that falls asleep in a transaction keeps its locks no longer than its leases.
+        options["options"] = f"{options.get('options', '')} -c idle_in_transaction_session_timeout=6s".strip()
+    else:
+        # With a pooler in between, the next transaction on the connection may be somebody else's.
+        DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
 # Where replies live while they are written; empty for the database.
 REDIS_URL = env.redis_url("REDIS_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -11,10 +11,10 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from chat.database import in_thread, outliving_deadlocks
+from chat.database import AWAY, in_thread, patient, retry_on_deadlock
 from chat.events import Entry
 from chat.models import Reply, ReplyEvent
-from chat.replylog.base import PAGE, PlaceLost, ReplyLog
+from chat.replylog.base import PAGE, PlaceLost, ReplyLog, Unreachable
 from chat.replylog.coding import decode, encode
 from chat.replylog.commit import Append, Failure, Fenced
 
@@ -30,10 +30,14 @@ class DatabaseLog(ReplyLog):
     def __init__(self) -> None:
         super().__init__()
         # A thread of its own: no slow query delays what all readers wait for.
-        self._commit_all = in_thread(_store, ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log"))
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
+        self._commit_all = patient(in_thread(_store, thread))
 
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
-        return await in_thread(_read)(reply_id, after)
+        try:
+            return await in_thread(_read)(reply_id, after)
+        except AWAY as error:
+            raise Unreachable from error
 
     async def check(self) -> None:
         """Nothing to do: the process renews its lease in the same database every second."""
@@ -51,7 +55,7 @@ class DatabaseLog(ReplyLog):
         return await in_thread(_poll)(places) if places else {}
 
 
-@outliving_deadlocks
+@retry_on_deadlock
 @transaction.atomic
 def _store(appends: list[Append]) -> dict[UUID, Failure]:
     ids = {append.reply_id for append in appends}
@@ -70,7 +74,10 @@ def _store(appends: list[Append]) -> dict[UUID, Failure]:
 
 
 def _insert(appends: list[Append]) -> None:
-    """Insert all entries by hand: making model objects and compiling a statement for them took most of a commit."""
+    """Insert all entries that an earlier try has not stored already.
+
+    By hand, as making model objects and compiling a statement for them took most of a commit.
+    """
     columns = [field.attname for field in ReplyEvent._meta.concrete_fields]
     as_stored = ReplyEvent._meta.get_field("reply").target_field.get_db_prep_value
     rows = [
@@ -78,7 +85,10 @@ def _insert(appends: list[Append]) -> None:
         for append in appends
         for seq, event in append.entries
     ]
-    statement = f"INSERT INTO {ReplyEvent._meta.db_table} ({', '.join(columns)}) VALUES (%s, %s, %s, %s)"  # noqa: S608
+    statement = (
+        f"INSERT INTO {ReplyEvent._meta.db_table} ({', '.join(columns)}) "  # noqa: S608
+        "VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
+    )
     with connection.cursor() as cursor:
         cursor.executemany(statement, rows)
 

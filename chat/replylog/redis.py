@@ -23,7 +23,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as TimedOut
 
-from chat.database import in_thread, outliving_deadlocks
+from chat.database import in_thread, retry_on_deadlock
 from chat.events import End, Entry, Snapshot
 from chat.replylog.base import PAGE, PlaceLost, ReplyLog, Unreachable
 from chat.replylog.coding import decode, encode
@@ -286,7 +286,7 @@ def _record(ends: list[Append]) -> tuple[set[UUID], dict[UUID, Failure]]:
     failures: dict[UUID, Failure] = {}
     for append in ends:
         try:
-            if append.record and outliving_deadlocks(append.record)():
+            if append.record and retry_on_deadlock(append.record)():
                 ended.add(append.reply_id)
             else:
                 failures[append.reply_id] = Fenced

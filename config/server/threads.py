@@ -5,10 +5,9 @@ and each thread that has used the database may hold a connection. Here requests 
 limits both, even when a thousand readers reconnect at the same moment.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 from asgiref.sync import ThreadSensitiveContext
 
+from chat.database import DatabaseThreads
 from config.server.asgi import Application, Message, Receive, Scope, Send
 
 THREADS = 6
@@ -18,7 +17,7 @@ class _Thread:
     """A thread, and how many of its requests have not begun to answer: only those are likely to need it."""
 
     def __init__(self, number: int) -> None:
-        self.executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"request-{number}")
+        self.executor = DatabaseThreads(max_workers=1, thread_name_prefix=f"request-{number}")
         self.waiting = 0
 
 

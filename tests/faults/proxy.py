@@ -96,6 +96,10 @@ class Proxy:
         """Break off all that is open with a TCP reset."""
         self._order(self._end(reset=True))
 
+    def swallow(self) -> None:
+        """Swallow what passes on all that is open, as if the host behind it had vanished; new connections work."""
+        self._order(self._swallow())
+
     def refuse(self) -> None:
         """Refuse new connections; what is open stays."""
         self._order(self._refuse())
@@ -117,6 +121,10 @@ class Proxy:
         self._line = line
         for connection in () if only_new else self._connections:
             connection.change(line)
+
+    async def _swallow(self) -> None:
+        for connection in self._connections:
+            connection.change(Line(black_hole=True))
 
     async def _end(self, reset: bool) -> None:
         ended = [connection.end(reset) for connection in self._connections]

@@ -1,0 +1,97 @@
+"""What networks do between Parley and PostgreSQL: what was shown stays, and replies continue or end truthfully."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from pytest_django import DjangoDbBlocker
+
+from chat.models import Reply
+from tests.faults.proxy import Proxy
+from tests.postgresql import postgresql
+from tests.server import Databases, Server, Servers
+from tests.upstream import Upstream, finish, pause, text
+from tests.visitor import Visitor, written
+
+pytestmark = pytest.mark.postgresql
+
+# In seconds: what has not happened by then does not happen.
+PATIENCE = 60
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def between(url: str) -> Iterator[Proxy]:
+    port = urlsplit(url).port
+    assert port
+    with Proxy(port) as between:
+        yield between
+
+
+@pytest.fixture(scope="module")
+def databases(
+    tmp_path_factory: pytest.TempPathFactory, url: str, django_db_blocker: DjangoDbBlocker
+) -> Iterator[Databases]:
+    with Databases(tmp_path_factory.mktemp("databases"), django_db_blocker, url) as databases:
+        yield databases
+
+
+@pytest.fixture(scope="module", params=["10", "0"], ids=["with its pool", "without a pool"])
+def server(
+    request: pytest.FixtureRequest, databases: Databases, between: Proxy, endpoint: Upstream
+) -> Iterator[Server]:
+    """It reaches PostgreSQL through the proxy."""
+    database = databases.make()
+    proxied = urlsplit(database.url)._replace(netloc=f"parley@127.0.0.1:{between.port}").geturl()
+    with Servers(databases) as start:
+        yield start(
+            database,
+            DATABASE_URL=proxied,
+            DATABASE_POOL=request.param,
+            OPENAI_BASE_URL=endpoint.url,
+            OPENAI_MODEL="scripted",
+        )
+
+
+@pytest.fixture
+def proxy(between: Proxy) -> Iterator[Proxy]:
+    yield between
+    between.mend()
+
+
+@pytest.fixture
+async def alice(server: Server) -> AsyncIterator[Visitor]:
+    async with Visitor(server, "alice") as alice:
+        alice.client.timeout = PATIENCE
+        yield alice
+
+
+def stored(server: Server, reply: dict[str, Any]) -> Reply:
+    return server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
+
+
+async def test_replies_continue_after_their_connections_were_swallowed(
+    server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor
+) -> None:
+    """PostgreSQL's host has vanished without a word; another one answers at its address."""
+    upstream.default = [text("one"), pause("rest"), text(" two"), finish()]
+    replies = [await alice.ask("Count.") for _ in range(3)]
+    reading = asyncio.gather(*(alice.whole(reply) for reply in replies))
+    for reply in replies:
+        await alice.until(reply, "one")
+    proxy.swallow()
+    upstream.release("rest")
+    async with asyncio.timeout(PATIENCE):
+        for reply, events in zip(replies, await reading, strict=True):
+            assert (written(events), events[-1].data["status"]) == ("one two", "complete")
+            assert stored(server, reply).message.text == "one two"
+        # The next renewal of its leases tells.
+        while (await alice.client.get("/readyz/")).status_code != 200:
+            await asyncio.sleep(0.1)
