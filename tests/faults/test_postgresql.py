@@ -93,5 +93,5 @@ async def test_replies_continue_after_their_connections_were_swallowed(
             assert (written(events), events[-1].data["status"]) == ("one two", "complete")
             assert stored(server, reply).message.text == "one two"
         # The next renewal of its leases tells.
-        while (await alice.client.get("/readyz/")).status_code != 200:
+        while (await alice.client.get("/readyz/")).status_code != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
