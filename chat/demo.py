@@ -65,8 +65,18 @@ def ask(question: str) -> str:
 """
 
 
-async def stream(model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
-    """Answer the last question like `completions.Endpoint.stream` does, or go on with an answer that has begun."""
+class Demo:
+    """Answers like an endpoint."""
+
+    def stream(self, model: str, messages: list[dict[str, str]], way: str = "none") -> AsyncGenerator[list[Event]]:
+        return stream(messages)
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
+async def stream(messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
+    """Answer the last question like `completions.Endpoint.stream` does, or continue an answer that has begun."""
     begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
     command, count = _command(messages[-2 if begun else -1]["content"])
     if command == "fail":

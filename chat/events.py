@@ -53,6 +53,15 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the row of a reply gets together with the End in its log."""
+
+    end: End
+    whole: Snapshot
+    upstream_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """The model has begun to answer; `upstream_id` is its own name for the completion."""
 

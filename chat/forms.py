@@ -8,11 +8,6 @@ from django.conf import settings
 NOT_TEXT = "The question holds characters that are not text. Remove them."
 
 
-def offered(model: str) -> str:
-    """The model itself, or the first one if that is not offered, or not any more."""
-    return model if model in settings.OPENAI_MODELS else settings.OPENAI_MODELS[0]
-
-
 class QuestionForm(forms.Form):
     """A question and the model that shall answer it; `code` names the first error for programs."""
 
@@ -38,12 +33,12 @@ class QuestionForm(forms.Form):
         "invalid": "unknown_parent",
     }
 
-    def __init__(self, *args: Any, model: str = "", **kwargs: Any) -> None:
-        """`model` is the one that the conversation has used so far."""
+    def __init__(self, *args: Any, models: list[str], model: str, **kwargs: Any) -> None:
+        """`models` can be chosen; `model` answers when none is."""
         super().__init__(*args, **kwargs)
-        self._default_model = offered(model)
-        self.fields["model"].choices = [(name, name) for name in settings.OPENAI_MODELS]  # type: ignore[attr-defined]
-        self.fields["model"].initial = self._default_model
+        self._default_model = model
+        self.fields["model"].choices = [(name, name) for name in models]  # type: ignore[attr-defined]
+        self.fields["model"].initial = model
 
     @property
     def code(self) -> str:

@@ -1,187 +1,224 @@
-"""The task that makes one reply: wait for its turn, claim it, relay the model's pieces into the log, finish it."""
+"""One reply in the making: wait for a slot, claim it, relay what the model writes into the log, finish it."""
 
 import asyncio
-import contextvars
 import logging
 import traceback
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
-from chat import demo, metrics, sentences
-from chat.completions import CompletionError, Endpoint, Event, Limits, TooLarge
+from chat import metrics, sentences
+from chat.catalog import Catalog, Model
+from chat.completions import CompletionError, TooLarge
 from chat.database import in_thread
 from chat.events import Delta, End, Error, Finished, Opened, Piece, Snapshot, cut
 from chat.models import Message, Reply
-from chat.replylog import NOTHING, Fenced, NotStored, PlaceLost, Unreachable, Writer, log
+from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Resume, plan
+from chat.replylog import NOTHING, Fenced, NotStored, PlaceLost, ReplyLog, Unreachable, Writer
+from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
 
-# The model is sent no message before this many.
-LOOKED_AT = 1000
+# A prompt has at most this many messages.
+PROMPT_MESSAGES = 1000
 
-GO_ON = "Go on exactly where you stopped, in the middle of the word if need be. Repeat nothing and do not comment."
+CONTINUE = "Continue exactly where you stopped, mid-word if need be. Repeat nothing and do not comment."
 
-INTERRUPTED = Error("interrupted")
-LOST = Error("lost")
 BROKEN = Error("broken")
 
 
+class State(Enum):
+    """QUEUED waits for a slot; CLAIMING asks the database; CLAIMED is this process's; ENDED is stored."""
+
+    QUEUED = "queued"
+    CLAIMING = "claiming"
+    CLAIMED = "claimed"
+    ENDED = "ended"
+
+
+class Order(Enum):
+    """STOP ends the reply as stopped. DROP leaves its end to whoever claims it next."""
+
+    STOP = "stop"
+    DROP = "drop"
+
+
+class Ordered(Exception):
+    """The run was ordered to do something else."""
+
+
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What a process needs to know of a reply it has just claimed."""
+class Resources:
+    """What all runs of a process share."""
 
-    reply: Reply
-    messages: list[dict[str, str]]
-    begun: bool = False
-
-    def going_on(self, so_far: Snapshot) -> "Claim":
-        """The same with the beginning of the answer, if there is one, to go on from."""
-        if not so_far.text:
-            return self
-        begun = [{"role": str(Message.Role.ASSISTANT), "content": so_far.text}]
-        if not _can_go_on(self.reply):
-            # In a new turn, whose answer is joined to the text.
-            begun.append({"role": str(Message.Role.USER), "content": GO_ON})
-        return Claim(self.reply, self.messages + begun, begun=True)
+    process: str
+    log: ReplyLog
+    catalog: Catalog
+    slots: asyncio.Semaphore
+    system_prompt: str
+    prompt_chars: int
+    reply_bytes: int
 
 
 class Run:
-    """One reply in the hands of this process."""
+    """The making of one reply by this process.
 
-    def __init__(self, worker: str, slots: asyncio.Semaphore, reply_id: UUID, attempt: int, adopted: bool) -> None:
+    `attempt` is the one that the reply's row shows. A reply that another process has begun is claimed at once, so that
+    its readers hear of it; a queued one when there is a slot.
+    """
+
+    def __init__(self, resources: Resources, reply_id: UUID, attempt: int, *, begun_elsewhere: bool = False) -> None:
         self.reply_id = reply_id
-        self._worker = worker
-        self._slots = slots
         self.attempt = attempt
-        self._adopted = adopted
-        self._stopping = False
-        self._dropped = False
+        self.state = State.CLAIMING if begun_elsewhere else State.QUEUED
+        self.claimed = asyncio.Event()
+        self._resources = resources
+        self._log = resources.log
+        self._begun_elsewhere = begun_elsewhere
+        self._order: Order | None = None
         self._has_slot = False
-        # What a stop or a drop cancels: the wait for a slot, then the relay.
-        self._waiting: asyncio.Task[Any] | None = None
+        # What an order cancels.
+        self._work: asyncio.Task[Any] | None = None
         self._upstream_id = ""
-        self.begun = asyncio.Event()
-        self.ended = False
-        self._ids: dict[str, object] = {"reply": reply_id, "worker": worker}
+        self._ids: dict[str, object] = {"reply": reply_id, "server": resources.process}
         self._logger = logging.LoggerAdapter(logger, self._ids)
-        # A fresh context: in the request's own, database calls would borrow its thread after it has ended.
-        self.task = asyncio.create_task(self._run(), context=contextvars.Context())
+        self.task = spawn(self._run(), f"reply {reply_id}")
 
     def stop(self) -> None:
         """End as stopped; the connection to the model closes at once."""
-        self._stopping = True
-        self._cancel()
+        self._give(Order.STOP)
 
     def drop(self) -> None:
         """Write no more, and leave the end to whoever claims the reply next."""
-        self._dropped = True
-        self._cancel()
+        self._give(Order.DROP)
 
-    def _cancel(self) -> None:
-        if self._waiting:
-            self._waiting.cancel()
+    def _give(self, order: Order) -> None:
+        # A reply that is no longer this process's cannot be stopped by it.
+        if self._order is not Order.DROP:
+            self._order = order
+        if self._work:
+            self._work.cancel()
 
-    async def _cancellable[T](self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        # In a task of its own: a stop cancels that and nothing else.
-        self._waiting = task = asyncio.create_task(work)
+    async def _obeying[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`; raises Ordered as soon as there is an order."""
+        if self._order:
+            work.close()
+            raise Ordered
+        # In a task of its own, so that an order cancels this and nothing else.
+        self._work = task = asyncio.create_task(work)
         await asyncio.wait([task])
-        return task
+        if task.cancelled():
+            raise Ordered
+        return task.result()
 
     async def _run(self) -> None:
         try:
-            # A reply that has begun in another process is claimed at once, so that its readers hear of it.
-            if not self._adopted:
-                await self._take_slot()
-            claim = await _claim(self._worker, self.reply_id, self.attempt) if not self._dropped else None
-            if claim is not None:
-                self.begun.set()
-                self._ids["conversation"] = claim.reply.message.conversation_id
-                metrics.taken_over.inc(self._adopted)
-                await self._make(claim)
+            await self._make()
         except Fenced:
             self._logger.info("Reply %s is no longer this process's", self.reply_id)
         except Unreachable:
-            # What is shown of it cannot be known now. The lease runs out, and whoever finds it then tries again.
+            # What readers have seen of it is unknown. Whoever finds it as an orphan tries again.
             self._logger.warning("Reply %s has to wait: its log does not answer", self.reply_id)
         except Exception:
-            # The lease runs out, and the sweep ends what this task could not.
+            # The reply stays claimed until this process or its successor looks for orphans.
             self._logger.exception("Reply %s could not be finished", self.reply_id)
         finally:
-            # Whoever goes on with it, or has deleted it, is not heard here.
-            log.nudge([self.reply_id])
+            # Another process may continue or delete the reply, and that is not published here.
+            self._log.nudge([self.reply_id])
             if self._has_slot:
-                self._slots.release()
+                self._resources.slots.release()
+
+    async def _make(self) -> None:
+        try:
+            if not self._begun_elsewhere:
+                await self._take_slot()
+        except Ordered:
+            if self._order is Order.DROP:
+                return
+        self.state = State.CLAIMING
+        reply = await _claim(self.reply_id, self.attempt, self._resources.process)
+        if reply is None:
+            return
+        self.state = State.CLAIMED
+        self.claimed.set()
+        self._ids["conversation"] = reply.message.conversation_id
+        if self._begun_elsewhere:
+            metrics.taken_over.inc()
+        await self._write(reply)
 
     async def _take_slot(self) -> None:
-        """Wait until the process may make one more reply; it goes on without when the run is stopped or dropped."""
-        if not (self._has_slot or self._stopping or self._dropped):
-            self._has_slot = not (await self._cancellable(self._slots.acquire())).cancelled()
+        """Wait until the process may make one more reply; raises Ordered."""
+        if not self._has_slot:
+            await self._obeying(self._resources.slots.acquire())
+            self._has_slot = True
 
-    async def _make(self, claim: Claim) -> None:
-        reply = claim.reply
-        so_far = await _so_far(reply)
-        with log.writer(reply.pk, reply.attempt, so_far) as writer:
-            # A person has asked it to go on after its end, and nothing has come yet.
-            resumed = bool(reply.message.text) and so_far.seq <= reply.last_seq
-            if resumed:
-                so_far = Snapshot(reply.message.text, reply.reasoning, reply.last_seq)
-                await writer.begin_anew(so_far)
-            if self._stopping:
-                end = End(Reply.Status.STOPPED)
-            elif self._dropped:
-                raise Fenced
-            elif reply.attempt > 1 and reply.started and not so_far.seq:
-                end = End(Reply.Status.INTERRUPTED, error=LOST)
-            elif so_far.seq and not resumed and not (so_far.text and _can_go_on(reply)):
-                end = End(Reply.Status.INTERRUPTED, error=INTERRUPTED)
-            else:
-                end = await self._relay(claim.going_on(so_far), writer)
-            await writer.end(end, partial(_record, reply, self._upstream_id, end))
-            self.ended = True
+    async def _write(self, reply: Reply) -> None:
+        model = self._resources.catalog.get(reply.model)
+        so_far = await self._so_far(reply)
+        kept = Snapshot(reply.message.text, reply.reasoning, reply.last_seq)
+        todo = plan(kept, so_far, shown=reply.started is not None, can_continue=model.continues)
+        with self._log.writer(reply.pk, reply.attempt, so_far) as writer:
+            if isinstance(todo, Resume):
+                await writer.begin_anew(todo.kept)
+            end = await self._carry_out(todo, reply, model, writer)
+            await writer.end(end, self._upstream_id)
+            self.state = State.ENDED
             metrics.ended.labels(end.status).inc()
 
-    async def _relay(self, claim: Claim, writer: Writer) -> End:
-        await self._take_slot()
-        relay = None if self._stopping or self._dropped else await self._cancellable(self._pump(claim, writer))
-        if self._stopping:
-            return End(Reply.Status.STOPPED)
-        if relay is None or relay.cancelled():
-            raise Fenced
-        return relay.result()
-
-    async def _pump(self, claim: Claim, writer: Writer) -> End:
+    async def _so_far(self, reply: Reply) -> Snapshot:
+        """What the log holds of the reply, after fencing off whoever wrote it before."""
+        if reply.attempt == 1:
+            return NOTHING
         try:
-            finished = await self._pour(claim, writer)
+            return await self._log.fence(reply.pk, reply.attempt)
+        except PlaceLost:
+            return NOTHING
+
+    async def _carry_out(self, todo: Plan, reply: Reply, model: Model, writer: Writer) -> End:
+        try:
+            if isinstance(todo, Interrupt):
+                return await self._obeying(_ended_early(todo.error))
+            await self._take_slot()
+            return await self._obeying(self._generate(todo, reply, model, writer))
+        except Ordered:
+            if self._order is Order.DROP:
+                raise Fenced from None
+            return End(Reply.Status.STOPPED)
+
+    async def _generate(self, todo: Begin | Continue | Resume, reply: Reply, model: Model, writer: Writer) -> End:
+        """Relay what the model writes, and say how that ended."""
+        messages = await prompt(reply, self._resources.system_prompt, self._resources.prompt_chars)
+        begun = _begun(todo)
+        try:
+            finished = await self._relay(model, [*messages, *_beginning(begun, model)], reply, writer)
         except CompletionError as completion_error:
             error = Error(completion_error.code, completion_error.params)
             self._logger.warning("Reply %s: %s", self.reply_id, sentences.for_staff(error))
-            failed = (completion_error.told and not claim.begun) or not writer.seq
+            failed = (completion_error.told and not begun) or not writer.seq
             return End(Reply.Status.FAILED if failed else Reply.Status.INTERRUPTED, error=error)
         except Fenced:
             raise
         except NotStored:
-            # All of it is still here, and the end stores it.
+            # All of it is still in memory, and the end stores it.
             return End(Reply.Status.INTERRUPTED, error=LOST)
-        except Exception as error:  # noqa: BLE001 (the task's root)
+        except Exception as error:  # noqa: BLE001 (the root of the work)
             # Without its message, which may hold text of the reply or the endpoint's address.
             place = "".join(traceback.format_tb(error.__traceback__))
             self._logger.error("Reply %s broke: %s\n%s", self.reply_id, type(error).__name__, place)
             return End(Reply.Status.FAILED, error=BROKEN)
         return End(Reply.Status.COMPLETE, finished.finish_reason, finished.usage)
 
-    async def _pour(self, claim: Claim, writer: Writer) -> Finished:
+    async def _relay(self, model: Model, messages: list[dict[str, str]], reply: Reply, writer: Writer) -> Finished:
         """Put what the model writes into the log."""
         finished = Finished("", None)
-        room = settings.CHAT_REPLY_BYTES - writer.size
-        async with aclosing(_source(claim.reply.model, claim.messages)) as stream:
+        room = self._resources.reply_bytes - writer.size
+        async with aclosing(model.stream(messages)) as stream:
             async for events in stream:
                 pieces: list[Piece] = []
                 for event in events:
@@ -194,7 +231,7 @@ class Run:
                             pieces.append(event)
                 fitting, room = cut(pieces, room)
                 if fitting:
-                    await self._append(claim.reply, writer, fitting)
+                    await self._append(reply, writer, fitting)
                 if room < 0:
                     raise TooLarge
         return finished
@@ -207,93 +244,64 @@ class Run:
             metrics.first_piece.observe((timezone.now() - reply.asked).total_seconds())
         if first or answers:
             with suppress(DatabaseError):
-                await _mark(reply, first, answers)
+                await _mark(reply, first=first, answers=answers)
 
 
-def _source(model: str, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
-    if settings.CHAT_DEMO:
-        return demo.stream(model, messages)
-    return _endpoint().stream(model, messages, settings.CHAT_CONTINUE.get(model, "none"))
+async def _ended_early(error: Error) -> End:
+    return End(Reply.Status.INTERRUPTED, error=error)
 
 
-def _can_go_on(reply: Reply) -> bool:
-    """Whether the model can be given the beginning of its answer."""
-    return settings.CHAT_CONTINUE.get(reply.model, "none") != "none"
+def _begun(todo: Begin | Continue | Resume) -> str:
+    """The beginning of the answer that the model is to continue."""
+    match todo:
+        case Begin():
+            return ""
+        case Continue(so_far):
+            return so_far.text
+        case Resume(kept):
+            return kept.text
 
 
-async def _so_far(reply: Reply) -> Snapshot:
-    """What the log holds of a reply that has just been claimed, which has fenced off whoever wrote it before."""
-    if reply.attempt == 1:
-        return NOTHING
-    try:
-        return await log.fence(reply.pk, reply.attempt)
-    except PlaceLost:
-        return NOTHING
-
-
-@cache
-def _endpoint() -> Endpoint:
-    limits = Limits(
-        settings.CHAT_CONNECT_SECONDS,
-        settings.CHAT_FIRST_PIECE_SECONDS,
-        settings.CHAT_GAP_SECONDS,
-        settings.CHAT_TOTAL_SECONDS,
-    )
-    return Endpoint(settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY, limits)
-
-
-async def close_endpoint() -> None:
-    if _endpoint.cache_info().currsize:
-        await _endpoint().aclose()
-
-
-def history(branch: list[Message], system_prompt: str, budget: int) -> list[dict[str, str]]:
-    """The messages to send for a branch that ends with a question.
-
-    The oldest are left out as long as there are more than `budget` characters, the question never.
-    """
-    messages = [{"role": message.role, "content": message.text} for message in branch if message.text]
-    kept = messages[-1:]
-    left = budget - len(system_prompt) - len(kept[0]["content"])
-    for message in reversed(messages[:-1]):
-        left -= len(message["content"])
-        if left < 0:
-            break
-        kept.insert(0, message)
-    # An answer without its question says nothing.
-    if len(kept) < len(messages) and kept[0]["role"] == Message.Role.ASSISTANT:
-        del kept[0]
-    return [{"role": "system", "content": system_prompt}, *kept] if system_prompt else kept
+def _beginning(begun: str, model: Model) -> list[dict[str, str]]:
+    """The messages that ask the model to continue the beginning of its answer."""
+    if not begun:
+        return []
+    answer = {"role": str(Message.Role.ASSISTANT), "content": begun}
+    if model.continues:
+        return [answer]
+    # In a new turn, whose answer is joined to the text.
+    return [answer, {"role": str(Message.Role.USER), "content": CONTINUE}]
 
 
 @in_thread
-def _claim(worker: str, reply_id: UUID, attempt: int) -> Claim | None:
-    if not Reply.objects.claim(reply_id, attempt, worker):
+def _claim(reply_id: UUID, attempt: int, process: str) -> Reply | None:
+    """The reply, claimed by this process; None if somebody else was quicker, or if it has ended."""
+    if not Reply.objects.claim(reply_id, attempt, process):
         return None
-    reply = Reply.objects.select_related("message__conversation").get(pk=reply_id)
-    branch = reply.message.conversation.branch(reply.message.parent_id, last=LOOKED_AT)
-    return Claim(reply, history(branch, settings.CHAT_SYSTEM_PROMPT, settings.CHAT_HISTORY_CHARS))
+    return Reply.objects.select_related("message__conversation").get(pk=reply_id)
+
+
+async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
+    """What the model is sent up to the question, oldest first, within `chars` characters; the question is in any case.
+
+    `system` comes first and counts.
+    """
+    conversation, question = reply.message.conversation, reply.message.parent_id
+    texts = await in_thread(conversation.texts)(question, chars - len(system), PROMPT_MESSAGES)
+    messages = [{"role": role, "content": text} for role, text in texts if text]
+    # An answer without its question says nothing.
+    if messages[0]["role"] == Message.Role.ASSISTANT:
+        del messages[0]
+    return [{"role": "system", "content": system}, *messages] if system else messages
 
 
 @in_thread
-def _mark(reply: Reply, first: bool, answers: bool) -> None:
+def _mark(reply: Reply, *, first: bool, answers: bool) -> None:
     """Store when the first piece and the first word of the answer came."""
     now = timezone.now()
-    times = ({"started": now} if first else {}) | ({"answered": now} if answers else {})
-    Reply.objects.filter(pk=reply.pk, attempt=reply.attempt).update(**times)
+    times = {}
+    if first:
+        times["started"] = now
     if answers:
-        reply.answered = now
-
-
-def _record(reply: Reply, upstream_id: str, end: End, whole: Snapshot) -> bool:
-    fields: dict[str, Any] = {
-        "status": end.status,
-        "finish_reason": end.finish_reason,
-        "usage": end.usage,
-        "upstream_id": upstream_id,
-        "reasoning": whole.reasoning,
-        "last_seq": whole.seq,
-    }
-    if end.error:
-        fields |= {"error_code": end.error.code, "error_params": end.error.params}
-    return reply.end(reply.attempt, whole.text, **fields)
+        times["answered"] = reply.answered = now
+    Reply.objects.filter(pk=reply.pk, attempt=reply.attempt).update(**times)

@@ -1,32 +1,62 @@
-"""What is there, at this moment, of a reply that is still being written."""
+"""What there is of a reply at this moment: from its log while it is written, from its row afterwards."""
 
 import logging
 from collections.abc import Iterable
+from uuid import UUID
 
-from chat.models import Message
-from chat.replylog import PlaceLost, Unreachable, log
+from chat.events import End, Error, Snapshot
+from chat.models import Message, Reply
+from chat.replylog import PlaceLost, ReplyLog, Unreachable
 
 logger = logging.getLogger(__name__)
 
+DELETED = End(Reply.Status.INTERRUPTED, error=Error("deleted"))
 
-async def read_live(messages: Iterable[Message]) -> None:
-    """Show in messages whose replies are still being written what is stored of them now."""
+
+async def standing(log: ReplyLog, reply_id: UUID) -> tuple[Snapshot | None, End | None]:
+    """All of a reply so far, and its end if it has ended; no snapshot of a reply that is deleted.
+
+    Raises Unreachable when that cannot be known now.
+    """
+    replies = Reply.objects.select_related("message").filter(pk=reply_id)
+    reply = await replies.afirst()
+    if reply and reply.is_running:
+        try:
+            snapshot = await log.snapshot(reply_id)
+        except PlaceLost:
+            # It ended since its row was read.
+            reply = await replies.afirst()
+        else:
+            if reply.started and not snapshot.seq:
+                # The log was lost, and whoever writes the reply is about to notice.
+                raise Unreachable
+            return snapshot, None
+    if reply is None:
+        return None, DELETED
+    if reply.is_running:
+        # It is being resumed, and its log is about to begin again.
+        raise Unreachable
+    end = End(reply.status, reply.finish_reason, reply.usage, reply.error)
+    return Snapshot(reply.message.text, reply.reasoning, reply.last_seq), end
+
+
+async def read_live(log: ReplyLog, messages: Iterable[Message]) -> None:
+    """Put into messages whose replies are being written what there is of them now."""
     for message in messages:
         if message.role == Message.Role.ASSISTANT and message.reply.is_running:
-            await _read(message)
+            await _read(log, message)
 
 
-async def _read(message: Message) -> None:
+async def _read(log: ReplyLog, message: Message) -> None:
     try:
-        so_far = await log.snapshot(message.pk)
-    except PlaceLost:
-        # It ended, and its log is gone, since the message was read.
-        await message.arefresh_from_db()
-        return
+        snapshot, end = await standing(log, message.pk)
     except Unreachable:
-        # A page of the chat follows the reply from its beginning, as soon as the log answers again.
-        logger.warning("Reply %s is shown without what is written of it: its log does not answer", message.pk)
+        # A page of the chat follows the reply from its beginning as soon as the log answers again.
+        logger.warning("Reply %s is shown without its text so far: its log does not answer", message.pk)
         return
-    # The log may be empty where the message is not: the reply is about to go on behind its end.
-    if so_far.seq:
-        message.text, message.reply.reasoning, message.reply.last_seq = so_far.text, so_far.reasoning, so_far.seq
+    if end:
+        # It ended since the message was read.
+        await message.arefresh_from_db()
+    elif snapshot and snapshot.seq:
+        # Otherwise it is being resumed: the message has its text, and the log nothing yet.
+        message.text, message.reply.reasoning, message.reply.last_seq = snapshot.text, snapshot.reasoning, snapshot.seq

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 # What callers add by `extra`.
-IDS = ("reply", "conversation", "worker", "user", "by", "address")
+IDS = ("reply", "conversation", "server", "user", "by", "address")
 
 
 class LineFormatter(logging.Formatter):

@@ -62,6 +62,24 @@ def for_staff(error: Error) -> str:
     return sentence
 
 
+def limit(code: str, params: dict[str, int]) -> str:
+    """Return which limit a person has reached, and what to do until it allows more."""
+    most = params["most"]
+    if code == "too_many_running":
+        sentence = ngettext(
+            "You already have %(most)d reply running. Wait for it to finish, or stop it.",
+            "You already have %(most)d replies running. Wait for one to finish, or stop one.",
+            most,
+        )
+        return sentence % {"most": most}
+    sentence = ngettext(
+        "You've reached the limit of %(most)d question per minute. Ask again in %(wait)s.",
+        "You've reached the limit of %(most)d questions per minute. Ask again in %(wait)s.",
+        most,
+    )
+    return sentence % {"most": most, "wait": duration(params["wait"])}
+
+
 def duration(seconds: int) -> str:
     """Return about how long that is, in the largest unit of which there are at least two."""
     if seconds < 120:

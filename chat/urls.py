@@ -15,6 +15,6 @@ urlpatterns = [
     path("replies/<uuid:pk>/", replies.reply, name="reply"),
     path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),
     path("replies/<uuid:pk>/stop/", replies.stop, name="stop"),
-    path("replies/<uuid:pk>/continue/", replies.resume, name="resume"),
-    path("replies/<uuid:pk>/retry/", replies.retry, name="retry"),
+    path("replies/<uuid:pk>/continue/", messages.resume, name="resume"),
+    path("replies/<uuid:pk>/retry/", messages.retry, name="retry"),
 ]

@@ -12,19 +12,21 @@ served_by_daphne = "daphne.server" in sys.modules
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
 
-from chat.worker import worker  # noqa: E402  (needs the apps)
+from chat.process import Process  # noqa: E402  (needs the apps)
 from config.server.headers import Headers  # noqa: E402
 from config.server.health import Health  # noqa: E402
 from config.server.middleware import Handler  # noqa: E402
 from config.server.protocols import Protocols  # noqa: E402
 from config.server.threads import SharedThreads  # noqa: E402
 
-application = Protocols(Headers(Health(SharedThreads(Handler()), worker)), start=worker.keep, drain=worker.drain)
+process = Process.from_settings()
+pages = SharedThreads(process.serving(Handler()))  # type: ignore[arg-type]
+application = Protocols(Headers(Health(pages, process)), start=process.start, drain=process.drain)
 
 if served_by_daphne:
     from config.server import daphne
 
-    daphne.extend(start=worker.keep, drain=worker.drain)
+    daphne.extend(start=process.start, drain=process.drain)
 
 # What has been loaded by now stays: collections need not look at it each time, and rarer ones cost less in all.
 gc.freeze()

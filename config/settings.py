@@ -212,7 +212,6 @@ CHAT_GAP_SECONDS = env.number("CHAT_GAP_SECONDS", 60)
 CHAT_TOTAL_SECONDS = env.number("CHAT_TOTAL_SECONDS", 1800)
 # Who develops does not want to wait for the end of a reply.
 CHAT_DRAIN_SECONDS = env.number("CHAT_DRAIN_SECONDS", 0 if DEBUG else 10, least=0)
-
 # Limits
 
 CHAT_PERSON_RUNNING = env.number("CHAT_PERSON_RUNNING", 10)

@@ -8,11 +8,19 @@ from django import test
 from django.test.client import AsyncClientHandler
 
 from chat.models import User
+from chat.process import Process
 from config.server.middleware import InlineMiddleware
 
 
 class Handler(InlineMiddleware, AsyncClientHandler):
-    """Django's handler for asynchronous tests, with the middleware of production."""
+    """Django's handler for asynchronous tests, with the middleware of production and a process of its own."""
+
+    def __init__(self, enforce_csrf_checks: bool) -> None:
+        super().__init__(enforce_csrf_checks)
+        self.process = Process.from_settings()
+
+    async def __call__(self, scope: Any) -> Any:
+        return await super().__call__({**scope, "process": self.process})
 
 
 class AsyncClient(test.AsyncClient):

@@ -17,6 +17,7 @@ from pytest_django import DjangoDbBlocker, Settings
 
 from chat.models import User
 from tests import marks
+from tests.client import Client
 from tests.marks import PROGRAMS
 from tests.programs import PACKAGES, missing
 from tests.server import Databases, Server, Servers, SharedServers
@@ -128,6 +129,12 @@ def bob(db: None) -> User:
 def sam(db: None) -> User:
     """Staff: an administrator."""
     return User.objects.create_superuser("sam", email="sam@example.org", password="sam's password")
+
+
+@pytest.fixture
+def client() -> Client:
+    """A browser. Its requests need a CSRF token only where a test says so."""
+    return Client()
 
 
 # Servers

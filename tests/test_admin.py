@@ -9,12 +9,12 @@ from urllib.parse import quote
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Permission
-from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from chat.admin.transcripts import MESSAGES_A_PAGE
 from chat.models import Conversation, Message, Reply, ReplyEvent, User
+from tests.client import Client
 
 LIST = reverse("admin:chat_conversation_changelist")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -68,7 +68,7 @@ def delete(conversation: Conversation) -> str:
 def page(browser: Client, url: str) -> str:
     response = browser.get(url)
     assert response.status_code == 200
-    return response.content.decode()
+    return str(response.text)
 
 
 # Who may come in

@@ -6,10 +6,10 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, Permission
 from django.db.models import CharField, TextField
 from django.http import HttpRequest
-from django.test import Client
 from django.urls import reverse
 
 from chat.models import User
+from tests.client import Client
 from tests.test_admin import page
 
 ENDLESS = "(a+)+$"

@@ -21,9 +21,11 @@ from django.core.management import call_command
 from django.utils import timezone
 from pytest_django import Settings
 
+from chat import asking
 from chat.management.commands.replies import row
 from chat.management.commands.start import demo_login
-from chat.models import Conversation, Reply, User
+from chat.models import Reply, User
+from tests.endings import end
 from tests.programs import free_port
 
 ROOT: Path = settings.BASE_DIR
@@ -260,10 +262,10 @@ def test_no_reply_is_running(db: None) -> None:
 
 
 def test_running_replies_are_listed_oldest_question_first(alice: User) -> None:
-    first, second = (Conversation.begin(alice, "What is a xylophone?", "small")[2] for _ in range(2))
+    first, second = (asking.begin(alice, "What is a xylophone?", "small") for _ in range(2))
     Reply.objects.claim(second.pk, 0, "host:1:ab")
     headings, *rows = listed()
-    assert headings == ["REPLY", "STATUS", "MODEL", "WORKER", "ATTEMPT", "ASKED", "FIRST PIECE", "LEASE LEFT", "ENDED"]
+    assert headings == ["REPLY", "STATUS", "MODEL", "PROCESS", "ATTEMPT", "ASKED", "FIRST PIECE", "LEASE LEFT", "ENDED"]
     assert [cells[:5] for cells in rows] == [
         [str(first.pk), "queued", "small", "-", "0"],
         [str(second.pk), "streaming", "small", "host:1:ab", "1"],
@@ -272,14 +274,14 @@ def test_running_replies_are_listed_oldest_question_first(alice: User) -> None:
 
 def test_times_are_told_from_now() -> None:
     now = timezone.now()
-    times = {"asked": 60, "started": 50, "lease": -6}
-    reply = Reply(**{name: now - timedelta(seconds=seconds) for name, seconds in times.items()})
-    assert row(reply, now)[5:] == ("60 s ago", "50 s ago", "6 s", "-")
+    times = {"asked": 60, "started": 50}
+    reply = Reply(process="here", **{name: now - timedelta(seconds=seconds) for name, seconds in times.items()})
+    assert row(reply, {"here": now + timedelta(seconds=6)}, now)[5:] == ("60 s ago", "50 s ago", "6 s", "-")
 
 
 def test_ended_replies_are_listed_where_they_are_asked_for(alice: User) -> None:
-    reply = Conversation.begin(alice, "What is a xylophone?", "small")[2]
-    reply.end(0, "It is a row of bars.", status="complete")
+    reply = asking.begin(alice, "What is a xylophone?", "small")
+    end(reply, "It is a row of bars.")
     assert listed() == [["No reply is running."]]
     assert listed(all=True)[-1][:2] == [str(reply.pk), "complete"]
 

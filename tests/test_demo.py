@@ -18,7 +18,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
 
 async def ask(question: str, events: list[Event] | None = None) -> list[Event]:
     events = [] if events is None else events
-    async for some in demo.stream("demo", [{"role": "user", "content": question}]):
+    async for some in demo.stream([{"role": "user", "content": question}]):
         events += some
     return events
 
@@ -61,7 +61,7 @@ async def test_it_can_be_asked_for_a_long_answer(question: str, words: int) -> N
 async def test_it_goes_on_where_an_answer_was_broken_off(question: str, place: int) -> None:
     whole = text(await ask(question))
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": whole[:place]}]
-    events = [event async for some in demo.stream("demo", messages) for event in some]
+    events = [event async for some in demo.stream(messages) for event in some]
     assert whole[:place] + text(events) == whole
     assert not [event for event in events if isinstance(event, Reasoning)]
 

@@ -4,15 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from chat import sentences
+from chat import asking, sentences
 from chat.events import Error
-from chat.generation import history
-from chat.models import LEASE, Conversation, Message, Reply
+from chat.generation import prompt
+from chat.models import Conversation, Message, Reply, ServerProcess, User
+from tests.endings import end
 from tests.server import Server, Servers, SharedServers
 from tests.upstream import Upstream, answer, chunk, cut, done, error, finish, hang, pause, reasoning, text, usage
 from tests.visitor import Visitor, written
@@ -29,6 +31,12 @@ def server(share_server: SharedServers, upstream: Upstream) -> Server:
 async def alice(server: Server) -> AsyncIterator[Visitor]:
     async with Visitor(server, "alice") as alice:
         yield alice
+
+
+def lease(server: Server, reply: dict[str, Any]) -> datetime | None:
+    """Until when the process that writes the reply is taken for alive."""
+    name = stored(server, reply).process
+    return server.database.run(lambda: ServerProcess.objects.filter(name=name).values_list("lease", flat=True).first())
 
 
 def stored(server: Server, reply: dict[str, Any]) -> Reply:
@@ -249,9 +257,9 @@ async def test_who_lets_it_go_on_right_at_the_end_keeps_it(server: Server, upstr
         if event.name == "end":
             await alice.ask("", f"/replies/{reply['id']}/continue/")
     await alice.until(reply, "one two")
-    first = stored(server, reply).lease
+    first = lease(server, reply)
     async with asyncio.timeout(10):
-        while stored(server, reply).lease == first:  # noqa: ASYNC110 (only the row tells)
+        while lease(server, reply) == first:  # noqa: ASYNC110 (only the row tells)
             await asyncio.sleep(0.1)
     upstream.release("rest")
     assert written(await alice.whole(reply)) == "one two three"
@@ -407,7 +415,7 @@ async def test_a_question_whose_process_died_at_once_is_answered(server: Server,
 
     def orphan() -> None:
         Reply.objects.filter(pk=reply["id"]).update(
-            status="queued", attempt=0, worker="", lease=timezone.now() - LEASE, ended=None, last_seq=0
+            status="queued", attempt=0, process="", queued=timezone.now() - timedelta(days=1), ended=None, last_seq=0
         )
         Reply.objects.get(pk=reply["id"]).events.all().delete()
         Message.objects.filter(pk=reply["id"]).update(text="")
@@ -422,10 +430,10 @@ async def test_a_lease_is_renewed_as_long_as_the_reply_runs(server: Server, upst
     upstream.script(text("so far"), hang())
     reply = await alice.ask("Hello?")
     await alice.until(reply, "so far")
-    first = stored(server, reply).lease
+    first = lease(server, reply)
     assert first
     async with asyncio.timeout(10):
-        while (later := stored(server, reply).lease) == first:  # noqa: ASYNC110 (only the row tells)
+        while (later := lease(server, reply)) == first:  # noqa: ASYNC110 (only the row tells)
             await asyncio.sleep(0.1)
     assert later
     assert later > first
@@ -478,8 +486,7 @@ async def test_what_does_not_end_in_time_is_given_back_at_once(
         await asyncio.to_thread(request.wait_closed)
         row = stored(hasty, reply)
         assert row.status == "streaming"
-        assert row.lease
-        assert row.lease <= timezone.now()
+        assert not hasty.database.run(ServerProcess.objects.exists)
         hasty.start()
         events = await alice.whole(reply)
     assert (events[-1].data["status"], written(events)) == (
@@ -500,17 +507,27 @@ async def test_a_half_sent_request_does_not_hold_the_end_up(server: Server) -> N
 # What the model is sent
 
 
-def branch(*texts: str) -> list[Message]:
-    roles = [Message.Role.USER, Message.Role.ASSISTANT]
-    return [Message(role=roles[number % 2], text=text) for number, text in enumerate(texts)]
+@pytest.fixture
+def reply(alice_herself: User) -> Reply:
+    """The third question's, with an answer to each before."""
+    first = asking.begin(alice_herself, "aaaa", "demo")
+    end(first, "bbbb")
+    second = asking.ask(first.message.conversation, "cccc", "demo")
+    end(second, "dddd")
+    return asking.ask(first.message.conversation, "eeee", "demo")
 
 
-def contents(messages: list[dict[str, str]]) -> list[str]:
-    return [message["content"] for message in messages]
+@pytest.fixture
+def alice_herself(transactional_db: None) -> User:
+    return User.objects.create_user("alice")
+
+
+async def contents(reply: Reply, chars: int, system: str = "") -> list[str]:
+    return [message["content"] for message in await prompt(reply, system, chars)]
 
 
 @pytest.mark.parametrize(
-    ("budget", "kept"),
+    ("chars", "kept"),
     [
         (100, ["aaaa", "bbbb", "cccc", "dddd", "eeee"]),
         (20, ["aaaa", "bbbb", "cccc", "dddd", "eeee"]),
@@ -520,14 +537,17 @@ def contents(messages: list[dict[str, str]]) -> list[str]:
         (1, ["eeee"]),
     ],
 )
-def test_the_oldest_messages_are_left_out_and_never_the_question(budget: int, kept: list[str]) -> None:
-    assert contents(history(branch("aaaa", "bbbb", "cccc", "dddd", "eeee"), "", budget)) == kept
+async def test_the_oldest_messages_are_left_out_never_the_question(reply: Reply, chars: int, kept: list[str]) -> None:
+    assert await contents(reply, chars) == kept
 
 
-def test_the_system_prompt_comes_first_and_counts() -> None:
-    messages = history(branch("aaaa", "bbbb", "cccc"), "Be kind.", 12)
-    assert messages == [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "cccc"}]
+async def test_the_system_prompt_comes_first_and_counts(reply: Reply) -> None:
+    assert await prompt(reply, "Be kind.", 12) == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "eeee"},
+    ]
 
 
-def test_a_reply_without_text_is_not_sent() -> None:
-    assert contents(history(branch("aaaa", "", "cccc"), "", 100)) == ["aaaa", "cccc"]
+async def test_a_reply_without_text_is_not_sent(reply: Reply) -> None:
+    await Message.objects.filter(text="bbbb").aupdate(text="")
+    assert await contents(reply, 100) == ["aaaa", "cccc", "dddd", "eeee"]

@@ -7,12 +7,11 @@ import time
 import httpx
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from pytest_django import Settings
 from redis import Redis
 
-from chat.models import LEASE
-from chat.replylog import ReplyLog
-from chat.replylog import log as database_log
+from chat.process import Process
 from config import __version__
 from config.server.asgi import Receive, Scope, Send
 from config.server.health import Health
@@ -21,13 +20,11 @@ from tests.redis import RedisServer
 from tests.server import Server, Servers
 
 
-class Process:
+def living() -> Process:
     """One whose database has just taken a beat."""
-
-    def __init__(self) -> None:
-        self.draining = False
-        self.last_beat: float | None = time.monotonic()
-        self.log: ReplyLog = database_log
+    process = Process.from_settings()
+    process.last_beat = time.monotonic()
+    return process
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +45,7 @@ async def problem(process: Process) -> str:
 
 
 async def test_a_living_process_tells_its_version() -> None:
-    response = await ask(Health(not_found, Process()), "/healthz/")
+    response = await ask(Health(not_found, living()), "/healthz/")
     assert (response.status_code, response.json()) == (200, {"status": "ok", "version": __version__})
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["cache-control"] == "no-store"
@@ -67,7 +64,7 @@ async def test_health_is_answered_while_every_thread_is_busy(path: str) -> None:
         await sync_to_async(work)()
         await not_found(scope, receive, send)
 
-    health = Health(SharedThreads(page), Process())
+    health = Health(SharedThreads(page), living())
     pages = [asyncio.create_task(ask(health, "/")) for _ in range(2 * THREADS)]
     for _ in range(THREADS):
         await asyncio.to_thread(busy.acquire)
@@ -80,31 +77,31 @@ async def test_health_is_answered_while_every_thread_is_busy(path: str) -> None:
 @pytest.mark.parametrize("on", [True, False])
 async def test_figures_are_shown_where_the_setting_says_so(settings: Settings, on: bool) -> None:
     settings.CHAT_METRICS = on
-    response = await ask(Health(not_found, Process()), "/metrics/")
+    response = await ask(Health(not_found, living()), "/metrics/")
     assert (response.status_code == 200) == on
     assert ("parley_readers" in response.text) == on
 
 
 async def test_a_process_is_ready() -> None:
-    assert await problem(Process()) == ""
+    assert await problem(living()) == ""
 
 
 async def test_a_draining_process_is_not_ready() -> None:
-    process = Process()
+    process = living()
     process.draining = True
     assert await problem(process) == "draining"
 
 
-@pytest.mark.parametrize("age", [None, LEASE.total_seconds() + 1])
+@pytest.mark.parametrize("age", [None, settings.CHAT_LEASE_SECONDS + 1])
 async def test_a_process_without_a_recent_beat_is_not_ready(age: float | None) -> None:
-    process = Process()
+    process = living()
     process.last_beat = None if age is None else time.monotonic() - age
     assert await problem(process) == "database"
 
 
 async def test_a_process_whose_commit_hangs_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    process = Process()
-    monkeypatch.setattr(process.log._commit, "_storing_since", time.monotonic() - LEASE.total_seconds() - 1)
+    process = living()
+    monkeypatch.setattr(process.log._commit, "_storing_since", time.monotonic() - settings.CHAT_LEASE_SECONDS - 1)
     assert await problem(process) == "log"
 
 

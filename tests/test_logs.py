@@ -37,7 +37,7 @@ def test_a_line_says_when_and_where_and_how_bad_it_is() -> None:
 
 
 def test_ids_are_fields_of_their_own() -> None:
-    ids = {"reply": UUID(int=1), "conversation": UUID(int=2), "worker": "host:1:ab"}
+    ids = {"reply": UUID(int=1), "conversation": UUID(int=2), "server": "host:1:ab"}
     assert ids.keys() <= line("Ended", **ids).keys()
     assert line("Ended", **ids)["reply"] == "00000000-0000-0000-0000-000000000001"
 
@@ -121,7 +121,7 @@ async def test_no_failure_brings_a_text_or_a_key_into_the_log(server: Server, up
         assert refused.status_code >= 400
     ended = [line for line in lines(server) if "reply" in line]
     assert len(ended) == 8
-    assert all(line["worker"] and line["conversation"] for line in ended)
+    assert all(line["server"] and line["conversation"] for line in ended)
     for secret in (MARKER, KEY, upstream.url, str(upstream.port)):
         assert secret not in server.log()
 

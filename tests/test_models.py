@@ -8,7 +8,10 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 from django.utils import timezone
 
-from chat.models import LEASE, Conversation, Message, Reply, ReplyRunning, User, title_of
+from chat import asking
+from chat.asking import ReplyRunning
+from chat.models import Conversation, LedgerEntry, Message, Reply, ServerProcess, User, title_of
+from tests.endings import end
 
 pytestmark = pytest.mark.django_db
 
@@ -16,13 +19,10 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def conversation(alice: User) -> Conversation:
     """One question and its answer."""
-    conversation, _, reply = Conversation.begin(alice, "First question", "demo")
-    finish(reply, "First answer")
+    reply = asking.begin(alice, "First question", "demo")
+    conversation = reply.message.conversation
+    end(reply, "First answer")
     return conversation
-
-
-def finish(reply: Reply, text: str) -> None:
-    assert reply.end(reply.attempt, text, status=Reply.Status.COMPLETE)
 
 
 def texts(conversation: Conversation, last: int = 100) -> list[str]:
@@ -64,24 +64,25 @@ def test_only_the_owner_finds_a_conversation_and_its_replies(
 
 
 def test_a_question_goes_on_from_the_leaf(conversation: Conversation) -> None:
-    question, reply = conversation.ask("Second question", "demo")
-    finish(reply, "Second answer")
+    reply = asking.ask(conversation, "Second question", "demo")
+    end(reply, "Second answer")
     assert texts(conversation) == ["First question", "First answer", "Second question", "Second answer"]
     assert texts(conversation, last=3) == ["First answer", "Second question", "Second answer"]
-    assert reply.message.parent == question
+    assert reply.message.parent
+    assert reply.message.parent.text == "Second question"
 
 
 def test_a_question_may_go_on_from_an_earlier_answer(conversation: Conversation) -> None:
     earlier = conversation.leaf_id
-    finish(conversation.ask("Second question", "demo")[1], "Second answer")
-    finish(conversation.ask("Another question", "demo", parent=earlier)[1], "Another answer")
+    end(asking.ask(conversation, "Second question", "demo"), "Second answer")
+    end(asking.ask(conversation, "Another question", "demo", parent=earlier), "Another answer")
     assert texts(conversation) == ["First question", "First answer", "Another question", "Another answer"]
     assert conversation.messages.count() == 6
 
 
 def test_a_retry_leaves_the_first_answer_as_it_was(conversation: Conversation) -> None:
     first = Reply.objects.get()
-    finish(conversation.retry(first, "demo"), "Second try")
+    end(asking.retry(first, "demo"), "Second try")
     assert texts(conversation) == ["First question", "Second try"]
     shown = conversation.branch(conversation.leaf_id, 10)[-1].siblings
     assert shown is not None
@@ -92,27 +93,27 @@ def test_a_retry_leaves_the_first_answer_as_it_was(conversation: Conversation) -
 
 def test_showing_an_answer_shows_its_newest_end(conversation: Conversation) -> None:
     first = Reply.objects.get()
-    finish(conversation.ask("Second question", "demo")[1], "Second answer")
-    finish(conversation.retry(first, "demo"), "Second try")
+    end(asking.ask(conversation, "Second question", "demo"), "Second answer")
+    end(asking.retry(first, "demo"), "Second try")
     conversation.show(first.message)
     assert texts(conversation)[-1] == "Second answer"
 
 
 def test_nothing_is_asked_while_the_reply_before_is_written(conversation: Conversation) -> None:
-    _, reply = conversation.ask("Second question", "demo")
+    reply = asking.ask(conversation, "Second question", "demo")
     with pytest.raises(ReplyRunning):
-        conversation.ask("Third question", "demo")
+        asking.ask(conversation, "Third question", "demo")
     with pytest.raises(ReplyRunning):
-        conversation.retry(reply, "demo")
+        asking.retry(reply, "demo")
     assert conversation.messages.count() == 4
 
 
 def test_a_parent_elsewhere_or_of_the_wrong_role_is_none(conversation: Conversation, bob: User) -> None:
-    elsewhere = Conversation.begin(bob, "Hello", "demo")[2].pk
+    elsewhere = asking.begin(bob, "Hello", "demo").pk
     question = conversation.messages.get(role=Message.Role.USER).pk
     for parent in (elsewhere, question):
         with pytest.raises(Message.DoesNotExist):
-            conversation.ask("And?", "demo", parent)
+            asking.ask(conversation, "And?", "demo", parent)
 
 
 def test_a_tree_that_bites_its_tail_does_not_hang(conversation: Conversation) -> None:
@@ -125,17 +126,17 @@ def test_a_tree_that_bites_its_tail_does_not_hang(conversation: Conversation) ->
 
 
 def test_a_claim_raises_the_attempt_and_is_won_once(conversation: Conversation) -> None:
-    reply = conversation.ask("And?", "demo")[1]
+    reply = asking.ask(conversation, "And?", "demo")
     assert Reply.objects.claim(reply.pk, 0, "here")
     assert not Reply.objects.claim(reply.pk, 0, "there")
     reply.refresh_from_db()
-    assert (reply.attempt, reply.worker, reply.status) == (1, "here", "streaming")
+    assert (reply.attempt, reply.process, reply.status) == (1, "here", "streaming")
     assert Reply.objects.claim(reply.pk, 1, "there")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_who_claim_at_the_same_moment_one_wins(conversation: Conversation) -> None:
-    reply = conversation.ask("And?", "demo")[1]
+    reply = asking.ask(conversation, "And?", "demo")
 
     def claim(number: int) -> bool:
         try:
@@ -147,27 +148,44 @@ def test_of_many_who_claim_at_the_same_moment_one_wins(conversation: Conversatio
         assert sum(threads.map(claim, range(16))) == 1
 
 
-def test_a_reply_is_an_orphan_when_its_lease_has_run_out(conversation: Conversation) -> None:
-    reply = conversation.ask("And?", "demo")[1]
+LEASE = timedelta(seconds=6)
+
+
+def test_a_claimed_reply_is_an_orphan_unless_its_process_is_alive(conversation: Conversation) -> None:
+    reply = asking.ask(conversation, "And?", "demo")
     Reply.objects.claim(reply.pk, 0, "here")
-    assert not Reply.objects.orphaned().exists()
-    Reply.objects.update(lease=timezone.now() - timedelta(milliseconds=1))
-    assert list(Reply.objects.orphaned()) == [reply]
-    Reply.objects.claim(reply.pk, 1, "there")
-    reply.refresh_from_db()
-    assert not Reply.objects.orphaned().exists()
-    assert reply.lease
-    assert timedelta(0) < reply.lease - timezone.now() <= LEASE
+    assert list(Reply.objects.orphaned(LEASE)) == [reply], "a process without a row"
+    ServerProcess.objects.renew("here", LEASE)
+    assert not Reply.objects.orphaned(LEASE).exists()
+    ServerProcess.objects.update(lease=timezone.now() - timedelta(milliseconds=1))
+    assert list(Reply.objects.orphaned(LEASE)) == [reply]
+    ServerProcess.objects.renew("here", LEASE)
+    assert not Reply.objects.orphaned(LEASE).exists()
+
+
+def test_a_queued_reply_is_an_orphan_after_a_lease(conversation: Conversation) -> None:
+    reply = asking.ask(conversation, "And?", "demo")
+    assert not Reply.objects.orphaned(LEASE).exists()
+    Reply.objects.hand_over(LEASE + timedelta(milliseconds=1))
+    assert list(Reply.objects.orphaned(LEASE)) == [reply]
+
+
+def test_rows_of_dead_processes_are_purged_later() -> None:
+    ServerProcess.objects.renew("alive", LEASE)
+    ServerProcess.objects.renew("asleep", -LEASE)
+    ServerProcess.objects.renew("dead", -timedelta(days=1))
+    ServerProcess.objects.purge()
+    assert set(ServerProcess.objects.values_list("name", flat=True)) == {"alive", "asleep"}
 
 
 def test_an_end_counts_for_the_attempt_that_owns_the_reply_and_once(conversation: Conversation) -> None:
-    reply = conversation.ask("And?", "demo")[1]
+    reply = asking.ask(conversation, "And?", "demo")
     Reply.objects.claim(reply.pk, 0, "here")
-    assert not reply.end(0, "too late", status="complete")
-    assert reply.end(1, "Just so.", status="complete")
-    assert not reply.end(1, "Again", status="stopped")
+    assert not end(reply, "too late", attempt=0)
+    assert end(reply, "Just so.", attempt=1)
+    assert not end(reply, "Again", "stopped", attempt=1)
     reply.refresh_from_db()
-    assert (reply.status, reply.message.text, reply.lease) == ("complete", "Just so.", None)
+    assert (reply.status, reply.message.text) == ("complete", "Just so.")
 
 
 @pytest.mark.parametrize(
@@ -184,10 +202,10 @@ def test_an_end_counts_for_the_attempt_that_owns_the_reply_and_once(conversation
 def test_a_reply_that_broke_off_can_be_resumed_once(
     conversation: Conversation, status: str, reason: str, text: str, can: bool
 ) -> None:
-    reply = conversation.ask("And?", "demo")[1]
-    reply.end(0, text, status=status, finish_reason=reason, error_code="cut_off", usage={"total_tokens": 1})
-    assert reply.resume("demo") == can
-    assert not reply.resume("demo")
+    reply = asking.ask(conversation, "And?", "demo")
+    end(reply, text, status, finish_reason=reason, error_code="cut_off", usage={"total_tokens": 1})
+    assert bool(asking.resume(reply, "demo")) == can
+    assert not asking.resume(reply, "demo")
     reply.refresh_from_db()
     assert reply.is_running == can
     assert reply.message.text == text
@@ -201,3 +219,24 @@ def test_the_time_of_thinking(conversation: Conversation) -> None:
     assert reply.thought_for == timedelta(seconds=4)
     reply.reasoning = ""
     assert reply.thought_for is None
+
+
+# The ledger
+
+
+def test_the_ledger_outlives_the_conversation_and_the_person(conversation: Conversation, alice: User) -> None:
+    end(asking.ask(conversation, "And?", "demo"), usage={"prompt_tokens": 3, "completion_tokens": 4})
+    alice.delete()
+    assert not Reply.objects.exists()
+    counts = LedgerEntry.objects.order_by("asked").values_list("model", "input_tokens", "output_tokens")
+    assert list(counts) == [("demo", None, None), ("demo", 3, 4)]
+
+
+def test_each_request_to_a_model_has_its_own_entry(conversation: Conversation, alice: User) -> None:
+    reply = asking.retry(Reply.objects.select_related("message__conversation").get(), "demo")
+    end(reply, "so far", "stopped", usage={"prompt_tokens": 1, "completion_tokens": 2})
+    resumed = asking.resume(reply, "demo")
+    assert resumed
+    end(resumed, "so far and on", usage={"prompt_tokens": 5, "completion_tokens": 6})
+    entries = LedgerEntry.objects.filter(reply_id=reply.pk, person=alice).order_by("asked")
+    assert list(entries.values_list("input_tokens", "output_tokens")) == [(1, 2), (5, 6)]

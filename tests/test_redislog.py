@@ -9,13 +9,13 @@ import pytest
 
 from chat.database import in_thread
 from chat.events import Delta, End, Reasoning, Snapshot
-from chat.models import LEASE, Reply, User
+from chat.models import Reply, User
 from chat.replylog import Fenced, NotStored, Unreachable
 from chat.replylog import redis as redislog
 from chat.replylog.redis import RedisLog
 from tests.redis import RedisServer
-from tests.server import Server, Servers
-from tests.test_replylog import DONE, Stores, claimed_reply, everything, record
+from tests.server import LEASE_SECONDS, Server, Servers
+from tests.test_replylog import DONE, Stores, claimed_reply, everything
 from tests.upstream import Upstream, answer, cut, finish, hang, pause, reasoning, text
 from tests.visitor import Event, Visitor, written
 
@@ -71,7 +71,7 @@ async def test_who_follows_from_elsewhere_is_not_disturbed_by_a_claim(log: Redis
         reply.attempt = 2
         with elsewhere.writer(reply.pk, 2, await elsewhere.fence(reply.pk, 2)) as writer:
             await writer.append([Delta(" two")])
-            await writer.end(DONE, record(reply))
+            await writer.end(DONE)
     assert await following == [(1, Delta("one")), (2, Delta(" two")), (3, DONE)]
 
 
@@ -89,7 +89,7 @@ async def test_a_reply_that_waits_to_go_on_stays_closed_to_who_lost_it(log: Redi
         reply.attempt = 2
         with log.writer(reply.pk, 2, await log.fence(reply.pk, 2)) as writer:
             await writer.append([Delta("one")])
-            await writer.end(End("stopped"), record(reply, End("stopped")))
+            await writer.end(End("stopped"))
         await log.reopen(reply.pk)
         with pytest.raises(Fenced):
             await late.append([Delta("too late")])
@@ -111,7 +111,7 @@ async def test_what_has_arrived_already_is_not_stored_twice(
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one"), Reasoning("hm")])
         await writer.append([Delta("two")])
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     assert await ids(log, reply) == ["1-1", "2-1", "3-1", "4-1"]
 
 
@@ -119,7 +119,7 @@ async def test_streams_expire_soon_after_the_end_and_never_stay_for_ever(log: Re
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one")])
         assert redislog.KEPT < await seconds_kept(log, reply) <= redislog.LONGEST
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     assert 0 < await seconds_kept(log, reply) <= redislog.KEPT
 
 
@@ -160,7 +160,7 @@ async def test_the_end_is_stored_although_redis_is_gone(
             await writer.append([Delta(" two")])
         with pytest.raises(Unreachable):
             await log.read(reply.pk, 0)
-        await writer.end(End("interrupted"), record(reply, End("interrupted")))
+        await writer.end(End("interrupted"))
     row = await Reply.objects.select_related("message").aget(pk=reply.pk)
     assert (row.status, row.message.text) == ("interrupted", "one two")
 
@@ -263,7 +263,7 @@ async def test_another_process_takes_over_and_its_reader_sees_everything_once(
     server.kill()
     killed = time.monotonic()
     events = await following
-    assert time.monotonic() - killed < LEASE.total_seconds() + 2.5
+    assert time.monotonic() - killed < float(LEASE_SECONDS) + 2.5
     assert [(event.id, event.name) for event in events] == [(1, "delta"), (2, "end")]
     assert events[-1].data["status"] == "interrupted"
     assert stored(server, reply).message.text == "one"

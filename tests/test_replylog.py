@@ -1,7 +1,7 @@
 """What every log promises, on real stores: stored before shown, followed in order and once, fenced."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from itertools import chain, repeat
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from chat import asking
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Error, Piece, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, User
@@ -77,17 +78,9 @@ def reply(alice: User) -> Reply:
 
 
 def claimed_reply(owner: User) -> Reply:
-    reply = Conversation.begin(owner, "Hello", "demo")[2]
+    reply = asking.begin(owner, "Hello", "demo")
     assert Reply.objects.claim(reply.pk, 0, "here")
     return Reply.objects.select_related("message").get(pk=reply.pk)
-
-
-def record(reply: Reply, end: End = DONE) -> Callable[[Snapshot], bool]:
-    def save(whole: Snapshot) -> bool:
-        fields = {"status": end.status, "reasoning": whole.reasoning, "last_seq": whole.seq}
-        return reply.end(reply.attempt, whole.text, **fields)
-
-    return save
 
 
 async def everything(log: ReplyLog, reply_id: UUID, after: int = 0) -> list[Entry]:
@@ -166,7 +159,7 @@ async def test_the_end_stores_the_message_the_figures_and_the_event_together(log
         await writer.append([Reasoning("hm")])
         await writer.append([Delta("Hello")])
         await writer.append([Delta(" world")])
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     reply = await Reply.objects.select_related("message").aget(pk=reply.pk)
     assert (reply.status, reply.reasoning, reply.last_seq, reply.message.text) == ("complete", "hm", 4, "Hello world")
     assert (await everything(log, reply.pk))[-1] == (4, DONE)
@@ -175,7 +168,7 @@ async def test_the_end_stores_the_message_the_figures_and_the_event_together(log
 async def test_an_end_with_an_error_comes_back_as_it_was(log: ReplyLog, reply: Reply) -> None:
     end = End("failed", error=Error("busy", {"retry_after": 60}))
     with log.writer(reply.pk, 1) as writer:
-        await writer.end(end, record(reply, end))
+        await writer.end(end)
     assert await everything(log, reply.pk) == [(1, end)]
 
 
@@ -189,7 +182,7 @@ async def test_pieces_of_a_writer_that_was_cancelled_come_before_its_end(log: Re
         appending = asyncio.create_task(writer.append([Delta("Hello")]))
         await asyncio.sleep(0)
         appending.cancel()
-        await writer.end(End("stopped"), record(reply, End("stopped")))
+        await writer.end(End("stopped"))
     await reply.message.arefresh_from_db()
     assert reply.message.text == "Hello"
     assert [seq for seq, _ in await in_store(log, reply)] == [1, 2]
@@ -202,7 +195,7 @@ async def test_who_takes_over_goes_on_behind_what_is_there(log: ReplyLog, elsewh
     reply.attempt = 2
     with elsewhere.writer(reply.pk, 2, await elsewhere.fence(reply.pk, 2)) as writer:
         await writer.append([Delta(" world")])
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     row = await Reply.objects.select_related("message").aget(pk=reply.pk)
     assert (row.reasoning, row.message.text, row.last_seq) == ("hm", "Hello world", 4)
     assert [seq for seq, _ in await in_store(log, reply)] == [1, 2, 3, 4]
@@ -221,7 +214,7 @@ async def test_a_writer_whose_reply_was_claimed_writes_nothing(
         with pytest.raises(Fenced):
             await writer.append([Delta(" too late")])
         with pytest.raises(Fenced):
-            await writer.end(DONE, record(reply))
+            await writer.end(DONE)
     assert await in_store(log, reply) == [(1, Delta("mine"))]
     await reply.arefresh_from_db()
     assert reply.status == Reply.Status.STREAMING
@@ -242,7 +235,7 @@ async def test_who_is_fenced_does_not_keep_others_from_writing(log: ReplyLog, el
 
 async def test_nothing_is_written_after_the_end(log: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
-        await writer.end(End("stopped"), record(reply, End("stopped")))
+        await writer.end(End("stopped"))
         with pytest.raises(Fenced):
             await writer.append([Delta("growing")])
     assert await in_store(log, reply) == [(1, End("stopped"))]
@@ -258,7 +251,7 @@ async def test_readers_who_come_before_in_the_middle_and_after_see_the_same(log:
         middle = asyncio.create_task(everything(log, reply.pk))
         await writer.append([Delta("two ")])
         await writer.append([Delta("three")])
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     late = await everything(log, reply.pk)
     assert text(late) == "one two three"
     assert await early == await middle == late
@@ -268,7 +261,7 @@ async def test_a_reader_goes_on_from_its_place(log: ReplyLog, reply: Reply) -> N
     with log.writer(reply.pk, 1) as writer:
         for number in range(4):
             await writer.append([Delta(str(number))])
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     assert [seq for seq, _ in await everything(log, reply.pk, after=2)] == [3, 4, 5]
 
 
@@ -296,7 +289,7 @@ async def write_with_a_gap(log: ReplyLog, reply: Reply) -> None:
         await writer.append([Delta("one")])
         await writer.append([Delta(" two")])
         writer.seq += 1
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
 
 
 @pytest.mark.parametrize("after", [1, 5, 2**31 - 1])
@@ -307,7 +300,7 @@ async def test_a_place_that_is_not_in_the_log_is_reported(log: ReplyLog, reply: 
 
 async def test_a_reader_behind_the_end_is_told_instead_of_waiting(log: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     with pytest.raises(PlaceLost):
         await everything(log, reply.pk, after=1)
 
@@ -321,7 +314,7 @@ async def test_a_reader_that_falls_far_behind_reads_from_the_store(
     with log.writer(reply.pk, 1) as writer:
         for number in range(6):
             await writer.append([Delta(str(number)), Reasoning("r")])
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     seen = [entry async for entries in reader for entry in entries]
     assert [seq for seq, _ in seen] == list(range(1, 14))
 
@@ -331,7 +324,7 @@ async def test_what_another_process_writes_arrives_too(log: ReplyLog, elsewhere:
     with elsewhere.writer(reply.pk, 1) as writer:
         for number in range(3):
             await writer.append([Delta(str(number))])
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     assert text(await here) == "012"
 
 
@@ -361,7 +354,7 @@ async def test_a_long_log_is_read_in_pages(log: ReplyLog, reply: Reply, monkeypa
             await writer.append([Delta(str(number))])
         snapshot = await log.snapshot(reply.pk)
         assert (snapshot.text, snapshot.reasoning, snapshot.seq) == ("01234567", "", 8)
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     assert text(await everything(log, reply.pk)) == "01234567"
 
 
@@ -395,7 +388,7 @@ def test_any_disconnects_and_re_reads_give_the_stored_text_once(
         with log.writer(reply.pk, 1) as writer:
             for pieces in appends:
                 await writer.append(pieces)
-            await writer.end(DONE, record(reply))
+            await writer.end(DONE)
 
     async def read(log: ReplyLog, reply: Reply) -> list[Entry]:
         seen: list[Entry] = []
@@ -434,7 +427,7 @@ async def test_ended_replies_leave_the_log_after_a_while(rows: DatabaseLog, alic
         with rows.writer(reply.pk, 1) as writer:
             await writer.append([Delta("Hello")])
             if reply is not running:
-                await writer.end(DONE, record(reply))
+                await writer.end(DONE)
     await Reply.objects.filter(pk=old.pk).aupdate(ended=timezone.now() - database.KEPT - timedelta(seconds=1))
     await rows.purge()
     kept = {reply_id async for reply_id in ReplyEvent.objects.values_list("reply_id", flat=True).distinct()}
@@ -446,13 +439,14 @@ async def test_ended_replies_leave_the_log_after_a_while(rows: DatabaseLog, alic
 async def test_a_reply_that_went_on_leaves_the_log_like_any_other(rows: DatabaseLog, reply: Reply) -> None:
     with rows.writer(reply.pk, 1) as writer:
         await writer.append([Delta("Hello")])
-        await writer.end(End("stopped"), record(reply, End("stopped")))
-    assert await in_thread(reply.resume)("demo")
+        await writer.end(End("stopped"))
+    assert await in_thread(asking.resume)(reply, "demo")
+    await rows.reopen(reply.pk)
     assert await in_thread(Reply.objects.claim)(reply.pk, 1, "here")
     reply.attempt = 2
     with rows.writer(reply.pk, 2) as writer:
         await writer.begin_anew(Snapshot("Hello", "", 2))
-        await writer.end(DONE, record(reply))
+        await writer.end(DONE)
     await Reply.objects.aupdate(ended=timezone.now() - database.KEPT - timedelta(seconds=1))
     await rows.purge()
     assert not await ReplyEvent.objects.aexists()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from uuid import UUID
 
@@ -30,10 +31,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from chat import asking
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Piece, Reasoning, Snapshot
-from chat.models import Conversation, Reply, ReplyEvent, User
-from chat.models import conversations as models
+from chat.models import Conversation, Reply, ReplyEvent, ServerProcess, User
 from chat.replylog import NOTHING, Fenced, PlaceLost, ReplyLog, Writer, commit, database, redis
 from chat.replylog.database import DatabaseLog
 from tests.redis import RedisServer
@@ -41,6 +42,7 @@ from tests.test_replylog import Stores
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+LEASE = timedelta(hours=1)
 PROCESSES = ("one", "two", "three")
 PROCESS = st.sampled_from(PROCESSES)
 REPLY = st.integers(0, 1)
@@ -263,6 +265,8 @@ class Replies(RuleBasedStateMachine):
 
     @initialize(target=hands)
     def two_are_being_written(self) -> MultipleResults[Hand]:
+        for process in PROCESSES:
+            self._query(partial(ServerProcess.objects.renew, process, LEASE))
         self._all = [self._asked(), self._asked()]
         hands = [self._taken(reply, "one") for reply in self._all]
         for hand in hands:
@@ -270,7 +274,7 @@ class Replies(RuleBasedStateMachine):
         return multiple(*hands)
 
     def _asked(self) -> Expected:
-        return Expected(self._query(lambda: Conversation.begin(self._owner, "Hello", "demo")[2].pk))
+        return Expected(self._query(lambda: asking.begin(self._owner, "Hello", "demo").pk))
 
     @rule(target=claims, reply=REPLY, process=PROCESS, missed=st.sampled_from([0, 0, 0, 1]))
     def claim(self, reply: int, process: str, missed: int) -> Claimed | MultipleResults[Claimed]:
@@ -285,8 +289,8 @@ class Replies(RuleBasedStateMachine):
     def take_over_when_the_lease_has_run_out(self, reply: int, process: str) -> Hand | MultipleResults[Hand]:
         expected = self._all[reply]
         running = Reply.objects.running().filter(pk=expected.pk)
-        self._query(lambda: running.update(lease=Now() - timedelta(seconds=1)))
-        found = self._query(lambda: list(Reply.objects.orphaned().values_list("pk", "attempt")))
+        self._query(lambda: running.update(process="dead", queued=Now() - 2 * LEASE))
+        found = self._query(lambda: list(Reply.objects.orphaned(LEASE).values_list("pk", "attempt")))
         assert found == ([(expected.pk, expected.attempt)] if expected.runs else [])
         return self._taken(expected, process) if expected.runs else multiple()
 
@@ -368,12 +372,7 @@ class Replies(RuleBasedStateMachine):
     @rule(hand=consumes(hands), status=st.sampled_from(["complete", "stopped", "interrupted", "failed"]))
     def end(self, hand: Hand, status: str) -> None:
         end = End(status)
-
-        def record(whole: Snapshot) -> bool:
-            fields = {"status": status, "reasoning": whole.reasoning, "last_seq": whole.seq}
-            return Reply(pk=hand.reply.pk).end(hand.attempt, whole.text, **fields)
-
-        assert self._run(stored(hand.writer.end(end, record))) == hand.may_end
+        assert self._run(stored(hand.writer.end(end))) == hand.may_end
         if hand.may_end:
             hand.reply.end(end)
         hand.leave()
@@ -389,7 +388,8 @@ class Replies(RuleBasedStateMachine):
         """It is stopped, if it still runs, and goes on: a process begins with it at once, or dies right there."""
         self.stop(reply, process)
         expected = self._all[reply]
-        assert self._query(lambda: Reply(pk=expected.pk).resume("demo")) == expected.can_resume
+        resumed = self._query(lambda: asking.resume(Reply.objects.get(pk=expected.pk), "demo"))
+        assert (resumed is not None) == expected.can_resume
         if not expected.can_resume:
             return multiple()
         self._run(self._logs[process].reopen(expected.pk))
@@ -448,7 +448,7 @@ class Replies(RuleBasedStateMachine):
 
     @invariant()
     def rows_tell_the_truth(self) -> None:
-        fields = ("status", "attempt", "worker", "message__text", "reasoning", "last_seq")
+        fields = ("status", "attempt", "process", "message__text", "reasoning", "last_seq")
         rows = self._query(lambda: {row[0]: row[1:] for row in Reply.objects.values_list("pk", *fields)})
         assert rows == {
             reply.pk: (reply.status, reply.attempt, reply.process, kept.text, kept.reasoning, kept.seq)
@@ -474,7 +474,6 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DatabaseLog, "poll_pause", 0.005)
     monkeypatch.setattr(redis, "BLOCK", 5)
     monkeypatch.setattr(redis, "TIMEOUT", PATIENCE)
-    monkeypatch.setattr(models, "LEASE", timedelta(hours=1))
 
 
 @pytest.mark.usefixtures("_in_a_hurry")

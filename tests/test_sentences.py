@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat import generation, sentences
+from chat import generation, plan, sentences
 from chat.completions import CompletionError, errors
 from chat.events import Error
 
@@ -18,7 +18,7 @@ def test_every_error_of_an_endpoint_has_its_own_sentence(code: str) -> None:
     assert sentences.of(Error(code)) != sentences.of(Error("from a newer version"))
 
 
-@pytest.mark.parametrize("error", [generation.INTERRUPTED, generation.LOST, generation.BROKEN, Error("deleted")])
+@pytest.mark.parametrize("error", [plan.INTERRUPTED, plan.LOST, generation.BROKEN, Error("deleted")])
 def test_every_error_of_the_server_has_its_own_sentence(error: Error) -> None:
     assert sentences.of(error) != sentences.of(Error("from a newer version"))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib import admin
 from django.contrib.admin.views.main import PAGE_VAR
+from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +18,7 @@ from django.utils.safestring import SafeString
 from chat.admin.lookups import NamedLookups
 from chat.admin.transcripts import transcript
 from chat.models import Conversation, Message, Reply
+from chat.process import Process
 from chat.search import search
 from chat.security_log import record
 
@@ -92,9 +94,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         response = super().change_view(request, object_id, form_url, extra_context)
         # A conversation that does not exist answers with a redirect instead.
         if isinstance(response, TemplateResponse) and response.context_data:
-            conversation = response.context_data["original"]
+            conversation, page = response.context_data["original"], request.GET.get(PAGE_VAR, "1")
             record("Transcript read", request=request, conversation=conversation.pk)
-            response.context_data |= transcript(conversation, request.GET.get(PAGE_VAR, "1"))
+            response.context_data |= transcript(Process.of(request).log, conversation, page)
         return response
 
     def get_deleted_objects(
@@ -103,6 +105,15 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         """Titles and figures. Django's own list names each row and loads all texts for that."""
         messages = Message.objects.filter(conversation__in=objs).count()
         return list(map(str, objs)), {"conversations": len(objs), "messages": messages}, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
+        self.delete_queryset(request, Conversation.objects.filter(pk=obj.pk))
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
+        # Otherwise a reply that is being written would add entries to its log between the deletions of both.
+        Reply.objects.filter(message__conversation__in=queryset).fence()
+        queryset.delete()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

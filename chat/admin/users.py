@@ -9,11 +9,12 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from chat.admin.lookups import NamedLookups
-from chat.models import Conversation, Message, User
+from chat.models import Conversation, Message, Reply, User
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -49,6 +50,15 @@ class UserAdmin(NamedLookups, DjangoUserAdmin):  # type: ignore[type-arg]  # It 
             missing.add("member of the staff")
         figures = {"users": len(objs), "conversations": conversations, "messages": messages}
         return list(map(str, objs)), figures, missing, []
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        self.delete_queryset(request, User.objects.filter(pk=obj.pk))
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        # Otherwise a reply that is being written would add entries to its log between the deletions of both.
+        Reply.objects.filter(message__conversation__owner__in=queryset).fence()
+        queryset.delete()
 
 
 def is_superuser(request: HttpRequest) -> bool:

@@ -1,29 +1,9 @@
 """Rows, who may see them (`for_user`), and how they change."""
 
-from chat.models.conversations import (
-    LEASE,
-    Conversation,
-    Message,
-    OverLimit,
-    Reply,
-    ReplyEvent,
-    ReplyQuerySet,
-    ReplyRunning,
-    Siblings,
-    title_of,
-)
+from chat.models.conversations import Conversation, Message, title_of
+from chat.models.ledger import LedgerEntry
+from chat.models.processes import ServerProcess
+from chat.models.replies import Reply, ReplyEvent
 from chat.models.users import User
 
-__all__ = [
-    "LEASE",
-    "Conversation",
-    "Message",
-    "OverLimit",
-    "Reply",
-    "ReplyEvent",
-    "ReplyQuerySet",
-    "ReplyRunning",
-    "Siblings",
-    "User",
-    "title_of",
-]
+__all__ = ["Conversation", "LedgerEntry", "Message", "Reply", "ReplyEvent", "ServerProcess", "User", "title_of"]

@@ -1,23 +1,18 @@
 """The live log of replies: where a piece is stored before anyone sees it, and where every reader follows it."""
 
-from django.conf import settings
-
 from chat.replylog.base import NOTHING, PlaceLost, ReplyLog, Unreachable, Writer
 from chat.replylog.commit import Fenced, NotStored
 
-__all__ = ["NOTHING", "Fenced", "NotStored", "PlaceLost", "ReplyLog", "Unreachable", "Writer", "log"]
+__all__ = ["NOTHING", "Fenced", "NotStored", "PlaceLost", "ReplyLog", "Unreachable", "Writer", "open_log"]
 
 
-def _choose() -> ReplyLog:
+def open_log(redis_url: str) -> ReplyLog:
+    """The log of one process: in Redis if there is an address, otherwise in the database."""
     # Imported only where it is used: what one log needs may be missing where the other one serves.
-    if settings.REDIS_URL:
+    if redis_url:
         from chat.replylog.redis import RedisLog
 
-        return RedisLog(settings.REDIS_URL)
+        return RedisLog(redis_url)
     from chat.replylog.database import DatabaseLog
 
     return DatabaseLog()
-
-
-# One a process: its writer serves all the process's replies, its readers all the process's streams.
-log = _choose()

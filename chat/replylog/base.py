@@ -1,17 +1,16 @@
 """What every log does. A backend stores, reads and looks after the replies that other processes write."""
 
 import asyncio
-import contextvars
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from uuid import UUID
 
-from chat.events import Delta, End, Entry, Piece, Reasoning, Snapshot, joined, whole
-from chat.replylog.commit import Append, Failure, GroupCommit, Record
+from chat.events import Delta, End, Entry, Outcome, Piece, Reasoning, Snapshot, joined, whole
+from chat.replylog.commit import Append, Failure, GroupCommit
 from chat.replylog.inbox import Inbox
+from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +57,10 @@ class Writer:
         self._pieces += pieces
         await self._commit.put(self._append(pieces))
 
-    async def end(self, end: End, record: Record) -> None:
-        """Store the last event, and what `record` stores, together; raises Fenced like `append`."""
+    async def end(self, end: End, upstream_id: str = "") -> None:
+        """Store the End together with the row of the reply; raises Fenced like `append`."""
         append = self._append([end])
-        append.record = partial(record, whole(self._pieces, self.seq))
+        append.outcome = Outcome(end, whole(self._pieces, self.seq), upstream_id)
         await self._commit.put(append)
 
     async def begin_anew(self, kept: Snapshot) -> None:
@@ -185,8 +184,7 @@ class ReplyLog(ABC):
         inbox = Inbox(after)
         self._inboxes.setdefault(reply_id, set()).add(inbox)
         if self._tending is None:
-            # A fresh context, so that the loop does not borrow this request's thread.
-            self._tending = asyncio.create_task(self._tend(), context=contextvars.Context())
+            self._tending = spawn(self._tend(), "log reader")
         try:
             yield inbox
         finally:

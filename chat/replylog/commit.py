@@ -1,7 +1,6 @@
 """Group commit: one writer a process stores what all its replies have gathered."""
 
 import asyncio
-import contextvars
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -9,7 +8,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from chat import metrics
-from chat.events import Entry, Snapshot
+from chat.events import Entry, Outcome
+from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +21,6 @@ FRAME_AN_APPEND = 0.00025
 LONGEST_FRAME = 0.1
 # The writer stays for more work for this long, in seconds.
 LINGER = 1.0
-
-# Stores the end of a reply, all of which it is given; False when the reply was claimed meanwhile.
-Record = Callable[[Snapshot], bool]
 
 
 class Fenced(Exception):
@@ -45,7 +42,7 @@ class Append:
     attempt: int
     entries: list[Entry]
     stored: asyncio.Future[None]
-    record: Callable[[], bool] | None = None
+    outcome: Outcome | None = None
     # The entries take the place of all that the log holds.
     anew: bool = False
 
@@ -81,8 +78,7 @@ class GroupCommit:
         self._all_stored.clear()
         self._more.set()
         if self._task is None or self._task.done():
-            # A fresh context, so that the writer does not live in the request that happened to come first.
-            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
+            self._task = spawn(self._run(), "group commit")
         await append.stored
 
     async def flush(self) -> None:

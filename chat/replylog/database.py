@@ -30,8 +30,8 @@ class DatabaseLog(ReplyLog):
     def __init__(self) -> None:
         super().__init__()
         # A thread of its own: no slow query delays what all readers wait for.
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
-        self._commit_all = patient(in_thread(_store, thread))
+        self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
+        self._commit_all = patient(in_thread(_store, self._lane))
 
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
         try:
@@ -43,7 +43,11 @@ class DatabaseLog(ReplyLog):
         """Nothing to do: the process renews its lease in the same database every second."""
 
     async def reopen(self, reply_id: UUID) -> None:
-        """The end goes together with the change of the row: Reply.resume."""
+        await in_thread(_reopen)(reply_id)
+
+    async def close(self) -> None:
+        await super().close()
+        self._lane.shutdown(wait=False)
 
     async def purge(self) -> None:
         await in_thread(_purge)()
@@ -68,8 +72,8 @@ def _store(appends: list[Append]) -> dict[UUID, Failure]:
         ReplyEvent.objects.filter(reply_id__in=anew).delete()
     _insert(mine)
     for append in mine:
-        if append.record is not None:
-            append.record()
+        if append.outcome:
+            Reply.objects.finish(append.reply_id, append.attempt, append.outcome)
     return dict.fromkeys(ids - {append.reply_id for append in mine}, Fenced)
 
 
@@ -117,6 +121,10 @@ def _rows(reply_id: UUID, after: int) -> list[tuple[int, str, str]]:
         if (first != after + 1 and kind != "snapshot") or last - first != len(rows) - 1:
             raise PlaceLost
     return rows[:PAGE]
+
+
+def _reopen(reply_id: UUID) -> None:
+    ReplyEvent.objects.filter(reply_id=reply_id, kind=ReplyEvent.Kind.END).delete()
 
 
 def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:

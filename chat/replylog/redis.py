@@ -25,6 +25,7 @@ from redis.exceptions import TimeoutError as TimedOut
 
 from chat.database import in_thread, retry_on_deadlock
 from chat.events import End, Entry, Snapshot
+from chat.models import Reply
 from chat.replylog.base import PAGE, PlaceLost, ReplyLog, Unreachable
 from chat.replylog.coding import decode, encode
 from chat.replylog.commit import Append, Failure, Fenced, NotStored
@@ -214,7 +215,7 @@ class RedisLog(ReplyLog):
 
     async def _store(self, appends: list[Append]) -> dict[UUID, Failure]:
         # First the database: from then on the reply has ended, whether or not its stream hears of it.
-        ends = [append for append in appends if append.record]
+        ends = [append for append in appends if append.outcome]
         ended, failures = await _record(ends) if ends else (set(), {})
         rest = [append for append in appends if append.reply_id not in failures]
         for append, answer in zip(rest, await self._append(rest), strict=True):
@@ -282,11 +283,12 @@ def _add(pipeline: Pipeline, append: Append) -> None:
 @in_thread
 def _record(ends: list[Append]) -> tuple[set[UUID], dict[UUID, Failure]]:
     """Store the ends in the database; returns the replies that have ended, and what kept the others from it."""
+    finish = retry_on_deadlock(Reply.objects.finish)
     ended: set[UUID] = set()
     failures: dict[UUID, Failure] = {}
     for append in ends:
         try:
-            if append.record and retry_on_deadlock(append.record)():
+            if append.outcome and finish(append.reply_id, append.attempt, append.outcome):
                 ended.add(append.reply_id)
             else:
                 failures[append.reply_id] = Fenced

@@ -1,32 +1,35 @@
-"""Asking: a question is stored with the queued reply to it, then the reply's task starts."""
+"""Asking: a question, the same one again, or for the rest of a reply that broke off."""
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import aget_object_or_404
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
-from chat.database import in_thread
+from chat import asking
 from chat.forms import QuestionForm
-from chat.models import Conversation, Message
-from chat.views.conversations import page
+from chat.models import Conversation, Message, Reply
+from chat.process import Process
+from chat.replylog import Unreachable
+from chat.views.admission import accepted, admit
+from chat.views.pages import SeeOther, page, question_form
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
-from chat.views.replies import SeeOther, accepted, granting
 
 
+# The page of a refused question has the address of its form, where a browser that reloads it comes by GET.
 @require_http_methods(["GET", "POST"])
 @signed_in
 async def start(request: SignedInRequest) -> HttpResponseBase:
     """Begin a conversation with a question."""
     if request.method == "GET":
-        # The page of a refused question leaves this address in the browser.
         return SeeOther(reverse("new_conversation"))
-    form = QuestionForm(_body(request))
-    return await _answer(request, None, form)
+    return await _answer(request, None, question_form(request, _body(request)))
 
 
 @require_http_methods(["GET", "POST"])
@@ -36,14 +39,42 @@ async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     conversation = await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
-    form = QuestionForm(_body(request), model=conversation.model)
-    return await _answer(request, conversation, form)
+    return await _answer(request, conversation, question_form(request, _body(request), conversation.model))
+
+
+@require_POST
+@signed_in
+async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
+    """Ask the same question again; the new answer becomes a sibling of the old one."""
+    reply, model = await _reply_and_model(request, pk)
+    return accepted(request, await admit(request, partial(asking.retry, reply, model)))
+
+
+@require_POST
+@signed_in
+async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
+    """Continue a reply that broke off, in the same message."""
+    reply, model = await _reply_and_model(request, pk)
+    resumed = await admit(request, partial(asking.resume, reply, model))
+    if resumed is None:
+        sentence = "This reply can't be continued: it is running or complete, or the conversation has moved on."
+        raise Refusal(409, "not_resumable", f"{sentence} Reload the page.")
+    with suppress(Unreachable):
+        # Hide the old End from readers. The writer restarts the log in any case.
+        await Process.of(request).log.reopen(resumed.pk)
+    return accepted(request, resumed)
+
+
+async def _reply_and_model(request: SignedInRequest, pk: UUID) -> tuple[Reply, str]:
+    replies = Reply.objects.for_user(request.user).select_related("message__conversation")
+    reply = await aget_object_or_404(replies, pk=pk)
+    return reply, Process.of(request).catalog.choose(request.user, reply.model).name
 
 
 async def _answer(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:
     """Accept the question, or say why not: to a program the first reason, to a person the page with the text in it."""
     try:
-        return await _accept(request, conversation, form)
+        return accepted(request, await _store(request, conversation, form))
     except Refusal as refusal:
         if wants_json(request):
             raise
@@ -55,22 +86,19 @@ async def _answer(request: SignedInRequest, conversation: Conversation | None, f
         return response
 
 
-async def _accept(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:
+async def _store(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> Reply:
     if not form.is_valid():
         raise Refusal(422, form.code, form.message)
     question, model, parent = (form.cleaned_data[name] for name in ("text", "model", "parent"))
     try:
-        with granting():
-            if conversation:
-                message, reply = await in_thread(conversation.ask)(question, model, parent)
-            elif parent:
-                raise Message.DoesNotExist
-            else:
-                conversation, message, reply = await in_thread(Conversation.begin)(request.user, question, model)
+        if conversation:
+            return await admit(request, partial(asking.ask, conversation, question, model, parent))
+        if parent:
+            raise Message.DoesNotExist
+        return await admit(request, partial(asking.begin, request.user, question, model))
     except Message.DoesNotExist:
-        sentence = "The message to go on from is not there. Reload the page."
+        sentence = "The message to continue from no longer exists. Reload the page."
         raise Refusal(422, "unknown_parent", sentence) from None
-    return accepted(request, conversation, message.pk, reply)
 
 
 def _body(request: HttpRequest) -> Mapping[str, Any]:

@@ -7,14 +7,13 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from django.conf import settings
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from chat.metrics import exposition
-from chat.models import LEASE
-from chat.replylog import ReplyLog, Unreachable
+from chat.process import Process
+from chat.replylog import Unreachable
 from config import __version__
 from config.server.asgi import Application, Receive, Scope, Send
 
@@ -27,15 +26,6 @@ HEADERS = {
 LOG_SECONDS = 3
 
 type Answer = tuple[int, str, bytes]
-
-
-class Process(Protocol):
-    """What is asked of the process."""
-
-    draining: bool
-    log: ReplyLog
-    # When the database last took a beat, on the monotonic clock; None before it first has.
-    last_beat: float | None
 
 
 class Health:
@@ -67,7 +57,7 @@ class Health:
         """The process can serve: it is not draining, and both its database and its log take writes."""
         if self._process.draining:
             return _unready("draining", "The process is about to end.")
-        beat, lease = self._process.last_beat, LEASE.total_seconds()
+        beat, lease = self._process.last_beat, self._process.options.lease.total_seconds()
         if beat is None or time.monotonic() - beat > lease:
             return _unready("database", "The database does not answer.")
         try:

@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from chat import asking
 from chat.models import Conversation, Message, Reply, User
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
@@ -58,9 +59,9 @@ def store_everything(server: Server, username: str) -> str:
             ("", {"status": "failed", "error_code": "unauthorized"}),
             ("Too lo", {"status": "complete", "finish_reason": "length"}),
         ):
-            _, reply = conversation.ask(f"And {'then' * 60}?\n\nReally?", "scripted")
+            reply = asking.ask(conversation, f"And {'then' * 60}?\n\nReally?", "scripted")
             end(reply, said, **fields)
-        end(conversation.retry(reply, "scripted"), "Once more.", status="complete")
+        end(asking.retry(reply, "scripted"), "Once more.", status="complete")
         return conversation.get_absolute_url()
 
     return server.database.run(store)

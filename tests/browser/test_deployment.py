@@ -114,7 +114,7 @@ def test_when_the_process_that_writes_dies_the_other_goes_on_and_the_reader_sees
     alice.get_by_label("Model").select_option("large")
     ask(alice, "Count.")
     expect(words(alice)).to_have_text("One two")
-    writer = server.database.run(lambda: Reply.objects.get().worker)
+    writer = server.database.run(lambda: Reply.objects.get().process)
     dead = next(process for process in server.processes if f":{process.pid}:" in writer)
     dead.kill()
     expect(words(alice)).to_have_text("One two three.", timeout=RECOVERY_MS)

@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 
+from chat import asking
 from chat.models import Conversation, Reply, User
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import ask, button, expect_end, question
@@ -88,7 +89,7 @@ def test_the_beginning_of_a_very_long_conversation_is_a_step_away(alice: Page, s
             owner=User.objects.get(username="alice"), title="Long", model="scripted"
         )
         for number in range(40):
-            _, reply = conversation.ask(f"Question {number}?", "scripted")
+            reply = asking.ask(conversation, f"Question {number}?", "scripted")
             Reply.objects.filter(pk=reply.pk).update(status="complete")
         return conversation.get_absolute_url()
 

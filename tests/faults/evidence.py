@@ -76,8 +76,8 @@ class Evidence:
 
     def _of_the_row(self) -> Iterator[str]:
         reply, text = self.reply, self.reply.message.text
-        if reply.lease:
-            yield "it has ended and holds a lease"
+        if not reply.ended:
+            yield "it has not ended"
         if not self.question.text.startswith(text):
             yield f"its text is not what the model wrote: {text!r}"
         if not self.question.reasoning.startswith(reply.reasoning):

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain, count, cycle
 from random import Random
@@ -26,8 +26,8 @@ from pytest_django import DjangoDbBlocker
 
 from chat import sse
 from chat.database import in_thread
-from chat.models import LEASE, Message, Reply
-from chat.replylog import PlaceLost, log
+from chat.models import Message, Reply, ServerProcess
+from chat.replylog import PlaceLost, open_log
 from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
 from tests.server import Database, Server
 from tests.upstream import Request, Response, Step, Upstream, done, error, finish, reasoning, sleep, text
@@ -46,6 +46,7 @@ STOPPED_WITHIN = 3.0
 BACK_OFF = 0.05, 0.3
 # Another process claims what a dead one has left within this time of the lease's end; the slack is for a slow machine,
 # and for SQLite: a process that falls asleep in a transaction keeps all others from writing. In seconds.
+LEASE = timedelta(seconds=6)
 CLAIMED_WITHIN = 2.0
 SLACK = 20.0
 # What does not happen within this time counts as not happening, in seconds.
@@ -147,6 +148,11 @@ class KillLoop:
         self.faults: list[str] = []
 
     async def run(self, rounds: int) -> None:
+        self._log = open_log(settings.REDIS_URL)
+        await self._run(rounds)
+        await self._log.close()
+
+    async def _run(self, rounds: int) -> None:
         """The next round begins when the process is there again; the replies of the last one may still run then."""
         watching = asyncio.create_task(self._watch())
         fates = self._fates()
@@ -311,7 +317,7 @@ class KillLoop:
         seen = self._seen[reply.pk]
         question = Question.read(reply.message.parent.text)
         try:
-            entries = await log.read(reply.pk, 0)
+            entries = await self._log.read(reply.pk, 0)
         except PlaceLost:
             entries = []
         evidence = Evidence(
@@ -394,13 +400,14 @@ def ended(name: str) -> list[Reply]:
 
 @in_thread
 def held_by(pid: int) -> set[UUID]:
-    return set(Reply.objects.running().filter(worker__contains=f":{pid}:").values_list("pk", flat=True))
+    return set(Reply.objects.running().filter(process__contains=f":{pid}:").values_list("pk", flat=True))
 
 
 @in_thread
 def overdue() -> float:
-    """For how long the oldest lease has run out, in seconds; a reply that waits in line needs none."""
-    oldest = Reply.objects.filter(status=Reply.Status.STREAMING).aggregate(oldest=Min("lease"))["oldest"]
+    """For how long the oldest lease on a reply has run out, in seconds; a queued reply needs none."""
+    writing = Reply.objects.filter(status=Reply.Status.STREAMING).values("process")
+    oldest = ServerProcess.objects.filter(name__in=writing).aggregate(oldest=Min("lease"))["oldest"]
     return (timezone.now() - oldest).total_seconds() if oldest else 0.0
 
 
@@ -420,6 +427,7 @@ def run(rounds: int, seed: int, say: Callable[[str], None]) -> tuple[list[str], 
             "OPENAI_BASE_URL": upstream.url,
             "OPENAI_MODEL": f"{GOES_ON},{BEGINS_ANEW}",
             "CHAT_CONTINUE": f"{GOES_ON}=assistant",
+            "CHAT_LEASE_SECONDS": f"{LEASE.seconds}",
             "CHAT_DRAIN_SECONDS": "1",
             # So few that some wait in line.
             "CHAT_PROCESS_RUNNING": "8",

@@ -120,7 +120,7 @@ class Scene:
         end = {"status": row.status, "finish_reason": row.finish_reason, "usage": row.usage, "error": error}
         assert (row.message.text, row.reasoning, row.last_seq) == (written(seen), thought(seen), seen[-1].id)
         assert end == seen[-1].data
-        assert row.lease is None
+        assert row.ended
 
     async def expect_no_secrets(self, reply: dict[str, Any], outcome: Outcome) -> None:
         page = unescape((await self.alice.client.get(reply["conversation"]["url"])).text)

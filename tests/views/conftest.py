@@ -1,6 +1,8 @@
 import pytest
 
-from chat.models import Conversation, Reply, User
+from chat import asking
+from chat.models import Reply, User
+from tests import endings
 from tests.client import Client
 
 
@@ -20,9 +22,9 @@ def client(alice: User) -> Client:
 @pytest.fixture
 def ended(alice: User) -> Reply:
     """A reply in a conversation of Alice's that is complete and no longer in the log."""
-    return end(Conversation.begin(alice, "What is **two** and two?", "demo")[2], "It is *four*.")
+    return end(asking.begin(alice, "What is **two** and two?", "demo"), "It is *four*.")
 
 
 def end(reply: Reply, text: str) -> Reply:
-    reply.end(0, text, status="complete", finish_reason="stop", last_seq=7, reasoning="I add.")
+    endings.end(reply, text, finish_reason="stop", last_seq=7, reasoning="I add.")
     return Reply.objects.select_related("message__conversation").get(pk=reply.pk)

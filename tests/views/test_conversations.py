@@ -8,8 +8,9 @@ import pytest
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from chat import asking
 from chat.models import Conversation, Message, Reply, ReplyEvent, User
-from chat.views import conversations
+from chat.views import pages
 from tests.client import Client
 from tests.views.conftest import end
 
@@ -40,7 +41,8 @@ def test_a_conversation_is_rendered_on_the_server(client: Client, ended: Reply) 
 
 
 def test_what_is_stored_of_a_running_reply_is_on_the_page_with_its_place(client: Client, alice: User) -> None:
-    conversation, _, reply = Conversation.begin(alice, "Hello", "demo")
+    reply = asking.begin(alice, "Hello", "demo")
+    conversation = reply.message.conversation
     for seq, (kind, data) in enumerate([("reasoning", "hm"), ("delta", "Hello "), ("delta", "**you**")], 1):
         ReplyEvent.objects.create(reply=reply, seq=seq, kind=kind, data=data)
     page = client.get(conversation.get_absolute_url()).text
@@ -58,7 +60,7 @@ def test_the_fragment_of_a_message_is_the_markup_of_the_page(client: Client, end
 
 def test_another_answer_can_be_put_on_screen(client: Client, ended: Reply) -> None:
     conversation = ended.message.conversation
-    second = end(conversation.retry(ended, "demo"), "It is five.")
+    second = end(asking.retry(ended, "demo"), "It is five.")
     page = client.get(conversation.get_absolute_url()).text
     assert "It is five." in page
     assert "four" not in page
@@ -73,11 +75,12 @@ def test_another_answer_can_be_put_on_screen(client: Client, ended: Reply) -> No
 def test_a_long_branch_shows_its_end_and_the_way_to_the_rest(
     client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversations, "SHOWN", 4)
-    conversation, _, reply = Conversation.begin(alice, "Question 0", "demo")
+    monkeypatch.setattr(pages, "SHOWN", 4)
+    reply = asking.begin(alice, "Question 0", "demo")
+    conversation = reply.message.conversation
     end(reply, "Answer 0")
     for number in range(1, 4):
-        end(conversation.ask(f"Question {number}", "demo")[1], f"Answer {number}")
+        end(asking.ask(conversation, f"Question {number}", "demo"), f"Answer {number}")
     url = conversation.get_absolute_url()
     page = client.get(url).text
     assert "Question 2" in page
@@ -121,9 +124,9 @@ def test_the_history_is_grouped_by_day(client: Client, alice: User, settings: Se
 def test_the_history_goes_on_where_it_ended(client: Client, alice: User) -> None:
     several(alice, 100)
     # Two with the same moment at the seam are neither lost nor doubled.
-    seam = Conversation.objects.order_by("-updated")[conversations.LISTED]
+    seam = Conversation.objects.order_by("-updated")[pages.LISTED]
     Conversation.objects.order_by("-updated").filter(pk__in=[seam.pk]).update(
-        updated=Conversation.objects.order_by("-updated")[conversations.LISTED - 1].updated
+        updated=Conversation.objects.order_by("-updated")[pages.LISTED - 1].updated
     )
     titles: list[str] = []
     history = client.get("/").context["history"]
@@ -138,7 +141,7 @@ def test_the_history_goes_on_where_it_ended(client: Client, alice: User) -> None
 def test_a_day_that_goes_on_in_the_next_piece_has_one_heading(
     client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversations, "LISTED", 2)
+    monkeypatch.setattr(pages, "LISTED", 2)
     now = timezone.localtime().replace(hour=12, minute=0)
     for minutes in range(5):
         Conversation.objects.create(owner=alice, title="A", model="demo", updated=now - timedelta(minutes=minutes))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from chat import asking
 from chat.models import Conversation, Message, Reply, User
 from tests.client import Client
 
@@ -139,7 +140,7 @@ def test_a_body_that_is_not_a_json_object_of_texts(client: Client, body: str | b
 
 
 def test_a_parent_must_be_an_answer_in_the_same_conversation(client: Client, alice: User, ended: Reply) -> None:
-    elsewhere = Conversation.begin(alice, "Another one", "demo")[2]
+    elsewhere = asking.begin(alice, "Another one", "demo")
     url = f"/c/{ended.message.conversation_id}/messages/"
     for parent in (uuid.uuid4(), elsewhere.pk, ended.message.parent_id):
         response = client.post(url, {"text": "And?", "parent": str(parent)}, headers=JSON)
@@ -150,7 +151,8 @@ def test_a_parent_must_be_an_answer_in_the_same_conversation(client: Client, ali
 
 @pytest.mark.parametrize("path", ["/c/{c}/messages/", "/replies/{r}/retry/"])
 def test_while_a_reply_runs_nothing_more_is_asked(client: Client, alice: User, path: str) -> None:
-    conversation, _, reply = Conversation.begin(alice, "Hello", "demo")
+    reply = asking.begin(alice, "Hello", "demo")
+    conversation = reply.message.conversation
     response = client.post(path.format(c=conversation.pk, r=reply.pk), {"text": "Hello?"}, headers=JSON)
     assert response.status_code == 409
     assert error(response)["code"] == "reply_running"
@@ -189,7 +191,7 @@ def test_a_failure_of_the_server_is_a_sentence_without_details(client: Client, m
     def break_down(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("chat.views.conversations._history", break_down)
+    monkeypatch.setattr("chat.views.pages.history", break_down)
     client.raise_request_exception = False
     for headers in (JSON, HTML):
         response = client.get("/", headers=headers)

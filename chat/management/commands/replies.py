@@ -7,15 +7,15 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from chat.models import Reply
+from chat.models import Reply, ServerProcess
 
-HEADINGS = ("REPLY", "STATUS", "MODEL", "WORKER", "ATTEMPT", "ASKED", "FIRST PIECE", "LEASE LEFT", "ENDED")
+HEADINGS = ("REPLY", "STATUS", "MODEL", "PROCESS", "ATTEMPT", "ASKED", "FIRST PIECE", "LEASE LEFT", "ENDED")
 # With --all, so many of those that ended last.
 ENDED = 20
 
 
 class Command(BaseCommand):
-    """List the replies that are running: where, since when, and for how long they are still claimed."""
+    """List the replies that are running: where, since when, and how long their process is taken for alive."""
 
     help = __doc__
 
@@ -28,21 +28,22 @@ class Command(BaseCommand):
         ended = Reply.objects.filter(ended__isnull=False).defer("reasoning").order_by("-ended")[: ENDED if all else 0]
         if not running:
             self.stdout.write("No reply is running.")
+        leases = dict(ServerProcess.objects.values_list("name", "lease"))
         if replies := [*running, *ended]:
-            self.stdout.write(table([HEADINGS, *(row(reply, now) for reply in replies)]))
+            self.stdout.write(table([HEADINGS, *(row(reply, leases, now) for reply in replies)]))
 
 
-def row(reply: Reply, now: datetime) -> tuple[str, ...]:
-    lease = reply.lease - now if reply.lease else None
+def row(reply: Reply, leases: dict[str, datetime], now: datetime) -> tuple[str, ...]:
+    lease = leases.get(reply.process) if reply.is_running else None
     return (
         str(reply.pk),
         reply.status,
         reply.model,
-        reply.worker or "-",
+        reply.process or "-",
         str(reply.attempt),
         ago(reply.asked, now),
         ago(reply.started, now),
-        seconds(lease),
+        seconds(lease - now if lease else None),
         ago(reply.ended, now),
     )
 

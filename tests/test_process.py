@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from chat import asking
 from chat.database import in_thread
-from chat.models import Conversation, Reply, User
-from chat.worker import Worker
+from chat.models import Reply, User
+from chat.process import Process
 from tests.server import Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, sleep, text
 from tests.visitor import Visitor, written
@@ -83,8 +85,8 @@ async def test_what_waits_elsewhere_is_claimed_only_where_there_is_room(
 
 def leave_three_in_line() -> None:
     for _ in range(3):
-        Conversation.begin(User.objects.get(username="alice"), "Hello?", "small")
-    Reply.objects.update(lease=timezone.now())
+        asking.begin(User.objects.get(username="alice"), "Hello?", "small")
+    Reply.objects.update(queued=timezone.now() - timedelta(days=1))
 
 
 async def test_when_too_many_wait_the_next_is_refused_for_a_moment(alice: Visitor, upstream: Upstream) -> None:
@@ -180,13 +182,14 @@ async def test_a_turn_that_comes_while_leases_are_renewed_is_not_taken_for_someb
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_question_that_was_accepted_in_the_moment_of_the_end_is_left_to_others(sam: User) -> None:
-    worker = Worker()
-    _, _, reply = await in_thread(Conversation.begin)(sam, "Hello?", "demo")
-    await worker.drain()
-    await worker.start(reply.pk, 0).task
+async def test_a_question_let_in_just_before_the_drain_is_left_to_others(sam: User) -> None:
+    process = Process.from_settings()
+    reply = await in_thread(asking.begin)(sam, "Hello?", "demo")
+    process.draining = True
+    await process.make(reply.pk, 0).task
     await reply.arefresh_from_db()
     assert (reply.status, reply.attempt) == ("queued", 0)
-    await worker.stop(reply.pk)
+    await process.stop(reply.pk)
     await reply.arefresh_from_db()
     assert reply.status == "stopped"
+    await process.close()

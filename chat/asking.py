@@ -1,0 +1,84 @@
+"""The ways to ask a model for a reply: each stores all that belongs to it, or nothing.
+
+Each raises OverLimit for a person who asks for too much, and ReplyRunning while the reply before is being written.
+"""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from chat.limits import check_person
+from chat.models import Conversation, LedgerEntry, Message, Reply, User, title_of
+
+
+class ReplyRunning(Exception):
+    """The reply before is still being written."""
+
+
+@transaction.atomic
+def begin(owner: User, text: str, model: str) -> Reply:
+    """The queued reply to the first question of a new conversation."""
+    check_person(owner.pk)
+    conversation = Conversation.objects.create(owner=owner, title=title_of(text), model=model)
+    return _ask(conversation, text, model, None)
+
+
+@transaction.atomic
+def ask(conversation: Conversation, text: str, model: str, parent: UUID | None = None) -> Reply:
+    """The queued reply to a question after the answer `parent`, by default the leaf.
+
+    Raises Message.DoesNotExist for a parent that is no answer of this conversation.
+    """
+    check_person(conversation.owner_id)
+    # With the lock, the later of two questions asked at the same moment sees the earlier one.
+    leaf = Conversation.objects.select_for_update().values_list("leaf", flat=True).get(pk=conversation.pk)
+    if parent:
+        leaf = conversation.messages.get(pk=parent, role=Message.Role.ASSISTANT).pk
+    if Reply.objects.running().filter(pk=leaf).exists():
+        raise ReplyRunning
+    return _ask(conversation, text, model, leaf)
+
+
+@transaction.atomic
+def retry(reply: Reply, model: str) -> Reply:
+    """A queued second reply to the same question, beside the first one."""
+    conversation = reply.message.conversation
+    check_person(conversation.owner_id)
+    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    if Reply.objects.running().filter(message__parent=reply.message.parent_id).exists():
+        raise ReplyRunning
+    return _queue(conversation.messages.get(children=reply.message), model)
+
+
+@transaction.atomic
+def resume(reply: Reply, model: str) -> Reply | None:
+    """The same reply, queued to be continued; None if it runs, is complete, or is not the end of its branch."""
+    check_person(reply.message.conversation.owner_id)
+    conversation = Conversation.objects.select_for_update().get(messages=reply.pk)
+    now = Reply.objects.select_related("message__conversation").get(pk=reply.pk)
+    if now.is_running or not now.can_resume or conversation.leaf_id != now.pk:
+        return None
+    now.queue_again(model, _entry(conversation.owner_id, now.pk, model))
+    conversation.updated = timezone.now()
+    conversation.save(update_fields=["updated"])
+    return now
+
+
+def _ask(conversation: Conversation, text: str, model: str, parent: UUID | None) -> Reply:
+    question = conversation.messages.create(parent_id=parent, role=Message.Role.USER, text=text)
+    return _queue(question, model)
+
+
+def _queue(question: Message, model: str) -> Reply:
+    conversation = question.conversation
+    answer = Message.objects.create(conversation=conversation, parent=question, role=Message.Role.ASSISTANT)
+    entry = _entry(conversation.owner_id, answer.pk, model)
+    reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry)
+    conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
+    conversation.save(update_fields=["leaf", "model", "updated"])
+    return reply
+
+
+def _entry(person_id: int, reply_id: UUID, model: str) -> LedgerEntry:
+    return LedgerEntry.objects.create(person_id=person_id, reply_id=reply_id, model=model)

@@ -1,0 +1,42 @@
+"""How much one person may ask for."""
+
+import math
+from datetime import timedelta
+
+from django.conf import settings
+from django.utils import timezone
+
+from chat.models import LedgerEntry, Reply, User
+
+PERIOD = timedelta(minutes=1)
+# Nobody knows when a running reply ends, so it is worth another try after this many seconds.
+RUNNING_RETRY = 10
+
+
+class OverLimit(Exception):
+    """A person asks for more than is allowed.
+
+    `code` and `params` are for `sentences.limit`; the same request may succeed after `retry_after` seconds.
+    """
+
+    def __init__(self, code: str, retry_after: int, **params: int) -> None:
+        super().__init__(code)
+        self.code = code
+        self.retry_after = retry_after
+        self.params = params
+
+
+def check_person(person_id: int) -> None:
+    """Raise OverLimit when a person may not ask for another reply; called in the transaction that stores it."""
+    # With the lock, the later of two questions asked at the same moment sees the earlier one.
+    person = User.objects.select_for_update(no_key=True).get(pk=person_id)
+    if person.is_staff:
+        return
+    most = settings.CHAT_PERSON_RUNNING
+    if Reply.objects.for_user(person).running().count() >= most:
+        raise OverLimit("too_many_running", RUNNING_RETRY, most=most)
+    now, most = timezone.now(), settings.CHAT_PERSON_QUESTIONS
+    asked = LedgerEntry.objects.asked_since(person, now - PERIOD).order_by("-asked").values_list("asked", flat=True)
+    if oldest := asked[most - 1 : most].first():
+        wait = math.ceil((oldest + PERIOD - now).total_seconds())
+        raise OverLimit("too_many_questions", wait, most=most, wait=wait)

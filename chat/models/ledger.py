@@ -1,0 +1,51 @@
+"""The ledger: what was asked of which model, by whom, and what it used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from chat.models.ids import uuid7
+
+if TYPE_CHECKING:
+    from chat.models.users import User
+
+
+class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
+    def asked_since(self, person: User, moment: datetime) -> LedgerQuerySet:
+        return self.filter(person=person, asked__gt=moment)
+
+
+class LedgerEntry(models.Model):
+    """One request to a model. It outlives the reply, its conversation and its person, so that totals stay true."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="ledger", db_index=False
+    )
+    # Not a foreign key: the reply may be deleted.
+    reply_id = models.UUIDField(editable=False)
+    model = models.CharField(max_length=200)
+    asked = models.DateTimeField(default=timezone.now)
+    # Known when the reply has ended, if the endpoint tells.
+    input_tokens = models.PositiveBigIntegerField(null=True)
+    output_tokens = models.PositiveBigIntegerField(null=True)
+
+    objects = LedgerQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "ledger entries"
+        indexes = [models.Index(fields=["person", "-asked"], name="ledger_person")]
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.asked:%Y-%m-%d %H:%M:%S}"
+
+    @staticmethod
+    def tokens(usage: dict[str, Any] | None) -> dict[str, int | None]:
+        """The two counts of an endpoint's `usage`, as fields of an entry."""
+        usage = usage or {}
+        return {"input_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens")}

@@ -1,0 +1,199 @@
+"""Replies: who writes them, how they end, and the entries of their live log."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import models, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from chat.events import Error, Outcome
+from chat.models.conversations import Conversation, Message
+from chat.models.ledger import LedgerEntry
+from chat.models.processes import ServerProcess
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+    from chat.models.users import User
+
+# A reply that has been queued for longer than this says so.
+QUEUE_SHOWN = timedelta(seconds=2)
+
+
+class ReplyQuerySet(models.QuerySet["Reply"]):
+    def for_user(self, user: User | AnonymousUser) -> ReplyQuerySet:
+        return self.filter(message__conversation__owner_id=user.pk)
+
+    def running(self) -> ReplyQuerySet:
+        return self.filter(status__in=Reply.RUNNING)
+
+    def claimed_by(self, process: str) -> ReplyQuerySet:
+        return self.filter(status=Reply.Status.STREAMING, process=process)
+
+    def orphaned(self, lease: timedelta) -> ReplyQuerySet:
+        """Running replies that any process may claim.
+
+        Their process is dead, or has not come to them for as long as a lease lasts.
+        """
+        alive = ServerProcess.objects.alive().filter(name=OuterRef("process"))
+        streaming = Q(status=Reply.Status.STREAMING) & ~Exists(alive)
+        queued = Q(status=Reply.Status.QUEUED, queued__lt=Now() - lease)
+        return self.filter(streaming | queued)
+
+    def claim(self, pk: UUID, attempt: int, process: str) -> bool:
+        """Make a running reply this process's, unless somebody has claimed it since it was at `attempt`."""
+        unclaimed = self.running().filter(pk=pk, attempt=attempt)
+        return bool(unclaimed.update(status=Reply.Status.STREAMING, attempt=attempt + 1, process=process))
+
+    def finish(self, pk: UUID, attempt: int, outcome: Outcome) -> bool:
+        """Store the end of the reply with its whole text, if `attempt` still owns it."""
+        end, whole, now = outcome.end, outcome.whole, timezone.now()
+        fields: dict[str, Any] = {
+            "status": end.status,
+            "finish_reason": end.finish_reason,
+            "usage": end.usage,
+            "upstream_id": outcome.upstream_id,
+            "reasoning": whole.reasoning,
+            "last_seq": whole.seq,
+            "ended": now,
+        }
+        if end.error:
+            fields |= {"error_code": end.error.code, "error_params": end.error.params}
+        with transaction.atomic():
+            if not self.running().filter(pk=pk, attempt=attempt).update(**fields):
+                return False
+            Message.objects.filter(pk=pk).update(text=whole.text)
+            Conversation.objects.filter(messages=pk).update(updated=now)
+            if end.usage:
+                entry = self.filter(pk=pk).values("ledger_entry")
+                LedgerEntry.objects.filter(pk__in=entry).update(**LedgerEntry.tokens(end.usage))
+        return True
+
+    def hand_over(self, lease: timedelta) -> None:
+        """Let any process claim those that are queued at once."""
+        self.filter(status=Reply.Status.QUEUED).update(queued=Now() - lease)
+
+    def fence(self) -> None:
+        """Keep whoever writes these replies from writing more; wait for commits that are under way.
+
+        Called in the transaction that deletes the replies. Locks them in the order in which everybody does.
+        """
+        list(self.order_by("pk").select_for_update().values_list("pk", flat=True))
+        self.running().update(attempt=models.F("attempt") + 1)
+
+
+class Reply(models.Model):
+    """How an assistant's message comes about: queued → streaming → complete, stopped, interrupted or failed.
+
+    `attempt` is the fencing token: each claim raises it, and a writer whose attempt is no longer the row's can write
+    nothing more.
+    """
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        STREAMING = "streaming"
+        COMPLETE = "complete"
+        STOPPED = "stopped"
+        INTERRUPTED = "interrupted"
+        FAILED = "failed"
+
+    RUNNING = (Status.QUEUED, Status.STREAMING)
+
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, primary_key=True, related_name="reply")
+    status = models.CharField(max_length=11, choices=Status, default=Status.QUEUED)
+    model = models.CharField(max_length=200)
+    attempt = models.PositiveIntegerField(default=0)
+    # The name of the one that claimed it last. Not a foreign key: rows of processes are purged.
+    process = models.CharField(max_length=200, blank=True)
+    queued = models.DateTimeField("queued since", db_default=Now())
+    asked = models.DateTimeField(default=timezone.now)
+    started = models.DateTimeField("first piece", null=True)
+    answered = models.DateTimeField("first word of the answer", null=True)
+    ended = models.DateTimeField(null=True)
+    last_seq = models.PositiveIntegerField(default=0)
+    finish_reason = models.CharField(max_length=64, blank=True)
+    usage = models.JSONField(null=True, blank=True)
+    upstream_id = models.CharField("upstream request id", max_length=200, blank=True)
+    error_code = models.CharField(max_length=64, blank=True)
+    error_params = models.JSONField(default=dict, blank=True)
+    reasoning = models.TextField(blank=True)
+    ledger_entry = models.ForeignKey(
+        LedgerEntry, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False, editable=False
+    )
+
+    objects = ReplyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "replies"
+        indexes = [
+            models.Index(
+                fields=["process"], condition=models.Q(status__in=("queued", "streaming")), name="reply_running"
+            ),
+            models.Index(fields=["ended"], name="reply_ended"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} reply {self.pk}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.status in self.RUNNING
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it has been queued for so long that people are told."""
+        return self.status == self.Status.QUEUED and timezone.now() - self.queued > QUEUE_SHOWN
+
+    @property
+    def thought_for(self) -> timedelta | None:
+        """How long the model thought before its answer; None while it still does, or if it did not."""
+        until = self.answered or self.ended
+        return until - self.started if self.started and until and self.reasoning else None
+
+    @property
+    def error(self) -> Error | None:
+        return Error(self.error_code, self.error_params) if self.error_code else None
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether its text breaks off, so that the model can be asked to continue it."""
+        broken_off = self.status in (self.Status.STOPPED, self.Status.INTERRUPTED, self.Status.FAILED)
+        has_room = self.error_code != "too_large"
+        return bool(self.message.text) and has_room and (broken_off or self.finish_reason == "length")
+
+    def queue_again(self, model: str, entry: LedgerEntry) -> None:
+        """Queue a reply that has ended, to be continued after its text."""
+        self.model = model
+        self.ledger_entry = entry
+        self.status = self.Status.QUEUED
+        self.queued = Now()
+        self.ended = self.usage = None
+        self.finish_reason = self.error_code = ""
+        self.error_params = {}
+        ended = ["ended", "usage", "finish_reason", "error_code", "error_params"]
+        self.save(update_fields=["model", "ledger_entry", "status", "queued", *ended])
+
+
+class ReplyEvent(models.Model):
+    """One entry of a reply's live log. It is purged some minutes after the reply has ended."""
+
+    class Kind(models.TextChoices):
+        DELTA = "delta"
+        REASONING = "reasoning"
+        END = "end"
+        SNAPSHOT = "snapshot"
+
+    pk = models.CompositePrimaryKey("reply_id", "seq")
+    reply = models.ForeignKey(Reply, on_delete=models.CASCADE, related_name="events", db_index=False)
+    seq = models.PositiveIntegerField()
+    kind = models.CharField(max_length=9, choices=Kind)
+    # The text of a delta, the JSON of an end or of a snapshot.
+    data = models.TextField()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.seq} of {self.reply_id}"

@@ -1,0 +1,104 @@
+"""The tree of a conversation's messages, read by recursive queries: each costs what it returns, not what is there.
+
+SQLite and PostgreSQL take the same statements.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, models
+
+# From a message upwards, at most `last` of them.
+PATH = """
+WITH RECURSIVE path (id, parent_id, steps) AS (
+    SELECT id, parent_id, 1 FROM chat_message WHERE id = %s
+    UNION ALL
+    SELECT message.id, message.parent_id, steps + 1
+    FROM chat_message message JOIN path ON message.id = path.parent_id
+    WHERE steps < %s
+)
+SELECT id FROM path ORDER BY steps
+"""
+
+# From a message upwards, as long as their texts fit into `chars` characters; the first one always does.
+TEXTS = """
+WITH RECURSIVE path (parent_id, role, text, chars, steps) AS (
+    SELECT parent_id, role, text, LENGTH(text), 1 FROM chat_message WHERE id = %s
+    UNION ALL
+    SELECT message.parent_id, message.role, message.text, chars + LENGTH(message.text), steps + 1
+    FROM chat_message message JOIN path ON message.id = path.parent_id
+    WHERE chars + LENGTH(message.text) <= %s AND steps < %s
+)
+SELECT role, text FROM path ORDER BY steps DESC
+"""
+
+# A message and all below it. UNION, not UNION ALL: it also ends where a tree bites its tail.
+BELOW = """
+WITH RECURSIVE below (id, parent_id, created) AS (
+    SELECT id, parent_id, created FROM chat_message WHERE id = %s
+    UNION
+    SELECT message.id, message.parent_id, message.created
+    FROM chat_message message JOIN below ON message.parent_id = below.id
+)
+SELECT id, parent_id FROM below ORDER BY created, id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """The position of a message among those with the same parent, counted from 1."""
+
+    position: int
+    count: int
+    previous: UUID | None
+    next: UUID | None
+
+
+def siblings_of(pk: UUID, same_parent: list[UUID]) -> Siblings | None:
+    """None for a message that has none; `same_parent` has all of them, itself included, the oldest first."""
+    if len(same_parent) < 2:
+        return None
+    index = same_parent.index(pk)
+    return Siblings(
+        position=index + 1,
+        count=len(same_parent),
+        previous=same_parent[index - 1] if index else None,
+        next=same_parent[index + 1] if index + 1 < len(same_parent) else None,
+    )
+
+
+def path(leaf: UUID, last: int) -> list[UUID]:
+    """The ids from a message up to the root, at most `last` of them, the message first."""
+    return [as_uuid(pk) for (pk,) in _rows(PATH, as_stored(leaf), last)]
+
+
+def texts(leaf: UUID, chars: int, last: int) -> list[tuple[str, str]]:
+    """Role and text from a message upwards, the oldest first: at most `last`, within `chars` characters in all."""
+    return _rows(TEXTS, as_stored(leaf), chars, last)
+
+
+def newest_leaf(pk: UUID) -> UUID:
+    """The end of the branch through a message: down from it, always to the newest child."""
+    newest = {parent: child for child, parent in _rows(BELOW, as_stored(pk))}
+    stored: Any = as_stored(pk)
+    seen = {stored}
+    while (child := newest.get(stored)) is not None and child not in seen:
+        stored = child
+        seen.add(stored)
+    return as_uuid(stored)
+
+
+def _rows(statement: str, *parameters: Any) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
+
+
+def as_stored(pk: UUID) -> object:
+    """A UUID as this database keeps it: PostgreSQL as such, SQLite as 32 digits."""
+    return models.UUIDField().get_db_prep_value(pk, connection)
+
+
+def as_uuid(stored: object) -> UUID:
+    return stored if isinstance(stored, UUID) else UUID(str(stored))

@@ -1,0 +1,53 @@
+"""What to do with a reply that has just been claimed: a decision without any input or output."""
+
+from dataclasses import dataclass
+
+from chat.events import Error, Snapshot
+
+INTERRUPTED = Error("interrupted")
+LOST = Error("lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Ask the model for the whole answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Ask the model for what follows `so_far`, which readers have seen and the log holds."""
+
+    so_far: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Put `kept` into the log instead of all that it holds, then ask the model for what follows."""
+
+    kept: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """End the reply with what `so_far` says is there of it."""
+
+    error: Error
+
+
+type Plan = Begin | Continue | Resume | Interrupt
+
+
+def plan(kept: Snapshot, so_far: Snapshot, *, shown: bool, can_continue: bool) -> Plan:
+    """Decide by what the row and the log hold.
+
+    `kept` is what the row has of an earlier end: its text, reasoning and last seq. `so_far` is what the log has, empty
+    for a log that is gone. `shown` says whether readers have seen any of the reply, `can_continue` whether the model
+    can be given the beginning of its answer.
+    """
+    if kept.text and so_far.seq <= kept.seq:
+        # A person asked to continue it after its end, and nothing has come since.
+        return Resume(kept)
+    if so_far.seq:
+        # Reasoning alone is no beginning of an answer, and asking again would contradict what readers have seen.
+        return Continue(so_far) if so_far.text and can_continue else Interrupt(INTERRUPTED)
+    return Interrupt(LOST) if shown else Begin()

@@ -1,0 +1,321 @@
+"""All that lives as long as a server process: the log of replies, the models, the runs and the background tasks.
+
+The process renews its row once in a while. As long as it does, the replies that it has claimed are its own; afterwards
+any other process may claim them. Whoever claims a reply raises its `attempt`, and a process that was only asleep finds
+itself fenced off with the next piece that it writes, or at its next beat.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
+from typing import Any, Self, cast
+from uuid import UUID
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+from django.db import DatabaseError
+from django.db.models import Q
+from django.http import HttpRequest
+
+from chat import metrics
+from chat.catalog import Catalog
+from chat.database import in_thread, retry_on_deadlock
+from chat.generation import Resources, Run, State
+from chat.models import Reply, ServerProcess
+from chat.replylog import ReplyLog, open_log
+from chat.tasks import spawn
+
+type Scope = MutableMapping[str, Any]
+type Application = Callable[[Scope, Any, Any], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+# Beats in the time of a lease: each renews it and looks for orphans.
+BEATS = 6
+# Ended replies leave the log every this many beats.
+PURGE_BEATS = 60
+# At most this many orphans are claimed per beat, so that a host that comes back is not overwhelmed.
+CLAIMED_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`lease` and `drain` are the longest times to be silent and to finish replies at the end, the rest are amounts."""
+
+    lease: timedelta
+    drain: timedelta
+    running: int
+    queued: int
+    system_prompt: str
+    prompt_chars: int
+    reply_bytes: int
+
+    @classmethod
+    def from_settings(cls) -> Self:
+        return cls(
+            lease=timedelta(seconds=settings.CHAT_LEASE_SECONDS),
+            drain=timedelta(seconds=settings.CHAT_DRAIN_SECONDS),
+            running=settings.CHAT_PROCESS_RUNNING,
+            queued=settings.CHAT_PROCESS_QUEUED,
+            system_prompt=settings.CHAT_SYSTEM_PROMPT,
+            prompt_chars=settings.CHAT_HISTORY_CHARS,
+            reply_bytes=settings.CHAT_REPLY_BYTES,
+        )
+
+
+class Process:
+    """`config/asgi.py` makes one; two of them in one event loop, on one database, behave as two hosts."""
+
+    def __init__(self, options: Options, log: ReplyLog, catalog: Catalog) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.options = options
+        self.log = log
+        self.catalog = catalog
+        self.draining = False
+        # When the process last renewed its lease, on the monotonic clock; None before it first has.
+        self.last_beat: float | None = None
+        self._resources = Resources(
+            process=self.name,
+            log=log,
+            catalog=catalog,
+            slots=asyncio.Semaphore(options.running),
+            system_prompt=options.system_prompt,
+            prompt_chars=options.prompt_chars,
+            reply_bytes=options.reply_bytes,
+        )
+        self._runs: dict[UUID, Run] = {}
+        self._expected = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ending = asyncio.Event()
+        # A thread of its own: no slow query delays the lease.
+        self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lease")
+
+    @classmethod
+    def from_settings(cls) -> Self:
+        return cls(Options.from_settings(), open_log(settings.REDIS_URL), Catalog.from_settings())
+
+    def serving(self, application: Application) -> Application:
+        """The ASGI application whose requests this process serves: `of` finds it by the request."""
+
+        async def serve(scope: Scope, receive: Any, send: Any) -> None:
+            await application({**scope, "process": self}, receive, send)
+
+        return serve
+
+    @staticmethod
+    def of(request: HttpRequest) -> "Process":
+        """The process that serves this request."""
+        return cast("ASGIRequest", request).scope["process"]  # type: ignore[no-any-return]
+
+    # Life
+
+    def start(self) -> None:
+        """Renew the lease and look for orphans from now on."""
+        if self._tasks:
+            return
+        metrics.running.set_function(lambda: len(self._runs) - len(self._queued))
+        metrics.queued.set_function(lambda: len(self._queued))
+        self._tasks = [
+            spawn(self._every_beat(self._renew), "lease"),
+            spawn(self._every_beat(self._look_after), "orphans"),
+        ]
+
+    async def drain(self) -> None:
+        """Take no more replies, let the running ones end for a while, give back the others, and close."""
+        self.draining = True
+        # Other processes may have room for those that have not begun.
+        await self._hand_over(self._queued)
+        if self._runs:
+            tasks = [run.task for run in self._runs.values()]
+            await asyncio.wait(tasks, timeout=self.options.drain.total_seconds())
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of all that the process has and has opened: its replies are orphans from now on."""
+        self.draining = True
+        await self._hand_over(list(self._runs.values()))
+        self._ending.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self.options.lease.total_seconds())
+        await self.log.flush()
+        try:
+            await self._in_lane(_leave)(self.name)
+        except DatabaseError:
+            logger.exception("The lease could not be given back; it runs out")
+        self._lane.shutdown(wait=False)
+        await self.catalog.aclose()
+        await self.log.close()
+
+    # Replies
+
+    @property
+    def full(self) -> bool:
+        """Whether no further reply may be queued."""
+        return len(self._runs) + self._expected >= self.options.running + self.options.queued
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Keep a place for a reply that is about to be stored."""
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+
+    def make(self, reply_id: UUID, attempt: int) -> Run:
+        """Make the stored reply in a task of this process; `attempt` is the one that its row shows."""
+        self.start()
+        run = self._runs.get(reply_id)
+        # If the process was asleep since the reply was stored, it may have claimed it as an orphan already.
+        if run is None or run.attempt != attempt:
+            run = self._run(reply_id, attempt)
+        if self.draining:
+            # It was let in just before the process began to drain. Others claim it soon.
+            run.drop()
+        return run
+
+    def has(self, reply_id: UUID) -> bool:
+        return reply_id in self._runs
+
+    async def claims(self, reply_id: UUID, seconds: float) -> bool:
+        """Whether this process claims the queued reply within some seconds."""
+        run = self._runs.get(reply_id)
+        if run is None:
+            await asyncio.sleep(seconds)
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                return await run.claimed.wait()
+        except TimeoutError:
+            return False
+
+    async def stop(self, reply_id: UUID) -> None:
+        """Return when the reply has ended, whichever process writes it; raises TimeoutError when it does not end."""
+        for _ in range(3):
+            attempt = await _running_attempt(reply_id)
+            if attempt is None:
+                return
+            # If another process writes it, claiming it fences that one off, and this one ends it.
+            run = self._runs.get(reply_id) or self._run(reply_id, attempt)
+            run.stop()
+            await asyncio.wait([run.task])
+            # If it runs again by now, somebody has resumed it, and did not ask for a stop.
+            if run.state is State.ENDED:
+                return
+        raise TimeoutError
+
+    def _run(self, reply_id: UUID, attempt: int, *, begun_elsewhere: bool = False) -> Run:
+        run = self._runs[reply_id] = Run(self._resources, reply_id, attempt, begun_elsewhere=begun_elsewhere)
+        run.task.add_done_callback(lambda _: self._forget(reply_id, run))
+        return run
+
+    def _forget(self, reply_id: UUID, run: Run) -> None:
+        # A person may have resumed the reply before the task of its last run was through.
+        if self._runs.get(reply_id) is run:
+            del self._runs[reply_id]
+
+    @property
+    def _queued(self) -> list[Run]:
+        return [run for run in self._runs.values() if run.state is State.QUEUED]
+
+    async def _hand_over(self, runs: list[Run]) -> None:
+        """Let other processes claim these at once."""
+        for run in runs:
+            run.drop()
+        if not runs:
+            return
+        await asyncio.wait([run.task for run in runs])
+        try:
+            await _hand_over([run.reply_id for run in runs], self.options.lease)
+        except DatabaseError:
+            logger.exception("Queued replies could not be handed over; others find them later")
+
+    # At each beat
+
+    async def _every_beat(self, work: Callable[[int], Awaitable[None]]) -> None:
+        for beat in count():
+            try:
+                await work(beat)
+            except Exception:
+                logger.exception("The process could not look after its lease or after replies")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.options.lease.total_seconds() / BEATS):
+                    await self._ending.wait()
+                    return
+
+    async def _renew(self, beat: int) -> None:
+        await self._in_lane(ServerProcess.objects.renew)(self.name, self.options.lease)
+        self.last_beat = time.monotonic()
+
+    def _in_lane[**P, T](self, function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+        return in_thread(function, self._lane)
+
+    async def _look_after(self, beat: int) -> None:
+        await self._drop_what_others_have()
+        await self._claim_orphans()
+        if beat % PURGE_BEATS == 0:
+            await self.log.purge()
+            await _purge()
+
+    async def _drop_what_others_have(self) -> None:
+        # Those of this moment: a reply may end and be resumed in another run while the database is asked.
+        runs = [run for run in self._runs.values() if run.state in (State.QUEUED, State.CLAIMED)]
+        queued = {run.reply_id for run in runs if run.state is State.QUEUED}
+        ours = await _ours(self.name, queued) if runs else set()
+        for run in runs:
+            if run.reply_id not in ours:
+                run.drop()
+
+    async def _claim_orphans(self) -> None:
+        if self.draining:
+            return
+        for reply_id, attempt, status in await _orphans(self.options.lease):
+            # What has begun is continued in any case; what is queued elsewhere is claimed when there is room for it.
+            begun = status == Reply.Status.STREAMING
+            if reply_id not in self._runs and (begun or len(self._runs) < self.options.running):
+                self._run(reply_id, attempt, begun_elsewhere=begun)
+
+
+@in_thread
+def _running_attempt(reply_id: UUID) -> int | None:
+    return Reply.objects.running().filter(pk=reply_id).values_list("attempt", flat=True).first()
+
+
+def _leave(name: str) -> None:
+    ServerProcess.objects.filter(name=name).delete()
+
+
+@in_thread
+def _purge() -> None:
+    ServerProcess.objects.purge()
+
+
+@in_thread
+def _ours(name: str, queued: set[UUID]) -> set[UUID]:
+    """The running replies that name this process, and those of `queued` that nobody has claimed."""
+    mine = Q(status=Reply.Status.STREAMING, process=name)
+    waiting = Q(status=Reply.Status.QUEUED, pk__in=queued)
+    replies = Reply.objects.filter(mine | waiting if queued else mine)
+    return set(replies.values_list("pk", flat=True))
+
+
+@in_thread
+@retry_on_deadlock
+def _hand_over(reply_ids: list[UUID], lease: timedelta) -> None:
+    Reply.objects.filter(pk__in=reply_ids).hand_over(lease)
+
+
+@in_thread
+def _orphans(lease: timedelta) -> list[tuple[UUID, int, str]]:
+    # What has begun comes before what is queued.
+    orphans = Reply.objects.orphaned(lease).order_by("-status", "queued")
+    return list(orphans.values_list("pk", "attempt", "status")[:CLAIMED_AT_ONCE])

@@ -1,0 +1,77 @@
+"""Letting replies in: what stores one, starts it, and tells the client where it is; and stopping it."""
+
+import json
+from collections.abc import Callable
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpResponseBase, JsonResponse
+from django.urls import reverse
+
+from chat import sentences, sse
+from chat.asking import ReplyRunning
+from chat.database import in_thread
+from chat.limits import OverLimit
+from chat.models import Reply
+from chat.process import Process
+from chat.views.pages import SeeOther
+from chat.views.problems import Refusal, SignedInRequest
+from chat.views.stream import event_stream
+
+# Within this many seconds some replies will have ended.
+BUSY_RETRY = 5
+
+
+async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
+    """What `store` has stored, in a thread; raises Refusal with the reason why there may not be another reply."""
+    process = Process.of(request)
+    if process.draining:
+        sentence = "The server is restarting. Ask again in a few seconds; your text is kept."
+        raise Refusal(503, "draining", sentence, settings.CHAT_DRAIN_SECONDS or 1)
+    if process.full:
+        raise Refusal(
+            503, "busy", "The server is overloaded. Ask again in a few seconds; your text is kept.", BUSY_RETRY
+        )
+    try:
+        with process.expecting():
+            return await in_thread(store)()
+    except ReplyRunning:
+        sentence = "The previous reply is still being written. Wait for it to finish, or stop it first."
+        raise Refusal(409, "reply_running", sentence) from None
+    except OverLimit as limit:
+        raise Refusal(429, limit.code, sentences.limit(limit.code, limit.params), limit.retry_after) from None
+
+
+def accepted(request: SignedInRequest, reply: Reply) -> HttpResponseBase:
+    """Start the stored reply and answer in the form that the client asked for."""
+    Process.of(request).make(reply.pk, reply.attempt)
+    kind = request.get_preferred_type(["text/html", "application/json", "text/event-stream"])
+    if kind not in ("application/json", "text/event-stream"):
+        return SeeOther(address(reply))
+    conversation = reply.message.conversation
+    started = {
+        "conversation": {"id": str(conversation.pk), "url": conversation.get_absolute_url()},
+        "message": {"id": str(reply.message.parent_id)},
+        "reply": {
+            "id": str(reply.pk),
+            "url": reverse("reply", args=[reply.pk]),
+            "events_url": reverse("reply_events", args=[reply.pk]),
+            "stop_url": reverse("stop", args=[reply.pk]),
+        },
+    }
+    if kind == "application/json":
+        return JsonResponse(started, status=201)
+    return event_stream(request, reply, 0, sse.encode("reply", json.dumps(started)))
+
+
+async def stop_reply(request: SignedInRequest, reply_id: UUID) -> None:
+    """Return once the reply has ended."""
+    try:
+        await Process.of(request).stop(reply_id)
+    except TimeoutError:
+        raise Refusal(503, "not_stopped", "The reply could not be stopped. Try again.") from None
+
+
+def address(reply: Reply) -> str:
+    """The address of the reply's message on its page."""
+    return f"{reply.message.conversation.get_absolute_url()}#message-{reply.pk}"

@@ -1,0 +1,127 @@
+"""The page of a conversation with the history beside it, for all views that show one."""
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import BadRequest
+from django.http import HttpResponse
+from django.http.response import HttpResponseRedirectBase
+from django.shortcuts import render
+from django.utils import dateformat, timezone
+from django.utils.dateparse import parse_datetime
+
+from chat.database import in_thread
+from chat.forms import QuestionForm
+from chat.live import read_live
+from chat.models import Conversation, Message
+from chat.process import Process
+from chat.views.problems import SignedInRequest
+
+# The sidebar is loaded in pieces of this many conversations.
+LISTED = 40
+# A page shows this many messages of a long branch at first, and never more than the second figure.
+SHOWN = 60
+MOST_SHOWN = 500
+
+
+class SeeOther(HttpResponseRedirectBase):
+    """The answer to a form: whatever its method was, go and get that page."""
+
+    status_code = 303
+
+
+async def page(
+    request: SignedInRequest, conversation: Conversation | None, form: QuestionForm, status: int = 200
+) -> HttpResponse:
+    """The whole page, with what there is so far of a reply that is being written."""
+    last = _count(request.GET.get("last", ""))
+    branch: list[Message] = []
+    if conversation:
+        branch = await in_thread(conversation.branch)(conversation.leaf_id, last + 1)
+    await read_live(Process.of(request).log, branch)
+
+    def rendered() -> HttpResponse:
+        context = {
+            "conversation": conversation,
+            "messages_shown": branch[-last:],
+            "earlier": _earlier(last) if len(branch) > last else None,
+            "running": next((message.reply for message in branch if _is_running(message)), None),
+            "form": form,
+            "demo": settings.CHAT_DEMO,
+            "debug": settings.DEBUG,
+            "history": history(request),
+        }
+        return render(request, "chat/conversation.html", context, status=status)
+
+    return await in_thread(rendered)()
+
+
+def question_form(request: SignedInRequest, data: Any = None, model: str = "") -> QuestionForm:
+    """The form with the models that this person may use; `model` is the one that the conversation used last."""
+    catalog = Process.of(request).catalog
+    offered = [model.name for model in catalog.models_for(request.user)]
+    return QuestionForm(data, models=offered, model=catalog.choose(request.user, model).name)
+
+
+def history(request: SignedInRequest) -> dict[str, Any]:
+    """A piece of the sidebar, grouped by day, and the query that leads to the next piece."""
+    before = _cursor(request.GET.get("before", ""))
+    newest = Conversation.objects.for_user(request.user).newest(before)
+    listed = list(newest.only("pk", "title", "updated", "owner_id")[: LISTED + 1])
+    shown = listed[:LISTED]
+    known = _day(before[0]) if before else None
+    groups = [
+        # The piece before already shows the heading of its last day.
+        ("" if day == known else _label(day), list(conversations))
+        for day, conversations in groupby(shown, key=lambda conversation: _day(conversation.updated))
+    ]
+    following = ""
+    if len(listed) > LISTED:
+        following = urlencode({"before": f"{shown[-1].updated.isoformat()}_{shown[-1].pk}"})
+    return {"groups": groups, "next": following}
+
+
+def _earlier(last: int) -> str | None:
+    return f"?{urlencode({'last': min(2 * last, MOST_SHOWN)})}" if last < MOST_SHOWN else None
+
+
+def _is_running(message: Message) -> bool:
+    return message.role == Message.Role.ASSISTANT and message.reply.is_running
+
+
+def _count(last: str) -> int:
+    is_number = last.isascii() and last.isdecimal() and len(last) < 8
+    return min(int(last), MOST_SHOWN) if is_number and int(last) else SHOWN
+
+
+def _cursor(value: str) -> tuple[datetime, UUID] | None:
+    """The last activity and the id of a conversation; None without a value."""
+    if not value:
+        return None
+    updated, _, pk = value.partition("_")
+    try:
+        moment = parse_datetime(updated)
+        if moment is None or timezone.is_naive(moment):
+            raise BadRequest
+        # At the ends of the calendar a moment may not exist in another time zone.
+        _day(moment)
+        return moment.astimezone(UTC), UUID(pk)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest from error
+
+
+def _day(moment: datetime) -> date:
+    return timezone.localtime(moment).date()
+
+
+def _label(day: date) -> str:
+    today = timezone.localdate()
+    if day == today:
+        return "Today"
+    if day == today - timedelta(days=1):
+        return "Yesterday"
+    return dateformat.format(day, "l j F" if day.year == today.year else "j F Y")

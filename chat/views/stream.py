@@ -1,0 +1,114 @@
+"""The event stream of a reply: what a reader has missed, then what comes, up to the end."""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from django.http import StreamingHttpResponse
+
+from chat import metrics, sentences, sse
+from chat.database import in_thread
+from chat.events import Delta, Entry, Reasoning, Snapshot
+from chat.live import standing
+from chat.models import Reply
+from chat.process import Process
+from chat.replylog import PlaceLost, ReplyLog, Unreachable
+from chat.views.problems import SignedInRequest
+
+logger = logging.getLogger(__name__)
+
+# The browser waits this long before it reconnects, in milliseconds.
+RETRY = 2000
+# Seconds between two looks at a queued reply.
+QUEUE_LOOK = 2.0
+
+
+def event_stream(request: SignedInRequest, reply: Reply, after: int, first: bytes = b"") -> StreamingHttpResponse:
+    """The events after seq `after`, preceded by `first`."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    stream = _stream(Process.of(request), reply, after, first)
+    return StreamingHttpResponse(stream, content_type="text/event-stream", headers=headers)
+
+
+async def _stream(process: Process, reply: Reply, after: int, first: bytes) -> AsyncIterator[bytes]:
+    yield sse.retry(RETRY) + first
+    try:
+        with metrics.readers.track_inprogress():
+            if reply.status == Reply.Status.QUEUED:
+                async for block in _queue(process, reply):
+                    yield block
+            async for block in _events(process.log, reply.pk, after):
+                yield block
+    except Unreachable:
+        logger.warning("The stream of reply %s broke off: its log does not answer", reply.pk, extra={"reply": reply.pk})
+    except Exception:
+        # Daphne leaves the connection open when a stream raises. When it ends, the reader reconnects.
+        logger.exception("The stream of reply %s broke", reply.pk, extra={"reply": reply.pk})
+
+
+async def _queue(process: Process, reply: Reply) -> AsyncIterator[bytes]:
+    """Say that the reply is queued until it is claimed; nothing if that happens at once."""
+    told = False
+    while not await process.claims(reply.pk, QUEUE_LOOK if told or not reply.is_waiting else 0):
+        # Another process may have claimed it, which only the row tells.
+        if not process.has(reply.pk) and await _status(reply.pk) != Reply.Status.QUEUED:
+            break
+        yield sse.encode("status", _json({"status": "queued"}))
+        told = True
+    if told:
+        yield sse.encode("status", _json({"status": "streaming"}))
+
+
+async def _events(log: ReplyLog, reply_id: UUID, after: int) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            async with aclosing(log.follow(reply_id, after)) as news:
+                async for entries in news:
+                    if not entries and await _status(reply_id) not in Reply.RUNNING:
+                        # The reply ended, but its log was lost before the End was written.
+                        raise PlaceLost
+                    yield _encode(entries) if entries else sse.comment()
+            return
+        except (PlaceLost, Unreachable):
+            snapshot, end = await standing(log, reply_id)
+        if snapshot:
+            after = snapshot.seq
+            yield _encode_one(after, snapshot)
+        if end:
+            yield _encode_one(after, end)
+            return
+
+
+@in_thread
+def _status(reply_id: UUID) -> str | None:
+    return Reply.objects.filter(pk=reply_id).values_list("status", flat=True).first()
+
+
+def _encode(entries: Iterable[Entry]) -> bytes:
+    """Encode entries as events; neighbouring deltas, and neighbouring reasoning, become one under the last seq."""
+    blocks: list[bytes] = []
+    for kind, group in groupby(entries, key=lambda entry: type(entry[1])):
+        run = list(group)
+        if kind in (Delta, Reasoning):
+            text = "".join(event.text for _, event in run if isinstance(event, Delta | Reasoning))
+            name = "delta" if kind is Delta else "reasoning"
+            blocks.append(sse.encode(name, _json({"text": text}), run[-1][0]))
+        else:
+            blocks += [_encode_one(seq, event) for seq, event in run]
+    return b"".join(blocks)
+
+
+def _encode_one(seq: int, event: Any) -> bytes:
+    if isinstance(event, Snapshot):
+        return sse.encode("snapshot", _json(asdict(event)))
+    error = {"code": event.error.code, "message": sentences.of(event.error)} if event.error else None
+    return sse.encode("end", _json({**asdict(event), "error": error}), seq)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
