@@ -415,7 +415,7 @@ async def test_a_question_whose_process_died_at_once_is_answered(server: Server,
 
     def orphan() -> None:
         Reply.objects.filter(pk=reply["id"]).update(
-            status="queued", attempt=0, process="", queued=timezone.now() - timedelta(days=1), ended=None, last_seq=0
+            status="queued", attempt=0, queued=timezone.now() - timedelta(days=1), started=None, ended=None, last_seq=0
         )
         Reply.objects.get(pk=reply["id"]).events.all().delete()
         Message.objects.filter(pk=reply["id"]).update(text="")
