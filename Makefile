@@ -25,6 +25,9 @@ WORKERS ?= 4
 PARALLEL := -n $(WORKERS) --dist worksteal
 PYTEST := $(BIN)/python -m pytest $(PARALLEL)
 
+# Tests start hundreds of processes, each of which would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Checks start Django, but never with your own settings or database.
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
 

@@ -87,8 +87,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests run on a file as people do: a SQLite database in memory locks in another way."""
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Use a file, as people do: a SQLite database in memory locks in another way. Each worker has its own database."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "tests.sqlite3")
         # Threads outlive tests, and their connections would too.
@@ -97,7 +99,7 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """The thread in which asynchronous tests query keeps its last connection, with which no database can be removed."""
+    """Close the connection of the thread in which asynchronous tests query; it would keep the database from going."""
     yield
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
