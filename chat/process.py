@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import count
 from typing import Any, Self, cast
 from uuid import UUID
 
@@ -125,8 +124,9 @@ class Process:
         metrics.running.set_function(lambda: len(self._runs) - len(self._queued))
         metrics.queued.set_function(lambda: len(self._queued))
         self._tasks = [
-            spawn(self._every_beat(self._renew), "lease"),
-            spawn(self._every_beat(self._look_after), "orphans"),
+            spawn(self._every(1, self._renew), "lease"),
+            spawn(self._every(1, self.look_after), "orphans"),
+            spawn(self._every(PURGE_BEATS, self._purge), "purge"),
         ]
 
     async def drain(self) -> None:
@@ -141,6 +141,8 @@ class Process:
 
     async def close(self) -> None:
         """Let go of all that the process has and has opened: its replies are orphans from now on."""
+        if self._ending.is_set():
+            return
         self.draining = True
         await self._hand_over(list(self._runs.values()))
         self._ending.set()
@@ -148,7 +150,7 @@ class Process:
             await asyncio.wait(self._tasks, timeout=self.options.lease.total_seconds())
         await self.log.flush()
         try:
-            await self._in_lane(_leave)(self.name)
+            await in_thread(_leave, self._lane)(self.name)
         except DatabaseError:
             logger.exception("The lease could not be given back; it runs out")
         self._lane.shutdown(wait=False)
@@ -241,30 +243,29 @@ class Process:
 
     # At each beat
 
-    async def _every_beat(self, work: Callable[[int], Awaitable[None]]) -> None:
-        for beat in count():
+    async def _every(self, beats: int, work: Callable[[], Awaitable[None]]) -> None:
+        seconds = beats * self.options.lease.total_seconds() / BEATS
+        while not self._ending.is_set():
             try:
-                await work(beat)
+                await work()
             except Exception:
                 logger.exception("The process could not look after its lease or after replies")
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.options.lease.total_seconds() / BEATS):
+                async with asyncio.timeout(seconds):
                     await self._ending.wait()
-                    return
 
-    async def _renew(self, beat: int) -> None:
-        await self._in_lane(ServerProcess.objects.renew)(self.name, self.options.lease)
+    async def _renew(self) -> None:
+        await in_thread(ServerProcess.objects.renew, self._lane)(self.name, self.options.lease)
         self.last_beat = time.monotonic()
 
-    def _in_lane[**P, T](self, function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
-        return in_thread(function, self._lane)
-
-    async def _look_after(self, beat: int) -> None:
+    async def look_after(self) -> None:
+        """Drop what other processes have claimed, and claim what dead ones have left."""
         await self._drop_what_others_have()
         await self._claim_orphans()
-        if beat % PURGE_BEATS == 0:
-            await self.log.purge()
-            await _purge()
+
+    async def _purge(self) -> None:
+        await self.log.purge()
+        await _purge()
 
     async def _drop_what_others_have(self) -> None:
         # Those of this moment: a reply may end and be resumed in another run while the database is asked.

@@ -1,8 +1,8 @@
-"""How many replies a process makes at a time, and what becomes of those that have to wait."""
+"""Processes that share a database: who makes which reply, and what becomes of those of the dead."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -11,185 +11,291 @@ from django.utils import timezone
 
 from chat import asking
 from chat.database import in_thread
-from chat.models import Reply, User
-from chat.process import Process
-from tests.server import Server, Servers
-from tests.upstream import Upstream, finish, hang, pause, sleep, text
-from tests.visitor import Visitor, written
+from chat.events import Delta, End, Entry
+from chat.generation import Run
+from chat.models import Reply, ServerProcess, User
+from tests.hosts import LONG, PATIENCE, Host, expire, hosts, status
+from tests.upstream import Upstream, finish, hang, pause, text
+
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def narrow(start_server: Servers, upstream: Upstream) -> Server:
-    """A server that makes one reply at a time and lets one more wait."""
-    return start_server(
-        OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_PROCESS_RUNNING="1", CHAT_PROCESS_QUEUED="1"
-    )
+async def start(upstream: Upstream) -> AsyncIterator[Any]:
+    """Starts a host: `await start(running=1)`."""
+    async with AsyncExitStack() as running:
+
+        async def start(**options: Any) -> Host:
+            host = Host.asking(upstream, **options)
+            await running.enter_async_context(hosts(host))
+            return host
+
+        yield start
 
 
-@pytest.fixture
-async def alice(narrow: Server) -> AsyncIterator[Visitor]:
-    async with Visitor(narrow, "alice") as alice:
-        yield alice
+async def ask(host: Host, person: User, question: str = "Hello?") -> tuple[Reply, Run]:
+    reply = await in_thread(asking.begin)(person, question, "small")
+    return reply, host.make(reply.pk, reply.attempt)
 
 
-async def running(alice: Visitor, upstream: Upstream) -> dict[str, Any]:
-    """A reply that is being written until the test releases its end."""
-    upstream.script(text("first"), pause("end"), finish())
-    reply = await alice.ask("First?")
-    await alice.until(reply, "first")
-    return reply
+async def until(host: Host, reply: Reply, words: str) -> None:
+    """Return when these words are in the log."""
+    async with asyncio.timeout(PATIENCE):
+        written = ""
+        async for entries in host.log.follow(reply.pk, 0):
+            written += "".join(event.text for _, event in entries if isinstance(event, Delta))
+            if words in written:
+                return
 
 
-def status(server: Server, reply: dict[str, Any]) -> str:
-    return server.database.run(lambda: Reply.objects.get(pk=reply["id"]).status)
+async def read(host: Host, reply: Reply) -> tuple[str, End]:
+    """The whole text and the end of a reply, as a reader at this host gets them."""
+    found: list[Entry] = []
+    async with asyncio.timeout(PATIENCE):
+        async for entries in host.log.follow(reply.pk, 0):
+            found += entries
+    end = found[-1][1]
+    assert isinstance(end, End)
+    return "".join(event.text for _, event in found if isinstance(event, Delta)), end
 
 
-async def test_a_reply_that_has_to_wait_says_so_and_begins_by_itself(alice: Visitor, upstream: Upstream) -> None:
-    first = await running(alice, upstream)
-    second = await alice.ask("Second?")
-    async with aclosing(alice.follow(second)) as events:
-        waits = await anext(events)
-        assert (waits.name, waits.data) == ("status", {"status": "queued"})
-        assert 'data-phase="queued"' in (await alice.client.get(second["url"])).text
-        upstream.release("end")
-        rest = [event async for event in events]
-    assert (rest[0].name, rest[0].data) == ("status", {"status": "streaming"})
-    assert written(rest) == "Hello world"
-    assert (await alice.whole(first))[-1].data["status"] == "complete"
+# Take-over
 
 
-async def test_of_many_questions_at_the_same_moment_no_more_wait_than_may(alice: Visitor, upstream: Upstream) -> None:
-    first = await running(alice, upstream)
-    answers = await asyncio.gather(*(alice.post("/c/", text=f"{number}?") for number in range(10)))
-    assert sorted(answer.status_code for answer in answers) == [201, *[503] * 9]
-    upstream.release("end")
-    await alice.whole(first)
-
-
-async def test_what_waits_elsewhere_is_claimed_only_where_there_is_room(
-    start_server: Servers, upstream: Upstream
-) -> None:
-    upstream.default = [text("Hello"), pause("rest"), text(" world"), finish()]
-    narrow = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_PROCESS_RUNNING="1")
-    async with Visitor(narrow, "alice") as alice:
-        narrow.kill()
-        narrow.database.run(leave_three_in_line)
-        narrow.start()
-        await asyncio.to_thread(upstream.next_request)
-        replies = narrow.database.run(lambda: list(Reply.objects.order_by("status").values_list("status", flat=True)))
-        assert replies == ["queued", "queued", "streaming"]
-        upstream.release("rest")
-        for pk in narrow.database.run(lambda: list(Reply.objects.values_list("pk", flat=True))):
-            assert written(await alice.whole({"events_url": f"/replies/{pk}/events/"})) == "Hello world"
-
-
-def leave_three_in_line() -> None:
-    for _ in range(3):
-        asking.begin(User.objects.get(username="alice"), "Hello?", "small")
-    Reply.objects.update(queued=timezone.now() - timedelta(days=1))
-
-
-async def test_when_too_many_wait_the_next_is_refused_for_a_moment(alice: Visitor, upstream: Upstream) -> None:
-    await running(alice, upstream)
-    second = await alice.ask("Second?")
-    refused = await alice.post("/c/", text="Third?")
-    assert refused.status_code == 503
-    assert refused.headers["retry-after"] == "5"
-    assert refused.json()["error"]["code"] == "busy"
-    upstream.release("end")
-    await alice.whole(second)
-    await alice.whole(await alice.ask("Third?"))
-
-
-async def test_what_waits_can_be_stopped(alice: Visitor, upstream: Upstream) -> None:
-    first = await running(alice, upstream)
-    second = await alice.ask("Second?")
-    assert await alice.stop(second) == "stopped"
-    assert len(upstream.requests) == 1
-    upstream.release("end")
-    assert (await alice.whole(first))[-1].data["status"] == "complete"
-
-
-async def test_what_waits_survives_the_process(narrow: Server, alice: Visitor, upstream: Upstream) -> None:
-    await running(alice, upstream)
-    second = await alice.ask("Second?")
-    narrow.restart()
-    assert written(await alice.whole(second)) == "Hello world"
-
-
-async def test_another_process_with_room_takes_what_waits(
-    start_server: Servers, narrow: Server, alice: Visitor, upstream: Upstream
-) -> None:
-    await running(alice, upstream)
-    second = await alice.ask("Second?")
-    start_server(narrow.database, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
-    assert written(await alice.whole(second)) == "Hello world"
-    # What was taken away waits here no more, which this process notices at its next beat.
-    async with asyncio.timeout(15):
-        while (third := await alice.post("/c/", text="Third?")).status_code == 503:  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
-    assert await alice.stop(third.json()["reply"]) == "stopped"
-
-
-async def test_a_process_that_ends_hands_over_what_waits_and_ends_what_runs(
-    narrow: Server, alice: Visitor, upstream: Upstream
-) -> None:
-    first = await running(alice, upstream)
-    second = await alice.ask("Second?")
-    ending = asyncio.create_task(asyncio.to_thread(narrow.terminate))
-    assert await ending == 0
-    assert status(narrow, second) == "queued"
-    narrow.start()
-    assert written(await alice.whole(second)) == "Hello world"
-    assert (await alice.whole(first))[-1].data["status"] == "interrupted"
-
-
-async def test_what_has_begun_elsewhere_is_taken_over_also_when_all_are_busy(
-    start_server: Servers, narrow: Server, alice: Visitor, upstream: Upstream
-) -> None:
-    await running(alice, upstream)
-    other = start_server(narrow.database, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
+async def test_what_a_dead_process_had_shown_is_kept(start: Any, upstream: Upstream, alice: User) -> None:
     upstream.script(text("so far"), hang())
-    async with Visitor(other, "alice") as elsewhere:
-        lost = await elsewhere.ask("Second?")
-        await elsewhere.until(lost, "so far")
-    other.kill()
-    assert (await alice.whole(lost))[-1].data["status"] == "interrupted"
+    here, there = await start(), await start()
+    reply, _ = await ask(here, alice)
+    await until(there, reply, "so far")
+    await here.die()
+    await there.look_after()
+    written, end = await read(there, reply)
+    assert (written, end.status) == ("so far", "interrupted")
+    assert end.error
+    assert end.error.code == "interrupted"
 
 
-async def test_a_reply_that_becomes_too_large_is_cut_off(start_server: Servers, upstream: Upstream) -> None:
-    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_REPLY_BYTES="10")
-    upstream.script(text("01234"), text("5678é"), hang())
-    async with Visitor(server, "alice") as alice:
-        events = await alice.whole(await alice.ask("Hello?"))
-    request = await asyncio.to_thread(upstream.next_request)
-    await asyncio.to_thread(request.wait_closed)
-    assert written(events) == "012345678"
-    assert events[-1].data["status"] == "interrupted"
-    assert events[-1].data["error"]["code"] == "too_large"
-
-
-async def test_a_turn_that_comes_while_leases_are_renewed_is_not_taken_for_somebody_elses(
-    start_server: Servers, upstream: Upstream
+async def test_a_model_that_can_continues_what_a_dead_process_began(
+    start: Any, upstream: Upstream, alice: User
 ) -> None:
-    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
-    upstream.default = [text("Hello"), sleep(2.5), text(" world"), finish()]
-    async with Visitor(server, "alice") as alice:
-        # Spread over a beat, so that some are claimed in the moment of the renewal.
-        replies = [await alice.ask(f"{number}?") for number in range(200)]
-        for reply in replies:
-            assert written(await alice.whole(reply)) == "Hello world"
+    upstream.script(text("so far"), hang())
+    upstream.script(text(" and on"), finish())
+    here, there = await start(way="assistant"), await start(way="assistant")
+    reply, _ = await ask(here, alice)
+    await until(there, reply, "so far")
+    await here.die()
+    await there.look_after()
+    assert await read(there, reply) == ("so far and on", End("complete", "stop"))
+    assert upstream.requests[-1].body["messages"][-1] == {"role": "assistant", "content": "so far"}
 
 
-@pytest.mark.django_db(transaction=True)
-async def test_a_question_let_in_just_before_the_drain_is_left_to_others(sam: User) -> None:
-    process = Process.from_settings()
-    reply = await in_thread(asking.begin)(sam, "Hello?", "demo")
-    process.draining = True
-    await process.make(reply.pk, 0).task
+async def test_a_reply_of_which_nothing_was_shown_begins_again(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(hang())
+    upstream.script(text("Hello"), finish())
+    here, there = await start(), await start()
+    reply, _ = await ask(here, alice)
+    await asyncio.to_thread(upstream.next_request)
+    await here.die()
+    await there.look_after()
+    assert await read(there, reply) == ("Hello", End("complete", "stop"))
+
+
+async def test_a_living_process_keeps_its_replies(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("so far"), pause("rest"), finish())
+    here, there = await start(), await start()
+    reply, _ = await ask(here, alice)
+    await until(here, reply, "so far")
+    await there.look_after()
+    upstream.release("rest")
+    assert (await read(there, reply))[1].status == "complete"
+    await reply.arefresh_from_db()
+    assert (reply.attempt, reply.process) == (1, here.name)
+
+
+async def test_a_process_that_wakes_keeps_what_nobody_has_claimed(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
+    here, there = await start(), await start()
+    reply, _ = await ask(here, alice)
+    await until(here, reply, "so far")
+    await expire(here)
+    await in_thread(ServerProcess.objects.renew)(here.name, LONG)
+    for host in (here, there):
+        await host.look_after()
+    upstream.release("rest")
+    assert await read(there, reply) == ("so far and on", End("complete", "stop"))
+
+
+async def test_a_process_that_wakes_drops_what_others_have_claimed(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("so far"), hang())
+    here, there = await start(), await start()
+    reply, run = await ask(here, alice)
+    await until(here, reply, "so far")
+    await expire(here)
+    await there.look_after()
+    assert (await read(there, reply))[1].status == "interrupted"
+    await here.look_after()
+    await run.task
+    request = upstream.next_request()
+    await asyncio.to_thread(request.wait_closed)
+    assert not here.has(reply.pk)
+
+
+async def test_what_has_begun_elsewhere_is_claimed_also_when_all_slots_are_taken(
+    start: Any, upstream: Upstream, alice: User
+) -> None:
+    upstream.default = [text("so far"), hang()]
+    here, busy = await start(), await start(running=1)
+    first, _ = await ask(busy, alice)
+    lost, _ = await ask(here, alice)
+    for reply in (first, lost):
+        await until(busy, reply, "so far")
+    await here.die()
+    await busy.look_after()
+    assert (await read(busy, lost))[1].status == "interrupted"
+    assert await status(first) == "streaming"
+
+
+# Stop
+
+
+async def test_any_process_stops_a_reply(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("so far"), hang())
+    here, there = await start(), await start()
+    reply, run = await ask(here, alice)
+    await until(there, reply, "so far")
+    await there.stop(reply.pk)
+    assert (await read(there, reply))[1].status == "stopped"
+    await here.look_after()
+    await run.task
+    request = upstream.next_request()
+    await asyncio.to_thread(request.wait_closed)
+    await reply.arefresh_from_db()
+    assert (reply.status, reply.attempt) == ("stopped", 2)
+
+
+async def test_a_queued_reply_can_be_stopped(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("so far"), hang())
+    host = await start(running=1)
+    first, _ = await ask(host, alice)
+    await until(host, first, "so far")
+    second, _ = await ask(host, alice)
+    await host.stop(second.pk)
+    assert (await status(first), await status(second)) == ("streaming", "stopped")
+    assert len(upstream.requests) == 1
+
+
+# The queue
+
+
+async def test_replies_beyond_the_slots_wait_for_one(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("first"), pause("end"), finish())
+    host = await start(running=1, queued=1)
+    first, _ = await ask(host, alice)
+    await until(host, first, "first")
+    second, run = await ask(host, alice)
+    assert host.full
+    assert not await host.claims(second.pk, 0)
+    assert not run.claimed.is_set()
+    upstream.release("end")
+    assert (await read(host, second))[1].status == "complete"
+    assert await host.claims(second.pk, 0) or not host.has(second.pk)
+
+
+async def test_a_process_with_room_claims_what_is_queued_elsewhere(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("first"), hang())
+    busy, free = await start(running=1), await start()
+    first, _ = await ask(busy, alice)
+    await until(busy, first, "first")
+    second, _ = await ask(busy, alice)
+    await free.look_after()
+    assert await status(second) == "queued", "its own process comes first"
+    await Reply.objects.filter(pk=second.pk).aupdate(queued=timezone.now() - 2 * LONG)
+    await free.look_after()
+    assert (await read(free, second))[1].status == "complete"
+    await busy.look_after()
+    async with asyncio.timeout(PATIENCE):
+        while busy.has(second.pk):  # noqa: ASYNC110 (its task ends by itself)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_process_claims_no_more_queued_replies_than_it_has_room_for(
+    start: Any, upstream: Upstream, alice: User
+) -> None:
+    upstream.default = [text("Hello"), pause("rest"), finish()]
+    replies = [await in_thread(asking.begin)(alice, "Hello?", "small") for _ in range(3)]
+    await Reply.objects.aupdate(queued=timezone.now() - 2 * LONG)
+    host = await start(running=1)
+    await host.look_after()
+    await asyncio.to_thread(upstream.next_request)
+    assert sorted([await status(reply) for reply in replies]) == ["queued", "queued", "streaming"]
+    upstream.release("rest")
+
+
+# The end of a process
+
+
+async def test_a_draining_process_lets_replies_end(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
+    host = await start(drain=timedelta(seconds=PATIENCE))
+    reply, _ = await ask(host, alice)
+    await until(host, reply, "so far")
+    draining = asyncio.create_task(host.drain())
+    upstream.release("rest")
+    await draining
+    await reply.arefresh_from_db()
+    assert reply.status == "complete"
+    assert not await ServerProcess.objects.aexists()
+
+
+async def test_what_does_not_end_in_time_is_claimed_elsewhere_at_once(
+    start: Any, upstream: Upstream, alice: User
+) -> None:
+    upstream.script(text("so far"), hang())
+    here, there = await start(), await start()
+    reply, _ = await ask(here, alice)
+    await until(here, reply, "so far")
+    await here.drain()
+    assert await status(reply) == "streaming"
+    await there.look_after()
+    assert (await read(there, reply))[1].status == "interrupted"
+
+
+async def test_a_draining_process_hands_over_what_is_queued_first(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("first"), pause("end"), finish())
+    here, there = await start(running=1, drain=timedelta(seconds=PATIENCE)), await start()
+    first, _ = await ask(here, alice)
+    await until(here, first, "first")
+    second, run = await ask(here, alice)
+    draining = asyncio.create_task(here.drain())
+    await run.task
+    async with asyncio.timeout(PATIENCE):
+        while not there.has(second.pk):
+            await there.look_after()
+    assert (await read(there, second))[1].status == "complete"
+    upstream.release("end")
+    await draining
+    assert await status(first) == "complete"
+
+
+async def test_a_question_let_in_just_before_the_drain_is_left_to_others(start: Any, alice: User) -> None:
+    host = await start()
+    host.draining = True
+    reply, run = await ask(host, alice)
+    await run.task
     await reply.arefresh_from_db()
     assert (reply.status, reply.attempt) == ("queued", 0)
-    await process.stop(reply.pk)
-    await reply.arefresh_from_db()
-    assert reply.status == "stopped"
-    await process.close()
+
+
+# Limits of a reply
+
+
+async def test_a_reply_that_grows_too_large_is_cut_off(start: Any, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("01234"), text("5678é"), hang())
+    host = await start(reply_bytes=10)
+    reply, _ = await ask(host, alice)
+    written, end = await read(host, reply)
+    assert (written, end.status) == ("012345678", "interrupted")
+    assert end.error
+    assert end.error.code == "too_large"
+    request = upstream.next_request()
+    await asyncio.to_thread(request.wait_closed)
