@@ -69,6 +69,10 @@ redis: $(VENV)/dev
 kill-loop: $(VENV)/dev
 	$(BIN)/python -m tests.faults.kill_loop --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+## make pythons  a part of the tests on each other Python that is supported and installed
+pythons: $(VENV)/dev
+	$(BIN)/python -m tests.pythons
+
 ## make lint     linters and types only
 lint: $(VENV)/dev $(if $(NPM),$(VENV)/js)
 	$(BIN)/ruff check .

@@ -62,6 +62,7 @@ def test_make_alone_lists_the_commands(machine: Path) -> None:
         "quick",
         "test",
         "kill-loop",
+        "pythons",
         "lint",
         "format",
         "pins",
