@@ -1,5 +1,6 @@
 """The example for nginx, run by a real nginx in front of real servers."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ class Nginx:
     url: str
     certificate: Path
     port: int
+    http_port: int
+    access_log: Path
 
     def curl(self, path: str, *options: str) -> list[str]:
         """A command that asks for `path` over HTTP/2 and TLS and does not buffer what it receives."""
@@ -27,6 +30,11 @@ class Nginx:
 
     def get(self, path: str, *options: str) -> str:
         return subprocess.check_output(self.curl(path, *options), text=True)
+
+
+def version() -> tuple[int, ...]:
+    told = subprocess.run([program("nginx"), "-v"], check=True, capture_output=True, text=True).stderr
+    return tuple(map(int, told.partition("nginx/")[2].split()[0].split(".")))
 
 
 @contextmanager
@@ -39,16 +47,23 @@ def running(site: str, processes: list[int], folder: Path) -> Iterator[Nginx]:
     subprocess.run(
         [program("openssl"), "req", "-x509", "-nodes", *curve, *name, *files], check=True, capture_output=True
     )
+    http_port = free_port()
     for example, here in {
         f"    {PROCESS.format(8000)}\n": "\n".join(PROCESS.format(process) for process in processes),
-        "listen 80;": f"listen 127.0.0.1:{free_port()};",
-        "listen 443 ssl http2;": f"listen 127.0.0.1:{port} ssl http2;",
         f"/etc/letsencrypt/live/{HOST}/fullchain.pem": str(certificate),
         f"/etc/letsencrypt/live/{HOST}/privkey.pem": str(key),
         "/var/cache/nginx/parley": str(folder / "cache"),
+        "/var/log/nginx/access.log": str(folder / "access.log"),
     }.items():
         assert site.count(example) == 1
         site = site.replace(example, here)
+    for number, used in {80: http_port, 443: port}.items():
+        site, count = re.subn(rf"^    listen {number}\b", f"    listen 127.0.0.1:{used}", site, flags=re.MULTILINE)
+        assert count == 2
+    if version() < (1, 25, 1):
+        # As the comment in it says.
+        assert site.count("    http2 on;\n") == 1
+        site = site.replace("    http2 on;\n", "").replace(f"{port} ssl;", f"{port} ssl http2;")
     (folder / "site.conf").write_text(site)
     (folder / "nginx.conf").write_text(
         f"""
@@ -58,7 +73,6 @@ def running(site: str, processes: list[int], folder: Path) -> Iterator[Nginx]:
         error_log stderr notice;
         events {{}}
         http {{
-            access_log off;
             client_body_temp_path {folder}/body;
             proxy_temp_path {folder}/proxy;
             fastcgi_temp_path {folder}/fastcgi;
@@ -75,7 +89,7 @@ def running(site: str, processes: list[int], folder: Path) -> Iterator[Nginx]:
         assert process.stderr
         # It says so when it already listens.
         next(line for line in process.stderr if "getrlimit" in line)
-        yield Nginx(f"https://{HOST}:{port}", certificate, port)
+        yield Nginx(f"https://{HOST}:{port}", certificate, port, http_port, folder / "access.log")
     finally:
         process.terminate()
         process.communicate()

@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "search": {"models"},
     "security_log": {"models"},
     "sentences": {"events"},
+    "sessions": {"models", "database"},
     "sse": set(),
     "tasks": set(),
     "templatetags": {"markdown"},

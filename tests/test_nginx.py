@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import socket
 import ssl
 import subprocess
+import warnings
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,8 @@ from tests.visitor import CSRF, Event, Visitor, has_ended, written
 pytestmark = pytest.mark.nginx
 
 SITE = (settings.BASE_DIR / "docs/nginx.conf").read_text()
-
-
+# The names of the cookies where SECURE_COOKIES is on.
+SESSION, TOKEN = "__Host-sessionid", "__Host-csrftoken"
 PRODUCTION = {
     "DEBUG": "0",
     "OPENAI_MODEL": "scripted",
@@ -48,12 +50,12 @@ def nginx(server: Server, tmp_path: Path) -> Iterator[Nginx]:
 def test_a_stream_arrives_before_the_reply_has_ended(nginx: Nginx, server: Server, upstream: Upstream) -> None:
     upstream.script(text("Hello"), pause("middle"), text(" world"), finish(), done())
     session = server.session_cookie("alice")
-    page = nginx.get("/", "--include", "--cookie", f"sessionid={session}")
-    token = re.search(r"csrftoken=(\w+)", page)
+    page = nginx.get("/", "--include", "--cookie", f"{SESSION}={session}")
+    token = re.search(rf"{TOKEN}=(\w+)", page)
     assert token
     ask = nginx.curl(
         "/c/",
-        *("--cookie", f"sessionid={session}; csrftoken={token[1]}"),
+        *("--cookie", f"{SESSION}={session}; {TOKEN}={token[1]}"),
         *("--header", f"X-CSRFToken: {token[1]}"),
         *("--header", "Accept: text/event-stream"),
         *("--referer", f"{nginx.url}/"),
@@ -90,7 +92,7 @@ def test_a_person_signs_in_over_https(nginx: Nginx, server: Server, tmp_path: Pa
         *("--data-urlencode", f"csrfmiddlewaretoken={token[1]}"),
     )
     assert answer.startswith("HTTP/2 302")
-    assert re.search(r"set-cookie: sessionid=.*; Secure", answer)
+    assert re.search(rf"set-cookie: {SESSION}=.*; Secure", answer)
 
 
 def test_static_files_are_remembered(nginx: Nginx, server: Server) -> None:
@@ -106,6 +108,58 @@ def test_the_figures_of_a_process_stay_inside(nginx: Nginx) -> None:
     assert nginx.get("/metrics/", "--output", "/dev/null", "-w", "%{http_code}") == "404"
 
 
+def test_the_redirect_to_https_names_the_host(nginx: Nginx) -> None:
+    plain = f"http://127.0.0.1:{nginx.http_port}/accounts/login/?next=/"
+    answer = httpx.get(plain, headers={"host": HOST}, trust_env=False)
+    assert answer.status_code == 301
+    assert answer.headers["location"] == f"https://{HOST}/accounts/login/?next=/"
+
+
+def test_other_names_get_no_answer(nginx: Nginx) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"http://127.0.0.1:{nginx.http_port}/", headers={"host": "evil.example"}, trust_env=False)
+    with httpx.Client(verify=nginx_context(nginx), trust_env=False) as client:
+        secure = f"https://127.0.0.1:{nginx.port}/accounts/login/"
+        with pytest.raises(httpx.ConnectError):
+            client.get(secure)
+        named = {"sni_hostname": HOST}
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get(secure, headers={"host": "evil.example"}, extensions=named)
+        assert client.get(secure, headers={"host": HOST}, extensions=named).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/accounts/login/", "/metrics/", "/static/nowhere.css"])
+def test_every_answer_demands_https_and_hides_the_version(nginx: Nginx, path: str) -> None:
+    head = nginx.get(path, "--include", "--output", "-").partition("\n\n")[0].lower()
+    assert head.count("strict-transport-security: max-age=63072000") == 1
+    assert "server: nginx\n" in head
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_only_modern_tls_is_spoken(nginx: Nginx, version: ssl.TLSVersion) -> None:
+    context = nginx_context(nginx)
+    # Let this side offer what OpenSSL would refuse by itself.
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = version
+    with socket.create_connection(("127.0.0.1", nginx.port)) as connection:
+        if version < ssl.TLSVersion.TLSv1_2:
+            with pytest.raises(ssl.SSLError):
+                context.wrap_socket(connection, server_hostname=HOST)
+        else:
+            with context.wrap_socket(connection, server_hostname=HOST) as spoken:
+                assert spoken.version() == version.name.replace("_", ".")
+
+
+def test_links_to_reset_a_password_stay_out_of_the_log(nginx: Nginx) -> None:
+    nginx.get("/accounts/password/reset/key/1-secret/")
+    nginx.get("/accounts/login/")
+    log = nginx.access_log.read_text()
+    assert "/accounts/login/" in log
+    assert "secret" not in log
+
+
 # Two processes
 
 
@@ -117,9 +171,10 @@ class Reader(Visitor):
             base_url=f"https://127.0.0.1:{nginx.port}",
             verify=nginx_context(nginx),
             headers={"host": HOST, "origin": f"https://{HOST}", "x-csrftoken": CSRF},
-            cookies={"sessionid": server.session_cookie("alice"), "csrftoken": CSRF},
+            cookies={SESSION: server.session_cookie("alice"), TOKEN: CSRF},
             timeout=15,
             trust_env=False,
+            event_hooks={"request": [name_host]},
         )
         self.reads = asyncio.Event()
 
@@ -145,6 +200,11 @@ class Reader(Visitor):
         async for event in super().follow(reply, after):
             self.reads.set()
             yield event
+
+
+async def name_host(request: httpx.Request) -> None:
+    """nginx shakes hands only with clients that ask for it by its name."""
+    request.extensions["sni_hostname"] = HOST
 
 
 def nginx_context(nginx: Nginx) -> ssl.SSLContext:

@@ -4,10 +4,10 @@ import re
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.test import Client
 from django.urls import reverse
 
 from chat.models import Conversation, User
+from tests.client import Client
 
 LOGIN = reverse("account_login")
 SECRETS = ["alice", "sam", "password", "example.org"]

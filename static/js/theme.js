@@ -4,8 +4,12 @@
   const KEY = "theme";
   const root = document.documentElement;
 
+  // Signing out empties the storage, but leaves cookies.
+  const COOKIE = /(?:^|; )theme=(\w+)/;
+  const YEAR_SECONDS = 365 * 24 * 60 * 60;
+
   function show() {
-    root.dataset.theme = localStorage.getItem(KEY) ?? "auto";
+    root.dataset.theme = localStorage.getItem(KEY) ?? COOKIE.exec(document.cookie)?.[1] ?? "auto";
     for (const choice of document.getElementsByName("theme")) {
       if (choice instanceof HTMLInputElement) choice.checked = choice.value === root.dataset.theme;
     }
@@ -18,6 +22,7 @@
   document.addEventListener("change", ({ target }) => {
     if (!(target instanceof HTMLInputElement) || target.name !== "theme") return;
     localStorage.setItem(KEY, target.value);
+    document.cookie = `${KEY}=${target.value}; path=/; max-age=${YEAR_SECONDS}; samesite=lax`;
     show();
   });
 }

@@ -130,7 +130,8 @@ def visit(server: Server, new_context: NewContext) -> Visit:
         context = new_context(**{"base_url": server.url, "ignore_https_errors": True, **options})
         if username:
             value = server.session_cookie(username)
-            context.add_cookies([{"name": "sessionid", "value": value, "url": server.url}])
+            name = "__Host-sessionid" if server.url.startswith("https:") else "sessionid"
+            context.add_cookies([{"name": name, "value": value, "url": server.url}])
         return context.new_page()
 
     return visit

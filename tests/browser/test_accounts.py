@@ -2,9 +2,11 @@
 
 import re
 import time
+from collections.abc import Callable
+from contextlib import closing
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from chat.models import User
 from tests.browser.conftest import Visit, Watch
@@ -102,6 +104,22 @@ def test_signing_out_leads_to_the_login_page(visit: Visit) -> None:
     expect(alice).to_have_url(LOGIN)
 
 
+def test_signing_out_leaves_nothing_behind(visit: Visit) -> None:
+    alice = visit("alice")
+    alice.goto("/")
+    question(alice).fill("A draft of a secret")
+    other = alice.context.new_page()
+    other.goto("/")
+    other.evaluate("sessionStorage.setItem('draft', 'A draft of a secret')")
+    button(alice, "alice").click()
+    alice.get_by_text("Dark", exact=True).click()
+    button(alice, "Sign out").click()
+    expect(alice).to_have_url(LOGIN)
+    assert alice.evaluate("sessionStorage.length") == 0
+    assert other.evaluate("sessionStorage.length") == 0
+    expect(alice.locator("html")).to_have_attribute("data-theme", "dark")
+
+
 def test_signing_up_is_closed(alice: Page) -> None:
     alice.goto("/accounts/login/")
     expect(alice.get_by_role("link", name="Make an account")).to_have_count(0)
@@ -180,3 +198,22 @@ def test_who_is_no_administrator_is_kept_out_of_the_admin(visit: Visit, watch: W
     response = alice.goto("/admin/")
     assert response
     assert response.status == 403
+
+
+def test_the_back_button_shows_nothing_after_signing_out(
+    launch_browser: Callable[..., Browser], server: Server, visit: Visit
+) -> None:
+    """In a browser that keeps pages for its back button, as those of people do and Playwright's does not."""
+    visit()
+    with closing(launch_browser(ignore_default_args=["--disable-back-forward-cache"])) as browser:
+        context = browser.new_context(base_url=server.url)
+        value = server.session_cookie("alice")
+        context.add_cookies([{"name": "sessionid", "value": value, "url": server.url}])
+        alice = context.new_page()
+        alice.goto("/")
+        alice.goto("/accounts/logout/")
+        button(alice, "Sign out").click()
+        expect(alice).to_have_url(LOGIN)
+        alice.evaluate("history.go(-2)")
+        expect(alice).to_have_url(LOGIN)
+        expect(question(alice)).to_have_count(0)

@@ -1,0 +1,124 @@
+"""How long sessions last."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.urls import reverse
+from django.utils import timezone
+
+from chat.models import User
+from chat.sessions import STAFF_SECONDS, session_is_valid
+from tests.client import Client
+
+IDLE = settings.SESSION_COOKIE_AGE
+STAFF = reverse("admin:index")
+
+
+@pytest.fixture(autouse=True)
+def _real_transactions(transactional_db: None) -> None:
+    """What is asked gives its connection back, which a transaction around the test would not survive."""
+
+
+@pytest.fixture
+def signed_in(client: Client, alice: User) -> Client:
+    """Alice's browser, after she has signed in with her password."""
+    client.post(reverse("account_login"), {"login": "alice", "password": "alice's password"})
+    return client
+
+
+def key(signed_in: Client) -> str:
+    return signed_in.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+def age(signed_in: Client, seconds: float) -> None:
+    """Make the session this much older, as if nobody had used it."""
+    session = SessionStore(key(signed_in))
+    session["began"] -= seconds
+    session["seen"] -= seconds
+    session.save()
+    Session.objects.update(expire_date=timezone.now() + timedelta(seconds=IDLE - seconds))
+
+
+def is_signed_in(signed_in: Client) -> bool:
+    return bool(signed_in.get("/").status_code == 200)
+
+
+def test_an_idle_session_ends(signed_in: Client) -> None:
+    age(signed_in, IDLE - 60)
+    assert session_holds(signed_in)
+    age(signed_in, IDLE + 60)
+    assert not session_holds(signed_in)
+    assert not is_signed_in(signed_in)
+
+
+def test_a_session_in_use_does_not_end(signed_in: Client) -> None:
+    for _ in range(3):
+        age(signed_in, IDLE * 0.9)
+        assert is_signed_in(signed_in)
+    assert Session.objects.get().expire_date > timezone.now() + timedelta(seconds=IDLE * 0.9)
+
+
+def test_a_session_is_not_written_at_each_request(signed_in: Client) -> None:
+    Session.objects.update(expire_date=(before := timezone.now() + timedelta(seconds=IDLE)))
+    assert is_signed_in(signed_in)
+    assert Session.objects.get().expire_date == before
+
+
+def test_staff_sign_in_again_after_a_day(signed_in: Client, alice: User) -> None:
+    age(signed_in, STAFF_SECONDS + 60)
+    assert is_signed_in(signed_in)
+    # Also those who have become staff since.
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    assert not session_holds(signed_in)
+    assert not is_signed_in(signed_in)
+
+
+def test_a_day_of_staff_is_not_prolonged_by_use(signed_in: Client, alice: User) -> None:
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    for _ in range(3):
+        age(signed_in, STAFF_SECONDS * 0.3)
+        assert signed_in.get(STAFF).status_code == 200
+    age(signed_in, STAFF_SECONDS * 0.3)
+    assert signed_in.get(STAFF).status_code == 302
+
+
+# Asked from outside of a request
+
+
+session_is_still_valid: Callable[[str], bool] = async_to_sync(session_is_valid)
+
+
+def session_holds(signed_in: Client) -> bool:
+    return session_is_still_valid(key(signed_in))
+
+
+def test_a_session_is_valid_until_its_person_signs_out(signed_in: Client) -> None:
+    assert session_is_still_valid(before := key(signed_in))
+    signed_in.post(reverse("account_logout"))
+    assert not session_is_still_valid(before)
+
+
+def test_a_change_of_the_password_ends_all_other_sessions(signed_in: Client, alice: User) -> None:
+    alice.set_password("a better one")
+    alice.save()
+    assert not session_holds(signed_in)
+
+
+def test_a_disabled_account_has_no_valid_session(signed_in: Client, alice: User) -> None:
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert not session_holds(signed_in)
+
+
+def test_a_deleted_account_has_no_valid_session(signed_in: Client, alice: User) -> None:
+    alice.delete()
+    assert not session_holds(signed_in)
+
+
+@pytest.mark.parametrize("key", ["", "a" * 32])
+def test_nobody_has_no_valid_session(key: str) -> None:
+    assert not session_is_still_valid(key)
