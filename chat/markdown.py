@@ -1,33 +1,39 @@
 """Markdown in, safe HTML out.
 
-`static/js/markdown.js` draws the same markup in the page while a reply is being written. The rules, for both:
+`static/js/markup.js` makes the same markup in the page while a reply is being written. Both follow these rules:
 
-1.  CommonMark with tables and strikethrough. No raw HTML, no bare addresses as links, no line breaks but Markdown's
-    own.
-2.  Blocks nest eighteen levels deep. What lies deeper is a paragraph, so that nothing of it disappears.
-3.  A link leads to http, https or mailto; anything else stays as it was typed. It opens in a new tab and tells the
-    other side nothing about this one.
-4.  An image is never loaded. It becomes a link to its address, or inside a link its description alone.
-5.  A table stands in a box that scrolls and takes the focus; cells are aligned by a class. The tables of one text have
-    ten thousand cells between them, and what goes beyond stays as it was typed.
-6.  Code stands in a box with the name of its language, a button to copy it, and its text, which takes the focus.
+1.  CommonMark with tables and strikethrough. Raw HTML is text, bare addresses are not links, and only Markdown's own
+    line breaks break a line. CR, LF and CRLF each end a line. A block loses spaces, tabs and line ends at its ends, but
+    no other white space.
+2.  Blocks nest eighteen levels deep. Everything below becomes one paragraph, so no text is lost.
+3.  A link leads to an http, https or mailto address that a browser can open. Any other stays as it was typed, and one
+    without an address is its text alone. Links open in a new tab and tell the other site nothing about this one.
+4.  Images are never loaded. An image becomes a link to its address or, inside a link, its description.
+5.  A table sits in a box that scrolls and takes the focus; classes align its cells. The tables of a text share ten
+    thousand cells. Rows beyond that stay as they were typed.
+6.  Code sits in a box with the name of its language, a button that copies it, and its text, which takes the focus.
+7.  A text has a budget: its whole lines within the first hundred thousand characters are formatted, and of their
+    top-level blocks those that fit into a number of characters of HTML and a time. The rest is plain text, after a
+    sentence that says so. Characters are UTF-16 code units, as JavaScript counts them.
 
-Rendering keeps a processor busy for milliseconds to a second: an asynchronous caller runs it in a thread.
+`render` may take some two seconds of CPU, so requests call it through `chat.rendering`.
 """
 
 import re
 import time
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 
 import nh3
 import pygments
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import MD_TRIM_CHARS, escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from pygments.formatters import HtmlFormatter
@@ -35,23 +41,29 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Text, _TokenType
 
-# Changes with every change of the markup, so that nothing stored under the old one is shown.
-VERSION = 2
+# Raise it with every change of the markup, so that no page shows HTML made by earlier rules.
+VERSION = 3
 
-# The slowest text of this length takes a second or two; a longer one is shown as it is.
+# The budget of a text. Seconds are CPU seconds.
 MARKDOWN_CHARS = 100_000
+HTML_CHARS = 300_000
+RENDER_SECONDS = 2.0
+TABLE_CELLS = 10_000
 HIGHLIGHT_CHARS = 60_000
 HIGHLIGHT_LINE_CHARS = 2_000
+HIGHLIGHT_SPANS = 20_000
 HIGHLIGHT_SECONDS = 0.5
-TABLE_CELLS = 10_000
-# Two levels below those at which the library gives up and drops the rest.
+# Looking at the clock takes as long as a step of the parser.
+STEPS_PER_LOOK = 32
+# The library drops blocks two levels deeper.
 DEEPEST = 18
 
-LINK = re.compile(r"(https?|mailto):", re.IGNORECASE)
+ADDRESS = re.compile(r"mailto:|https?://(\[[\da-f:.]+\]|[\da-z._-]+)(:\d*)?([/?#]|$)", re.IGNORECASE | re.ASCII)
 LINK_ATTRS = {"rel": "noopener noreferrer nofollow", "target": "_blank"}
 LANGUAGE = re.compile(r" *([A-Za-z0-9+#._-]{1,30})")
+TOO_MUCH = "The rest is too long or too complex to format. It is shown as plain text."
 
-# The common ones. A fixed list, as there are lexers that hostile code keeps busy for minutes.
+# A fixed list, because hostile code keeps some of the other lexers busy for minutes.
 HIGHLIGHTED = frozenset(
     """
     bash c c# c++ cpp cs csharp css diff docker dockerfile go golang graphql html ini java javascript js json jsx
@@ -61,23 +73,99 @@ HIGHLIGHTED = frozenset(
 )
 
 
+class OverBudget(Exception):
+    """The text needs more than rule 7 allows."""
+
+
+class Budget:
+    """What one text may still use."""
+
+    def __init__(self, chars: int) -> None:
+        start = time.thread_time()
+        self._deadline = start + RENDER_SECONDS
+        self._steps = 0
+        self.html = HTML_CHARS
+        self.cells = TABLE_CELLS
+        self.spans = HIGHLIGHT_SPANS if chars <= HIGHLIGHT_CHARS else 0
+        self.highlight_deadline = start + HIGHLIGHT_SECONDS
+
+    def step(self) -> None:
+        """Count one step of the parser; every few steps, look at the clock."""
+        self._steps += 1
+        if self._steps % STEPS_PER_LOOK == 0 and time.thread_time() > self._deadline:
+            raise OverBudget
+
+    def spend_html(self, chars: int) -> None:
+        self.html -= chars
+        if self.html < 0:
+            raise OverBudget
+
+
 def render(text: str) -> SafeString:
     """Return `text` as HTML that is safe to show, whoever wrote it."""
-    if len(text) > MARKDOWN_CHARS:
-        return format_html('<pre class="plain" tabindex="0">\n{}</pre>', text)
-    deadline = time.thread_time() + HIGHLIGHT_SECONDS if len(text) <= HIGHLIGHT_CHARS else 0
-    env = {"deadline": deadline}
-    return mark_safe(CLEANER.clean(MARKDOWN.render(text, env)))  # noqa: S308 - it comes from the cleaner.
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+    end = _formatted_end(text)
+    html, rest = _format(text[:end], Budget(_utf16(text)))
+    rest += text[end:]
+    safe = mark_safe(CLEANER.clean(html))  # noqa: S308 - it comes from the cleaner.
+    return format_html("{}{}", safe, plain(rest, TOO_MUCH)) if rest.strip("\n") else safe
+
+
+def plain(text: str, reason: str) -> SafeString:
+    """Return `text` as it was typed, after a sentence that says why."""
+    return format_html('<p><em>{}</em></p>\n<pre class="plain" tabindex="0">\n{}</pre>', reason, text)
+
+
+def _formatted_end(text: str) -> int:
+    if _utf16(text) <= MARKDOWN_CHARS:
+        return len(text)
+    start = text.encode("utf-16-le", "replace")[: 2 * MARKDOWN_CHARS].decode("utf-16-le", "ignore")
+    return start.rfind("\n") + 1
+
+
+def _utf16(text: str) -> int:
+    """The length of `text` in JavaScript."""
+    return len(text.encode("utf-16-le", "replace")) // 2
+
+
+def _format(text: str, budget: Budget) -> tuple[str, str]:
+    """Return the HTML of the blocks that fit the budget, and the text of those that do not."""
+    env = {"budget": budget}
+    tokens: list[Token] = []
+    html: list[str] = []
+    line = 0
+    try:
+        MARKDOWN.block.parse(text, MARKDOWN, env, tokens)
+        for block in _blocks(tokens):
+            state = StateCore("", MARKDOWN, env, block)
+            MARKDOWN.core.process(state)
+            block_html = MARKDOWN.renderer.render(state.tokens, MARKDOWN.options, env)
+            budget.spend_html(_utf16(block_html))
+            html.append(block_html)
+            line = block[0].map[1] if block[0].map else line
+    except OverBudget:
+        return "".join(html), "\n".join(text.split("\n")[line:])
+    return "".join(html), ""
+
+
+def _blocks(tokens: Iterable[Token]) -> Iterator[list[Token]]:
+    """Yield the tokens of each top-level block."""
+    block: list[Token] = []
+    for token in tokens:
+        block.append(token)
+        if token.level == 0 and token.nesting != 1:
+            yield block
+            block = []
 
 
 class Renderer(RendererHTML):
-    """The markup of rules 5 and 6; its methods are found by the types of the tokens."""
+    """The markup of rules 5 and 6. The base class finds the methods by the types of tokens."""
 
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return _code(tokens[idx], env)
+        return _code(tokens[idx], env["budget"])
 
     def code_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return _code(tokens[idx], env)
+        return _code(tokens[idx], env["budget"])
 
     def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return '<div class="table" role="group" aria-label="Table" tabindex="0"><table>\n'
@@ -86,49 +174,56 @@ class Renderer(RendererHTML):
         return "</table></div>\n"
 
 
-def _code(token: Token, env: EnvType) -> str:
+def _code(token: Token, budget: Budget) -> str:
     named = LANGUAGE.match(token.info)
     language = named[1].lower() if named else ""
     attribute = f' class="language-{language}"' if language else ""
-    content = _highlighted(token.content, language, env["deadline"])
+    content = escapeHtml(token.content)
+    coloured = _highlighted(token.content, language, budget) or content
+    # The page, whose colours come later, must run out of HTML at the same block.
+    budget.html += len(coloured) - len(content)
     return (
         f'<div class="code"><div class="code__header"><span class="code__language">{language or "code"}</span>'
         '<button class="code__copy" type="button" data-copy>Copy</button></div>'
-        f'<pre tabindex="0"><code{attribute}>{content}</code></pre></div>\n'
+        f'<pre tabindex="0"><code{attribute}>{coloured}</code></pre></div>\n'
     )
 
 
-def _highlighted(code: str, language: str, deadline: float) -> str:
+def _highlighted(code: str, language: str, budget: Budget) -> str:
+    """Return the code as coloured HTML, or nothing."""
     # Some lexers look at a line as often as it has characters.
     long = max(map(len, code.split("\n"))) > HIGHLIGHT_LINE_CHARS
-    if language not in HIGHLIGHTED or long or not deadline:
-        return escape(code)
-    html = pygments.format(_coloured(code, get_lexer_by_name(language), deadline), HtmlFormatter(nowrap=True))
+    if language not in HIGHLIGHTED or long or not budget.spans:
+        return ""
+    html = pygments.format(_coloured(code, get_lexer_by_name(language), budget), HtmlFormatter(nowrap=True))
     return html if code.endswith("\n") else html.removesuffix("\n")
 
 
-def _coloured(code: str, lexer: Lexer, deadline: float) -> Iterator[tuple[_TokenType, str]]:
-    """Yield the code with its kinds; lexers can be made quadratic, so what is left at the deadline is plain text."""
+def _coloured(code: str, lexer: Lexer, budget: Budget) -> Iterator[tuple[_TokenType, str]]:
+    """Yield the code in pieces with their kinds. What is left when the budget is used up is plain text."""
     done = 0
-    # Unprocessed: otherwise Pygments takes empty lines away.
+    # Unprocessed, because Pygments otherwise removes empty lines.
     for _, kind, text in lexer.get_tokens_unprocessed(code):
-        if time.thread_time() > deadline:
+        if not budget.spans or time.thread_time() > budget.highlight_deadline:
             yield Text, code[done:]
             return
         yield kind, text
         done += len(text)
+        budget.spans -= 1
 
 
 def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Rule 2: all that belongs to this container becomes one paragraph."""
+    """Rule 2: make a single paragraph of all that belongs to this container."""
+    state.env["budget"].step()
     if state.level < DEEPEST or silent:
         return False
     line = start
-    while line < end and (state.isEmpty(line) or state.sCount[line] >= state.blkIndent):
+    # A lazy line of a quote has a negative indent.
+    while line < end and (state.isEmpty(line) or state.sCount[line] < 0 or state.sCount[line] >= state.blkIndent):
         line += 1
     state.push("paragraph_open", "p", 1)
     inline = state.push("inline", "", 0)
-    inline.content = state.getLines(start, line, state.blkIndent, False).strip()
+    inline.content = _trim(state.getLines(start, line, state.blkIndent, False))
     inline.map = [start, line]
     inline.children = []
     state.push("paragraph_close", "p", -1)
@@ -137,39 +232,56 @@ def _deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _bounded_table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Rule 5. A row may leave cells out and has them all the same, so a short text can hold millions."""
-    if not table(state, start, end, True):
-        return False
-    if silent:
-        return True
-    rows = next((line for line in range(start, end) if state.isEmpty(line)), end) - start
+    """Rule 5. A row may leave cells out and still gets them, so a short text can hold millions of cells."""
+    budget: Budget = state.env["budget"]
     columns = state.src.count("|", state.bMarks[start], state.eMarks[start]) + 1
-    cells = state.env.get("cells", 0) + rows * columns
-    if cells > TABLE_CELLS:
+    rows = budget.cells // columns
+    # The line below the head holds no cells.
+    if not rows or not table(state, start, min(end, start + rows + 1), silent):
         return False
-    state.env["cells"] = cells
-    return table(state, start, end, False)
+    if not silent:
+        budget.cells -= columns * (state.line - start - 1)
+    return True
+
+
+def _inline_step(state: StateInline, silent: bool) -> bool:
+    state.env["budget"].step()
+    return False
+
+
+def _backslash(state: StateInline, silent: bool) -> bool:
+    """Leave the space after a backslash to a line break, as in JavaScript. The library takes both as an escape."""
+    if not state.src.startswith("\\ ", state.pos):
+        return False
+    if not silent:
+        state.pending += "\\"
+    state.pos += 1
+    return True
 
 
 def _restrict(state: StateCore) -> None:
+    """Rules 3 to 5, applied to what has been parsed."""
     for token in state.tokens:
         if token.type in ("th_open", "td_open") and "style" in token.attrs:
             token.attrs = {"class": str(token.attrs["style"]).replace("text-align:", "align-")}
         elif token.children:
-            token.children = _without_images(token.children)
+            token.children = _restrict_links(token.children)
 
 
-def _without_images(tokens: list[Token]) -> list[Token]:
+def _restrict_links(tokens: list[Token]) -> list[Token]:
     result: list[Token] = []
     inside_link = False
     for token in tokens:
         if token.type == "image":
             result += _image(token, inside_link)
             continue
-        if token.tag == "a":
-            inside_link = token.nesting == 1
-            token.attrs |= LINK_ATTRS if inside_link else {}
-        result.append(token)
+        if token.type == "link_open":
+            inside_link = bool(token.attrs["href"])
+            token.attrs |= LINK_ATTRS
+        if inside_link or token.tag != "a":
+            result.append(token)
+        if token.type == "link_close":
+            inside_link = False
     return result
 
 
@@ -177,20 +289,42 @@ def _image(token: Token, inside_link: bool) -> list[Token]:
     address = token.attrs["src"]
     description = RENDERER.renderInlineAsText(token.children, MARKDOWN.options, {})
     text = Token("text", "", 0, content=description or str(address))
-    if inside_link:
+    if inside_link or not address:
         return [text]
     return [Token("link_open", "a", 1, attrs={"href": address, **LINK_ATTRS}), text, Token("link_close", "a", -1)]
+
+
+def _is_address(url: str) -> bool:
+    """Rule 3. The cleaner parses addresses as browsers do and drops those that are none."""
+    return bool(ADDRESS.match(url)) and CLEANER.clean(f'<a href="{escapeHtml(url)}">').startswith("<a href")
+
+
+def _trim(text: str) -> str:
+    return text.strip(" \t\r\n")
+
+
+def _trim_cell(text: str) -> str:
+    return text.strip(MD_TRIM_CHARS + "\ufeff")
 
 
 def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False, "xhtmlOut": False}, renderer_cls=Renderer)
     markdown.enable(["table", "strikethrough"])
-    markdown.validateLink = lambda url: bool(LINK.match(url))  # type: ignore[method-assign]
+    # `_format` does their work.
+    markdown.core.ruler.disable(["normalize", "block"])
+    markdown.validateLink = _is_address  # type: ignore[method-assign]
     markdown.block.ruler.at("table", _bounded_table, {"alt": ["paragraph", "reference"]})
-    markdown.block.ruler.before("table", "deep", _deep)
+    markdown.block.ruler.before("table", "deep", _deep, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    markdown.inline.ruler.before("text", "step", _inline_step)
+    markdown.inline.ruler.before("escape", "backslash", _backslash)
     markdown.core.ruler.push("restrict", _restrict)
     return markdown
 
+
+# Rule 1: the library trims more white space than CommonMark, and other than its JavaScript twin.
+for name in ("paragraph", "heading", "lheading"):
+    import_module(f"markdown_it.rules_block.{name}").mdTrim = _trim  # type: ignore[attr-defined]
+import_module("markdown_it.rules_block.table").mdTrim = _trim_cell  # type: ignore[attr-defined]
 
 MARKDOWN = _markdown()
 RENDERER = RendererHTML()

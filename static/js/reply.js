@@ -1,6 +1,6 @@
 import { backoff } from "./backoff.js";
 import { find } from "./dom.js";
-import { LiveMarkdown } from "./markdown.js";
+import { LiveMarkdown } from "./live.js";
 import { Reasoning } from "./reasoning.js";
 import { fragment, Problem } from "./requests.js";
 import { DELETED, RECONNECTING } from "./sentences.js";

@@ -1,0 +1,188 @@
+// Markdown, drawn while it is being written.
+
+import { Budget, finishedChars, MARKDOWN_CHARS, render } from "./markup.js";
+
+// Twenty-five times a second reads as a flow. Unlike animation frames, timers also run in a hidden tab.
+const PACE_MS = 40;
+// Drawing takes at most a fifth of the time, however long the last block has become.
+const REST = 4;
+// No page freezes for longer than this at a time.
+const DRAW_MS = 1000;
+// The same sentence as in chat/markdown.py.
+const TOO_MUCH = "The rest is too long or too complex to format. It is shown as plain text.";
+
+/**
+ * Draws a growing text. A top-level block that nothing to come can change is drawn once and never touched again. Only
+ * what follows it is rendered again.
+ */
+export class LiveMarkdown {
+  #element;
+  #source; // Its lines end with LF.
+  #endsWithReturn; // Whether the LF of a CRLF may still come.
+  #complete; // How much of the source was whole lines at the last look.
+  #finished; // How much of it is drawn for good,
+  #lastFinished; // up to which node,
+  #budget; // and what that has left.
+  #end; // How much of it is formatted at most.
+  #timer = 0;
+  #drawnAt = 0;
+  #took = 0;
+
+  /** @param {Element} element whose children this object owns from now on */
+  constructor(element) {
+    this.#element = element;
+    this.#clear();
+  }
+
+  /** Add text to the end; it is drawn within a moment. */
+  append(text) {
+    if (!text) return;
+    const added = this.#endsWithReturn && text.startsWith("\n") ? text.slice(1) : text;
+    this.#endsWithReturn = text.endsWith("\r");
+    this.#source += added.replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd");
+    this.#schedule();
+  }
+
+  /** Draw this text instead of all there is, within a moment. */
+  replace(text) {
+    this.#clear();
+    this.append(text);
+    this.#schedule();
+  }
+
+  /** Draw what there is now. */
+  flush() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    const start = performance.now();
+    this.#budget.deadline = start + DRAW_MS;
+    if (this.#source.length > MARKDOWN_CHARS) this.#cut(this.#source.lastIndexOf("\n", MARKDOWN_CHARS - 1) + 1);
+    this.#drawFinished();
+    this.#drawTail();
+    // The layout must come anyway; here it counts.
+    this.#element.getBoundingClientRect();
+    this.#drawnAt = performance.now();
+    this.#took = this.#drawnAt - start;
+  }
+
+  #clear() {
+    this.#source = "";
+    this.#endsWithReturn = false;
+    this.#complete = 0;
+    this.#finished = 0;
+    this.#lastFinished = null;
+    this.#budget = new Budget();
+    this.#end = Infinity;
+  }
+
+  #schedule() {
+    const rest = Math.max(PACE_MS, REST * this.#took) - (performance.now() - this.#drawnAt);
+    this.#timer ||= setTimeout(() => this.flush(), rest);
+  }
+
+  /** Format nothing after the first `chars`. */
+  #cut(chars) {
+    this.#end = Math.min(this.#end, chars);
+  }
+
+  #drawFinished() {
+    const end = this.#newlyFinished();
+    if (end <= this.#finished) return;
+    const { html, chars } = render(this.#source.slice(this.#finished, end), this.#budget);
+    const next = patch(this.#element, this.#tail, parsed(html));
+    highlight(codesBetween(this.#tail, next));
+    this.#finished += chars;
+    this.#lastFinished = next ? next.previousSibling : this.#element.lastChild;
+    if (this.#finished < end) this.#cut(this.#finished);
+  }
+
+  #newlyFinished() {
+    if (this.#end <= this.#source.length) return this.#end;
+    const complete = this.#source.lastIndexOf("\n") + 1;
+    if (complete === this.#complete) return this.#finished;
+    this.#complete = complete;
+    return this.#finished + finishedChars(this.#source.slice(this.#finished, complete), this.#budget.copy());
+  }
+
+  #drawTail() {
+    const tail = this.#source.slice(this.#finished, this.#end);
+    const { html, chars } = render(tail, this.#budget.copy());
+    if (chars < tail.length) this.#cut(this.#finished + chars);
+    const nodes = parsed(html);
+    const rest = this.#source.slice(this.#end);
+    if (/[^\n]/.test(rest)) nodes.append(...plain(rest));
+    removeFrom(patch(this.#element, this.#tail, nodes));
+  }
+
+  /** The first node that is not finished. */
+  get #tail() {
+    return this.#lastFinished ? this.#lastFinished.nextSibling : this.#element.firstChild;
+  }
+}
+
+/** The nodes of `plain` in chat/markdown.py. */
+function plain(text) {
+  const reason = document.createElement("p");
+  reason.append(document.createElement("em"));
+  reason.firstChild.textContent = TOO_MUCH;
+  const pre = document.createElement("pre");
+  pre.className = "plain";
+  pre.tabIndex = 0;
+  pre.textContent = text;
+  return [reason, "\n", pre];
+}
+
+/** The nodes of HTML that came from `render`. */
+function parsed(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+/**
+ * Make the children of `parent` from `old` on equal to those of `wanted`, and return the first that is left over. Equal
+ * nodes stay as they are, so the browser has less to lay out and a selection in the text survives.
+ */
+function patch(parent, old, wanted) {
+  for (const node of [...wanted.childNodes]) {
+    const next = old?.nextSibling ?? null;
+    if (!old) parent.append(node);
+    else if (!old.isEqualNode(node)) patchNode(old, node);
+    old = next;
+  }
+  return old;
+}
+
+function patchNode(old, wanted) {
+  if (old instanceof Text && wanted instanceof Text) {
+    // Browsers lay out only what is added to a long text, but all of a text that is set.
+    if (wanted.data.startsWith(old.data)) old.appendData(wanted.data.slice(old.length));
+    else old.data = wanted.data;
+  } else if (old.cloneNode(false).isEqualNode(wanted.cloneNode(false))) {
+    removeFrom(patch(old, old.firstChild, wanted));
+  } else {
+    old.replaceWith(wanted);
+  }
+}
+
+function removeFrom(node) {
+  while (node) {
+    const next = node.nextSibling;
+    node.remove();
+    node = next;
+  }
+}
+
+function codesBetween(first, end) {
+  const codes = [];
+  for (let node = first; node !== end; node = node.nextSibling) {
+    if (node instanceof Element) codes.push(...node.querySelectorAll("code[class]"));
+  }
+  return codes;
+}
+
+async function highlight(codes) {
+  if (!codes.length) return;
+  const { highlight } = await import("./highlight.js");
+  for (const code of codes) highlight(code);
+}

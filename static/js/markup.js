@@ -1,0 +1,226 @@
+// Markdown in, HTML out: the grammar. chat/markdown.py lists the rules by number; both files follow them, so the server's
+// HTML can replace this one's without a visible change.
+
+import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
+
+// The budget of a text.
+export const MARKDOWN_CHARS = 100_000;
+const HTML_CHARS = 300_000;
+const TABLE_CELLS = 10_000;
+const DEEPEST = 18;
+
+const ADDRESS = /^(mailto:|https?:\/\/(\[[\da-f:.]+\]|[\da-z._-]+)(:\d*)?([/?#]|$))/i;
+const LINK_ATTRS = [
+  ["rel", "noopener noreferrer nofollow"],
+  ["target", "_blank"],
+];
+const LANGUAGE = /^ *([A-Za-z0-9+#._-]{1,30})/;
+
+class OverBudget extends Error {}
+
+/** What the texts before have defined, and what a text may still use. A parse or a rendering changes it. */
+export class Budget {
+  references = {};
+  html = HTML_CHARS;
+  cells = TABLE_CELLS;
+  /** The time, by `performance.now()`, at which it is used up. */
+  deadline = Infinity;
+
+  /** A copy to try things with. */
+  copy() {
+    return Object.assign(new Budget(), this, { references: Object.create(this.references) });
+  }
+
+  step() {
+    if (performance.now() > this.deadline) throw new OverBudget();
+  }
+
+  spendHtml(chars) {
+    this.html -= chars;
+    if (this.html < 0) throw new OverBudget();
+  }
+}
+
+/**
+ * Render the top-level blocks of `text`, whose lines end with LF, that fit into the budget.
+ *
+ * @returns {{ html: string, chars: number }} their HTML, and how much of the text it shows
+ */
+export function render(text, budget) {
+  let html = "";
+  let line = 0;
+  try {
+    for (const block of parse(text, budget)) {
+      const state = new markdown.core.State("", markdown, budget);
+      state.tokens = block;
+      markdown.core.process(state);
+      const blockHtml = markdown.renderer.render(state.tokens, markdown.options, budget);
+      budget.spendHtml(blockHtml.length);
+      html += blockHtml;
+      line = endOf(block);
+    }
+  } catch (error) {
+    if (!(error instanceof OverBudget)) throw error;
+    return { html, chars: charsOfLines(text, line) };
+  }
+  return { html, chars: text.length };
+}
+
+/**
+ * How many characters of `text`, which ends with a line, belong to blocks that nothing to come can change.
+ *
+ * The last block may always change: a paragraph may grow or turn into a heading or the head of a table, and a list or a
+ * quote may continue after an empty line, or lazily without its mark. Only a closed fence is visibly complete. Every
+ * other block ended where the next began, as whole lines decided. Definitions of links between two blocks are no blocks
+ * and may be incomplete, so the finished part ends with a block and not where the next begins.
+ */
+export function finishedChars(text, budget) {
+  let blocks;
+  try {
+    blocks = parse(text, budget);
+  } catch (error) {
+    if (!(error instanceof OverBudget)) throw error;
+    return 0;
+  }
+  if (blocks.length && !isClosedFence(blocks.at(-1)[0])) blocks.pop();
+  return blocks.length ? charsOfLines(text, endOf(blocks.at(-1))) : 0;
+}
+
+/** The tokens of each top-level block. Definitions of links are none. */
+function parse(text, budget) {
+  const tokens = [];
+  markdown.block.parse(text, markdown, budget, tokens);
+  const blocks = [];
+  let block = [];
+  for (const token of tokens) {
+    block.push(token);
+    if (token.level === 0 && token.nesting !== 1) {
+      if (token.type !== "reference_definition") blocks.push(block);
+      block = [];
+    }
+  }
+  return blocks;
+}
+
+/** The number of the line after the block. */
+function endOf([{ map }]) {
+  return map[1];
+}
+
+function isClosedFence({ type, map, content }) {
+  // Between its marks a closed fence has as many lines as its text; an open one lacks the second mark.
+  return type === "fence" && content.split("\n").length - 1 === map[1] - map[0] - 2;
+}
+
+function charsOfLines(text, lines) {
+  return text
+    .split("\n")
+    .slice(0, lines)
+    .reduce((chars, line) => chars + line.length + 1, 0);
+}
+
+const markdown = new MarkdownIt("commonmark", { html: false, xhtmlOut: false }).enable(["table", "strikethrough"]);
+const { escapeHtml } = markdown.utils;
+
+// `render` does their work.
+markdown.core.ruler.disable(["normalize", "block"]);
+
+// Rule 3. Chromium lets names pass that the server's parser refuses: those with wrong Punycode, and those that Unicode
+// would spell in another way. So the name has to be the same after it was decoded.
+markdown.validateLink = (url) => {
+  const decoded = markdown.normalizeLinkText(url);
+  if (!ADDRESS.test(url) || !URL.canParse(url) || !URL.canParse(decoded)) return false;
+  return new URL(url).hostname === new URL(decoded).hostname;
+};
+
+// Rule 2: all that belongs to a container at the bottom becomes one paragraph.
+markdown.block.ruler.before("table", "deep", deep, { alt: ["paragraph", "reference", "blockquote", "list"] });
+
+function deep(state, start, end, silent) {
+  state.env.step();
+  if (state.level < DEEPEST || silent) return false;
+  let line = start;
+  // A lazy line of a quote has a negative indent.
+  while (line < end && (state.isEmpty(line) || state.sCount[line] < 0 || state.sCount[line] >= state.blkIndent)) line++;
+  state.push("paragraph_open", "p", 1);
+  const inline = state.push("inline", "", 0);
+  inline.content = state.getLines(start, line, state.blkIndent, false).replace(/^[ \t\n]+|[ \t\n]+$/g, "");
+  inline.map = [start, line];
+  inline.children = [];
+  state.push("paragraph_close", "p", -1);
+  state.line = line;
+  return true;
+}
+
+markdown.inline.ruler.before("text", "step", (state) => {
+  state.env.step();
+  return false;
+});
+
+// Rule 5. A row may leave cells out and still gets them, so a short text can hold millions of cells. The library's own
+// rule comes right after the one above.
+const table = markdown.block.ruler.getRules("")[1];
+markdown.block.ruler.at("table", boundedTable, { alt: ["paragraph", "reference"] });
+
+function boundedTable(state, start, end, silent) {
+  const columns = state.src.slice(state.bMarks[start], state.eMarks[start]).split("|").length;
+  const rows = Math.floor(state.env.cells / columns);
+  // The line below the head holds no cells.
+  if (!rows || !table(state, start, Math.min(end, start + rows + 1), silent)) return false;
+  if (!silent) state.env.cells -= columns * (state.line - start - 1);
+  return true;
+}
+
+// Rules 3 to 5, applied to what has been parsed.
+markdown.core.ruler.push("restrict", ({ tokens, Token }) => {
+  for (const token of tokens) {
+    if (token.type === "th_open" || token.type === "td_open") {
+      if (token.attrs) token.attrs = [["class", token.attrGet("style").replace("text-align:", "align-")]];
+    } else if (token.children) {
+      token.children = restrictLinks(token.children, Token);
+    }
+  }
+});
+
+function restrictLinks(tokens, Token) {
+  let insideLink = false;
+  return tokens.flatMap((token) => {
+    if (token.type === "image") return image(token, insideLink, Token);
+    if (token.type === "link_open") {
+      insideLink = Boolean(token.attrGet("href"));
+      token.attrs.push(...LINK_ATTRS);
+    }
+    const isKept = insideLink || token.tag !== "a";
+    if (token.type === "link_close") insideLink = false;
+    return isKept ? [token] : [];
+  });
+}
+
+function image(token, insideLink, Token) {
+  const address = token.attrGet("src");
+  const text = new Token("text", "", 0);
+  text.content = markdown.renderer.renderInlineAsText(token.children, markdown.options, {}) || address;
+  if (insideLink || !address) return [text];
+  const open = new Token("link_open", "a", 1);
+  open.attrs = [["href", address], ...LINK_ATTRS];
+  return [open, text, new Token("link_close", "a", -1)];
+}
+
+// Rules 5 and 6.
+Object.assign(markdown.renderer.rules, {
+  fence: code,
+  code_block: code,
+  table_open: () => '<div class="table" role="group" aria-label="Table" tabindex="0"><table>\n',
+  table_close: () => "</table></div>\n",
+});
+
+function code(tokens, index) {
+  const { info, content } = tokens[index];
+  const language = LANGUAGE.exec(info)?.[1].toLowerCase();
+  const attribute = language ? ` class="language-${language}"` : "";
+  return (
+    `<div class="code"><div class="code__header"><span class="code__language">${language ?? "code"}</span>` +
+    '<button class="code__copy" type="button" data-copy>Copy</button></div>' +
+    `<pre tabindex="0"><code${attribute}>${escapeHtml(content)}</code></pre></div>\n`
+  );
+}
