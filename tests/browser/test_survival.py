@@ -144,7 +144,7 @@ def test_a_long_way_that_breaks_again_and_again_brings_the_whole_reply(
     ask(remote, "Count.")
     expect(words(remote)).to_have_text("One")
     # Less than the head of a stream and the rest of the reply together.
-    proxy.impair(latency=0.1, limit=600)
+    proxy.impair(latency=0.1, limit=1200)
     upstream.release("rest")
     for _ in range(2):
         with remote.expect_event("requestfailed", lambda request: "/events/" in request.url):
