@@ -6,8 +6,8 @@ from typing import Protocol, Self
 
 from django.conf import settings
 
-from chat import demo
 from chat.completions import Endpoint, Event, Limits
+from chat.demo import Demo
 from chat.models import User
 
 
@@ -44,7 +44,7 @@ class Catalog:
 
     @classmethod
     def from_settings(cls) -> Self:
-        source: Source = demo.Demo() if settings.CHAT_DEMO else _endpoint()
+        source: Source = Demo(settings.DEBUG, settings.CHAT_GAP_SECONDS) if settings.CHAT_DEMO else _endpoint()
         return cls(Model(name, source, settings.CHAT_CONTINUE[name]) for name in settings.OPENAI_MODELS)
 
     def models_for(self, person: User) -> list[Model]:

@@ -1,23 +1,25 @@
-"""The built-in model: answers without a network, so that Parley can be tried at once and every state of it be seen."""
+"""The built-in model: it answers without a network, so that people can try Parley at once and see every state of it."""
 
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator
 from itertools import batched
 
-from django.conf import settings
-
 from chat.completions import CutOff, Event, Stalled, Unavailable
 from chat.events import Delta, Finished, Opened, Reasoning
 
-# Between two words, in seconds.
+# Seconds between two words.
 PACE = 0.04
 SLOW_PACE = 0.6
+# Seconds before the first word of /slow.
 SLOW_START = 8.0
+# /cut and /stall break off after this many words.
+BREAK = 20
+# /long writes this many words unless told otherwise, at most LONGEST, some at once.
+LONG = 2000
 LONGEST = 200_000
 WORDS_AT_ONCE = 10
 
-# What a question may ask for while DEBUG is on.
 COMMAND = re.compile(r"/(fail|cut|slow|long|stall)(?:\s+(\d{1,6}))?\s*$")
 
 THOUGHT = """\
@@ -32,7 +34,7 @@ word, stored before you see it. Reload this page now and you will find every wor
 
 1. Press **Stop**: the text never grows after that.
 2. Open this conversation in a second tab and watch both.
-3. Close the tab. The reply goes on without you.
+3. Close the tab. The reply continues without you.
 
 | What you see | What it means |
 | :-- | :-- |
@@ -48,7 +50,7 @@ OPENAI_API_KEY=your-key
 OPENAI_MODEL=gpt-5-mini
 ```
 
-Any server that speaks the same protocol will do. A client for it is short:
+Any server that speaks the same protocol works. A client for it is short:
 
 ```python
 import httpx
@@ -61,63 +63,67 @@ def ask(question: str) -> str:
     return answer.json()["choices"][0]["message"]["content"]
 ```
 
-> Nothing that you have read here is ever lost.
+> Nothing you have read here is ever lost.
 """
 
 
 class Demo:
-    """Answers like an endpoint."""
+    """Answers like `completions.Endpoint`.
 
-    def stream(self, model: str, messages: list[dict[str, str]], way: str = "none") -> AsyncGenerator[list[Event]]:
-        return stream(messages)
+    With `commands`, questions such as /cut make it misbehave; /stall falls silent for `gap` seconds.
+    """
+
+    def __init__(self, commands: bool, gap: float) -> None:
+        self._commands = commands
+        self._gap = gap
+
+    async def stream(
+        self, model: str, messages: list[dict[str, str]], way: str = "none"
+    ) -> AsyncGenerator[list[Event]]:
+        """Yield the answer to the last question, or the rest of it if its beginning is the last message."""
+        begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
+        command, count = self._command(messages[-2 if begun else -1]["content"])
+        if command == "fail":
+            raise Unavailable
+        if command == "slow" and not begun:
+            await asyncio.sleep(SLOW_START)
+        yield [Opened("demo")]
+        pace = SLOW_PACE if command == "slow" else PACE
+        words, at_once = (_long(count or LONG), WORDS_AT_ONCE) if command == "long" else (_words(ANSWER), 1)
+        for word in _words(THOUGHT) if not begun and command != "long" else ():
+            yield [Reasoning(word)]
+            await asyncio.sleep(pace / 2)
+        for number, some in enumerate(batched(_rest(words, begun), at_once)):
+            if number == BREAK and command == "cut":
+                raise CutOff
+            if number == BREAK and command == "stall":
+                await asyncio.sleep(self._gap)
+                raise Stalled
+            yield [Delta(word) for word in some]
+            await asyncio.sleep(pace)
+        yield [Finished("stop", None)]
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there are no connections."""
 
-
-async def stream(messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
-    """Answer the last question like `completions.Endpoint.stream` does, or continue an answer that has begun."""
-    begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
-    command, count = _command(messages[-2 if begun else -1]["content"])
-    if command == "fail":
-        raise Unavailable
-    if command == "slow" and not begun:
-        await asyncio.sleep(SLOW_START)
-    yield [Opened("demo")]
-    pace = SLOW_PACE if command == "slow" else PACE
-    words, at_once = (_long(count or 2000), WORDS_AT_ONCE) if command == "long" else (_words(ANSWER), 1)
-    for word in _words(THOUGHT) if not begun and command != "long" else ():
-        yield [Reasoning(word)]
-        await asyncio.sleep(pace / 2)
-    for number, some in enumerate(batched(_behind(begun, words), at_once)):
-        if number == 20 and command == "cut":
-            raise CutOff
-        if number == 20 and command == "stall":
-            await asyncio.sleep(settings.CHAT_GAP_SECONDS)
-            raise Stalled
-        yield [Delta(word) for word in some]
-        await asyncio.sleep(pace)
-    yield [Finished("stop", None)]
-
-
-def _command(question: str) -> tuple[str, int]:
-    found = COMMAND.match(question.strip()) if settings.DEBUG else None
-    return (found[1], int(found[2] or 0)) if found else ("", 0)
+    def _command(self, question: str) -> tuple[str, int]:
+        found = COMMAND.match(question.strip()) if self._commands else None
+        return (found[1], int(found[2] or 0)) if found else ("", 0)
 
 
 def _words(text: str) -> Iterator[str]:
-    """The text in words, each with the space before it."""
+    """The words of a text, each with the space before it."""
     return (match[0] for match in re.finditer(r"\s*\S+\s*$|\s*\S+", text))
 
 
 def _long(count: int) -> Iterator[str]:
-    """Many numbered words, a paragraph a hundred."""
+    """Numbered words in paragraphs of a hundred."""
     for number in range(1, min(count, LONGEST) + 1):
         yield f"word {number}{'\n\n' if number % 100 == 0 else ' '}"
 
 
-def _behind(begun: str, words: Iterator[str]) -> Iterator[str]:
-    """What is left of the words behind as many characters as the answer has already."""
+def _rest(words: Iterator[str], begun: str) -> Iterator[str]:
+    """What follows after as many characters as the answer already has."""
     left = len(begun)
     for word in words:
         if len(word) > left:

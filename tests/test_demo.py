@@ -1,24 +1,28 @@
 """The built-in model."""
 
 import pytest
-from pytest_django import Settings
 
 from chat import demo
 from chat.completions import CompletionError, CutOff, Event, Stalled, Unavailable
+from chat.demo import Demo
 from chat.events import Delta, Finished, Opened, Reasoning
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    settings.DEBUG = True
-    settings.CHAT_GAP_SECONDS = 0
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     for pace in ("PACE", "SLOW_PACE", "SLOW_START"):
         monkeypatch.setattr(demo, pace, 0)
 
 
-async def ask(question: str, events: list[Event] | None = None) -> list[Event]:
+async def ask(
+    question: str, *, begun: str = "", commands: bool = True, events: list[Event] | None = None
+) -> list[Event]:
+    """All events of one answer, or of what follows `begun`; `events` has those that came before an error."""
     events = [] if events is None else events
-    async for some in demo.stream([{"role": "user", "content": question}]):
+    messages = [{"role": "user", "content": question}]
+    if begun:
+        messages.append({"role": "assistant", "content": begun})
+    async for some in Demo(commands, gap=0).stream("demo", messages):
         events += some
     return events
 
@@ -27,12 +31,16 @@ def text(events: list[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, Delta))
 
 
+def thought(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Reasoning))
+
+
 @pytest.mark.parametrize("question", ["Hello", "/slow", "tell me about /fail", "/fail now", "/unknown"])
 async def test_it_thinks_and_answers_word_by_word(question: str) -> None:
     events = await ask(question)
     assert isinstance(events[0], Opened)
     assert events[-1] == Finished("stop", None)
-    assert "".join(event.text for event in events if isinstance(event, Reasoning)) == demo.THOUGHT
+    assert thought(events) == demo.THOUGHT
     assert text(events) == demo.ANSWER
     for shown in ("**demo model**", "| :-- |", "1. Press", "```python", "> Nothing"):
         assert shown in text(events)
@@ -41,16 +49,16 @@ async def test_it_thinks_and_answers_word_by_word(question: str) -> None:
 @pytest.mark.parametrize(
     ("question", "kind", "begun"), [("/fail", Unavailable, False), ("/cut", CutOff, True), ("/stall", Stalled, True)]
 )
-async def test_it_can_be_asked_to_go_wrong(question: str, kind: type[CompletionError], begun: bool) -> None:
+async def test_a_command_makes_it_go_wrong(question: str, kind: type[CompletionError], begun: bool) -> None:
     events: list[Event] = []
     with pytest.raises(kind):
-        await ask(question, events)
+        await ask(question, events=events)
     assert bool(text(events)) == begun
     assert demo.ANSWER.startswith(text(events))
 
 
 @pytest.mark.parametrize(("question", "words"), [("/long 25", 25), ("/long", 2000), (" /long 3 \n", 3)])
-async def test_it_can_be_asked_for_a_long_answer(question: str, words: int) -> None:
+async def test_a_command_makes_the_answer_long(question: str, words: int) -> None:
     written = text(await ask(question)).split()
     assert written[-2:] == ["word", str(words)]
     assert len(written) == 2 * words
@@ -58,14 +66,12 @@ async def test_it_can_be_asked_for_a_long_answer(question: str, words: int) -> N
 
 @pytest.mark.parametrize("question", ["Hello", "/long 30"])
 @pytest.mark.parametrize("place", [1, 7, 50])
-async def test_it_goes_on_where_an_answer_was_broken_off(question: str, place: int) -> None:
+async def test_it_continues_an_answer_that_broke_off(question: str, place: int) -> None:
     whole = text(await ask(question))
-    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": whole[:place]}]
-    events = [event async for some in demo.stream(messages) for event in some]
-    assert whole[:place] + text(events) == whole
-    assert not [event for event in events if isinstance(event, Reasoning)]
+    rest = await ask(question, begun=whole[:place])
+    assert whole[:place] + text(rest) == whole
+    assert thought(rest) == ""
 
 
-async def test_without_debug_it_takes_no_orders(settings: Settings) -> None:
-    settings.DEBUG = False
-    assert text(await ask("/fail")) == demo.ANSWER
+async def test_without_commands_a_command_is_a_question() -> None:
+    assert text(await ask("/fail", commands=False)) == demo.ANSWER
