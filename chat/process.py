@@ -95,6 +95,7 @@ class Process:
         self._expected = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
+        self._closed = False
         # A thread of its own: no slow query delays the lease.
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lease")
 
@@ -129,22 +130,38 @@ class Process:
             spawn(self._every(PURGE_BEATS, self._purge), "purge"),
         ]
 
+    async def is_alone(self) -> bool:
+        """Whether no other process is alive."""
+        return not await in_thread(ServerProcess.objects.alive().exclude(name=self.name).exists, self._lane)()
+
     async def drain(self) -> None:
-        """Take no more replies, let the running ones end for a while, give back the others, and close."""
+        """Begin no more replies, let the running ones end for a while, and give back the others.
+
+        Questions are still taken, for other processes to answer or for this one's successor.
+        """
         self.draining = True
         # Other processes may have room for those that have not begun.
         await self._hand_over(self._queued)
         if self._runs:
             tasks = [run.task for run in self._runs.values()]
             await asyncio.wait(tasks, timeout=self.options.drain.total_seconds())
-        await self.close()
+        await self._leave()
 
     async def close(self) -> None:
-        """Let go of all that the process has and has opened: its replies are orphans from now on."""
+        """Close all that the process has opened, after its last request."""
+        if self._closed:
+            return
+        self.draining = self._closed = True
+        await self._leave()
+        self._lane.shutdown(wait=False)
+        await self.catalog.aclose()
+        await self.log.close()
+
+    async def _leave(self) -> None:
+        """Make the process's replies orphans."""
+        await self._hand_over(list(self._runs.values()))
         if self._ending.is_set():
             return
-        self.draining = True
-        await self._hand_over(list(self._runs.values()))
         self._ending.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self.options.lease.total_seconds())
@@ -153,9 +170,6 @@ class Process:
             await in_thread(_leave, self._lane)(self.name)
         except DatabaseError:
             logger.exception("The lease could not be given back; it runs out")
-        self._lane.shutdown(wait=False)
-        await self.catalog.aclose()
-        await self.log.close()
 
     # Replies
 
@@ -181,8 +195,8 @@ class Process:
         if run is None or run.attempt != attempt:
             run = self._run(reply_id, attempt)
         if self.draining:
-            # It was let in just before the process began to drain. Others claim it soon.
             run.drop()
+            spawn(self._hand_over([run]), "hand over")
         return run
 
     def has(self, reply_id: UUID) -> bool:

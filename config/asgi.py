@@ -21,12 +21,12 @@ from config.server.threads import SharedThreads  # noqa: E402
 
 process = Process.from_settings()
 pages = SharedThreads(process.serving(Handler()))  # type: ignore[arg-type]
-application = Protocols(Headers(Health(pages, process)), start=process.start, drain=process.drain)
+application = Protocols(Headers(Health(pages, process)), process)
 
 if served_by_daphne:
     from config.server import daphne
 
-    daphne.extend(start=process.start, drain=process.drain)
+    daphne.extend(process)
 
 # What has been loaded by now stays: collections need not look at it each time, and rarer ones cost less in all.
 gc.freeze()

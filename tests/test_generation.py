@@ -449,7 +449,7 @@ def patient(start_server: Servers, upstream: Upstream) -> Server:
     return start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="10")
 
 
-async def test_a_running_reply_may_end_and_no_other_begins(patient: Server, upstream: Upstream) -> None:
+async def test_a_draining_process_ends_its_reply_and_queues_questions(patient: Server, upstream: Upstream) -> None:
     upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
     async with Visitor(patient, "alice") as alice:
         reply = await alice.ask("Hello?")
@@ -458,12 +458,12 @@ async def test_a_running_reply_may_end_and_no_other_begins(patient: Server, upst
         async with asyncio.timeout(5):
             while (await alice.client.get("/readyz/")).status_code == 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        refused = await alice.post("/c/", text="Another one?")
-        assert refused.status_code == 503
-        assert refused.headers["retry-after"] == "10"
-        assert refused.json()["error"]["code"] == "draining"
+        question = await alice.ask("Another one?")
         upstream.release("rest")
         assert await ending == 0
+        assert stored(patient, question).status == "queued"
+        patient.start()
+        assert written(await alice.whole(question)) == "Hello world"
     row = stored(patient, reply)
     assert (row.status, row.message.text) == ("complete", "so far and on")
 

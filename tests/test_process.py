@@ -277,13 +277,17 @@ async def test_a_draining_process_hands_over_what_is_queued_first(start: Any, up
     assert await status(first) == "complete"
 
 
-async def test_a_question_let_in_just_before_the_drain_is_left_to_others(start: Any, alice: User) -> None:
-    host = await start()
-    host.draining = True
-    reply, run = await ask(host, alice)
+async def test_a_question_during_the_drain_is_claimed_elsewhere_at_once(start: Any, alice: User) -> None:
+    here, there = await start(), await start()
+    assert not await here.is_alone()
+    await here.drain()
+    assert await there.is_alone()
+    reply, run = await ask(here, alice)
     await run.task
-    await reply.arefresh_from_db()
-    assert (reply.status, reply.attempt) == ("queued", 0)
+    async with asyncio.timeout(PATIENCE):
+        while not there.has(reply.pk):
+            await there.look_after()
+    assert (await read(there, reply))[0] == "Hello world"
 
 
 # Limits of a reply

@@ -2,30 +2,34 @@
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.conf import settings
 
+from chat.process import Process
 from config.server.asgi import Message, Receive, Scope, Send
 from config.server.protocols import Protocols
 
 
 class Life:
-    """What an application was told to do."""
+    """A process, and an application that notes what they are told to do."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.application = Protocols(self._serve, self._start, self._drain)
+        self.application = Protocols(self._serve, cast("Process", self))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.told.append("serve")
 
-    def _start(self) -> None:
+    def start(self) -> None:
         self.told.append("start")
 
-    async def _drain(self) -> None:
+    async def drain(self) -> None:
         self.told.append("drain")
+
+    async def close(self) -> None:
+        self.told.append("close")
 
 
 async def talk(life: Life, kind: str, *received: str) -> list[str]:
@@ -55,11 +59,11 @@ async def test_a_websocket_is_closed_before_it_is_accepted() -> None:
     assert life.told == []
 
 
-async def test_the_process_starts_and_drains_when_the_server_says_so() -> None:
+async def test_the_process_starts_and_ends_when_the_server_says_so() -> None:
     life = Life()
     sent = await talk(life, "lifespan", "lifespan.startup", "lifespan.shutdown")
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert life.told == ["start", "drain"]
+    assert life.told == ["start", "drain", "close"]
 
 
 async def test_nothing_else_is_spoken() -> None:

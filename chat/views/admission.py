@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from uuid import UUID
 
-from django.conf import settings
 from django.http import HttpResponseBase, JsonResponse
 from django.urls import reverse
 
@@ -25,9 +24,6 @@ BUSY_RETRY = 5
 async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
     """What `store` has stored, in a thread; raises Refusal with the reason why there may not be another reply."""
     process = Process.of(request)
-    if process.draining:
-        sentence = "The server is restarting. Ask again in a few seconds; your text is kept."
-        raise Refusal(503, "draining", sentence, settings.CHAT_DRAIN_SECONDS or 1)
     if process.full:
         raise Refusal(
             503, "busy", "The server is overloaded. Ask again in a few seconds; your text is kept.", BUSY_RETRY

@@ -7,36 +7,39 @@ server runs: whatever starts Daphne, its command or `runserver`, has imported bo
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from daphne import server
 from django.conf import settings
+from django.db import DatabaseError
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from chat.process import Process
 from config.server.connections import Channel, Factory
 
 logger = logging.getLogger(__name__)
 
+# The database has this long to tell whether other processes are alive, in seconds.
+ALONE_SECONDS = 1
 # A request on a connection that is still open at the end arrives within this time, in seconds.
 ARRIVAL = 0.5
 # A stream whose reply has just ended has this long to say so before the process ends, in seconds.
 LAST_WORDS = 1
 
 
-def extend(start: Callable[[], None], drain: Callable[[], Awaitable[None]]) -> None:
-    """Call `start` as soon as the server's event loop runs, and wait for `drain` before the server ends."""
+def extend(process: Process) -> None:
+    """Start the process as soon as the server's event loop runs, and end it before the server ends."""
 
     def listens(self: server.Server, port: Any) -> None:
         self.ports = [*getattr(self, "ports", []), port]
         _listen_success(self, port)
         # The loop does not run yet.
-        reactor.callLater(0, start)  # type: ignore[arg-type]
+        reactor.callLater(0, process.start)  # type: ignore[arg-type]
 
     def end(self: server.Server) -> Deferred[None]:
         # In a fresh context: Twisted calls this in that of the request that it served last.
-        return Deferred.fromFuture(asyncio.create_task(_end(self, drain), context=contextvars.Context()))
+        return Deferred.fromFuture(asyncio.create_task(_end(self, process), context=contextvars.Context()))
 
     server.HTTPFactory = Factory
     server.Server.handle_reply = _send
@@ -49,19 +52,40 @@ _listen_success = server.Server.listen_success
 _handle_reply = server.Server.handle_reply
 
 
-async def _end(self: server.Server, drain: Callable[[], Awaitable[None]]) -> None:
+async def _end(self: server.Server, process: Process) -> None:
     # A proxy that keeps connections open could send a question on one that is about to close, and not learn its fate.
     Channel.closing = True
+    draining = asyncio.create_task(process.drain())
+    if not await _is_alone(process):
+        _stop_listening(self)
     try:
-        await drain()
+        await draining
     except Exception:
         logger.exception("The process could not drain")
-    for port in getattr(self, "ports", []):
-        # Connections that the system has accepted are served; later ones are refused, and the proxy tries elsewhere.
+    _stop_listening(self)
+    await _no_idle_connection(ARRIVAL)
+    await _finish_requests(self)
+    await process.close()
+
+
+async def _is_alone(process: Process) -> bool:
+    try:
+        async with asyncio.timeout(ALONE_SECONDS):
+            return await process.is_alone()
+    except (DatabaseError, TimeoutError):
+        return True
+
+
+def _stop_listening(self: server.Server) -> None:
+    """Serve the connections that the system has accepted, and refuse new ones: a proxy then tries another process."""
+    ports, self.ports = getattr(self, "ports", []), []
+    for port in ports:
         port.numberAccepts = port.backlog
         port.doRead()
         port.stopListening()
-    await _no_idle_connection(ARRIVAL)
+
+
+async def _finish_requests(self: server.Server) -> None:
     requests = [task for connection in self.connections.values() if (task := connection.get("application_instance"))]
     if requests:
         _, late = await asyncio.wait(requests, timeout=LAST_WORDS)

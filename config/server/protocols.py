@@ -1,22 +1,18 @@
 """What a server may speak to the application besides HTTP."""
 
-from collections.abc import Awaitable, Callable
-
+from chat.process import Process
 from config.server.asgi import Application, Receive, Scope, Send
 
 
 class Protocols:
-    """ASGI middleware that starts and drains the process when the server says so, and refuses WebSockets.
+    """ASGI middleware that starts and ends the process when the server says so, and refuses WebSockets.
 
-    Daphne says nothing about its start and end; config/server/daphne.py calls `start` and `drain` itself.
+    Daphne does not say so; config/server/daphne.py does it instead.
     """
 
-    def __init__(
-        self, application: Application, start: Callable[[], None], drain: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, application: Application, process: Process) -> None:
         self._application = application
-        self._start = start
-        self._drain = drain
+        self._process = process
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -27,10 +23,11 @@ class Protocols:
             await send({"type": "websocket.close"})
         elif scope["type"] == "lifespan":
             await receive()
-            self._start()
+            self._process.start()
             await send({"type": "lifespan.startup.complete"})
             await receive()
-            await self._drain()
+            await self._process.drain()
+            await self._process.close()
             await send({"type": "lifespan.shutdown.complete"})
         else:
             raise ValueError(f"Parley does not speak {scope['type']}.")
