@@ -50,12 +50,12 @@ class Conversation(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     # The index of the history begins with the owner.
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="conversations", db_index=False
+        settings.AUTH_USER_MODEL, on_delete=models.DB_CASCADE, related_name="conversations", db_index=False
     )
     title = models.CharField(max_length=200)
     model = models.CharField(max_length=200)
     # Without its index, deleting would scan all conversations once per message.
-    leaf = models.ForeignKey("Message", null=True, on_delete=models.SET_NULL, related_name="+")
+    leaf = models.ForeignKey("Message", null=True, on_delete=models.DB_SET_NULL, related_name="+")
     created = models.DateTimeField(default=timezone.now, editable=False)
     updated = models.DateTimeField("last activity", default=timezone.now, editable=False, db_index=True)
 
@@ -115,8 +115,8 @@ class Message(models.Model):
         ASSISTANT = "assistant"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages", db_index=False)
-    parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="children")
+    conversation = models.ForeignKey(Conversation, on_delete=models.DB_CASCADE, related_name="messages", db_index=False)
+    parent = models.ForeignKey("self", null=True, on_delete=models.DB_CASCADE, related_name="children")
     role = models.CharField(max_length=9, choices=Role)
     text = models.TextField(blank=True)
     created = models.DateTimeField(default=timezone.now, editable=False)

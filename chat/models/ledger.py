@@ -25,7 +25,7 @@ class LedgerEntry(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="ledger", db_index=False
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.DB_SET_NULL, related_name="ledger", db_index=False
     )
     # Not a foreign key: the reply may be deleted.
     reply_id = models.UUIDField(editable=False)

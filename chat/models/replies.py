@@ -104,7 +104,7 @@ class Reply(models.Model):
 
     RUNNING = (Status.QUEUED, Status.STREAMING)
 
-    message = models.OneToOneField(Message, on_delete=models.CASCADE, primary_key=True, related_name="reply")
+    message = models.OneToOneField(Message, on_delete=models.DB_CASCADE, primary_key=True, related_name="reply")
     status = models.CharField(max_length=11, choices=Status, default=Status.QUEUED)
     model = models.CharField(max_length=200)
     attempt = models.PositiveIntegerField(default=0)
@@ -123,7 +123,7 @@ class Reply(models.Model):
     error_params = models.JSONField(default=dict, blank=True)
     reasoning = models.TextField(blank=True)
     ledger_entry = models.ForeignKey(
-        LedgerEntry, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False, editable=False
+        LedgerEntry, null=True, on_delete=models.DB_SET_NULL, related_name="+", db_index=False, editable=False
     )
 
     objects = ReplyQuerySet.as_manager()
@@ -189,7 +189,7 @@ class ReplyEvent(models.Model):
         SNAPSHOT = "snapshot"
 
     pk = models.CompositePrimaryKey("reply_id", "seq")
-    reply = models.ForeignKey(Reply, on_delete=models.CASCADE, related_name="events", db_index=False)
+    reply = models.ForeignKey(Reply, on_delete=models.DB_CASCADE, related_name="events", db_index=False)
     seq = models.PositiveIntegerField()
     kind = models.CharField(max_length=9, choices=Kind)
     # The text of a delta, the JSON of an end or of a snapshot.
