@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from chat import asking
@@ -14,8 +15,9 @@ from chat.database import in_thread
 from chat.events import Delta, End, Entry
 from chat.generation import Run
 from chat.models import Reply, ServerProcess, User
+from tests.client import AsyncClient
 from tests.hosts import LONG, PATIENCE, Host, expire, hosts, status
-from tests.upstream import Upstream, finish, hang, pause, text
+from tests.upstream import Upstream, finish, hang, pause, sleep, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -288,6 +290,28 @@ async def test_a_question_during_the_drain_is_claimed_elsewhere_at_once(start: A
         while not there.has(reply.pk):
             await there.look_after()
     assert (await read(there, reply))[0] == "Hello world"
+
+
+# Deletion
+
+
+@pytest.mark.parametrize("page", ["chat_user_delete", "chat_conversation_delete"])
+async def test_staff_delete_what_is_being_written(
+    start: Any, upstream: Upstream, alice: User, sam: User, page: str
+) -> None:
+    upstream.default = [text("word "), *([sleep(0.002), text("word ")] * 2000)]
+    host = await start()
+    asked = [await ask(host, alice) for _ in range(6)]
+    for reply, _ in asked:
+        await until(host, reply, "word word")
+    staff = AsyncClient()
+    await staff.aforce_login(sam)
+    of_user = page == "chat_user_delete"
+    for pk in [alice.pk] if of_user else [reply.message.conversation_id for reply, _ in asked]:
+        answer = await staff.post(reverse(f"admin:{page}", args=[pk]), {"post": "yes"})
+        assert answer.status_code == 302
+    assert not await Reply.objects.aexists()
+    await asyncio.wait([run.task for _, run in asked])
 
 
 # Limits of a reply

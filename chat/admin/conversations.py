@@ -111,8 +111,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
 
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
-        # Otherwise a reply that is being written would add entries to its log between the deletions of both.
-        Reply.objects.filter(message__conversation__in=queryset).fence()
+        # Otherwise the deletion and a commit of replies that are being written could wait for each other.
+        Reply.objects.filter(message__conversation__in=queryset).lock()
         queryset.delete()
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -56,8 +56,8 @@ class UserAdmin(NamedLookups, DjangoUserAdmin):  # type: ignore[type-arg]  # It 
 
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        # Otherwise a reply that is being written would add entries to its log between the deletions of both.
-        Reply.objects.filter(message__conversation__owner__in=queryset).fence()
+        # Otherwise the deletion and a commit of replies that are being written could wait for each other.
+        Reply.objects.filter(message__conversation__owner__in=queryset).lock()
         queryset.delete()
 
 

@@ -78,13 +78,12 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         """Let any process claim those that are queued at once."""
         self.filter(status=Reply.Status.QUEUED).update(queued=Now() - lease)
 
-    def fence(self) -> None:
-        """Keep whoever writes these replies from writing more; wait for commits that are under way.
+    def lock(self) -> None:
+        """Wait for commits that are under way, and keep others out until the end of the transaction.
 
-        Called in the transaction that deletes the replies. Locks them in the order in which everybody does.
+        Everybody locks replies in the order of their ids, so that no two wait for each other.
         """
         list(self.order_by("pk").select_for_update().values_list("pk", flat=True))
-        self.running().update(attempt=models.F("attempt") + 1)
 
 
 class Reply(models.Model):
