@@ -20,7 +20,7 @@ from chat.database import in_thread
 from chat.events import Delta, End, Error, Finished, Opened, Piece, Snapshot, cut
 from chat.models import Message, Reply
 from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Resume, plan
-from chat.replylog import NOTHING, Fenced, NotStored, PlaceLost, ReplyLog, Unreachable, Writer
+from chat.replylog import NOTHING, CursorLost, Fenced, NotStored, ReplyLog, Unreachable, Writer
 from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ class Run:
         todo = plan(kept, so_far, shown=reply.started is not None, can_continue=model.continues)
         with self._log.writer(reply.pk, reply.attempt, so_far) as writer:
             if isinstance(todo, Resume):
-                await writer.begin_anew(todo.kept)
+                await writer.restart(todo.kept)
             end = await self._carry_out(todo, reply, model, writer)
             await writer.end(end, self._upstream_id)
             self.state = State.ENDED
@@ -177,7 +177,7 @@ class Run:
             return NOTHING
         try:
             return await self._log.fence(reply.pk, reply.attempt)
-        except PlaceLost:
+        except CursorLost:
             return NOTHING
 
     async def _carry_out(self, todo: Plan, reply: Reply, model: Model, writer: Writer) -> End:

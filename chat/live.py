@@ -6,7 +6,7 @@ from uuid import UUID
 
 from chat.events import End, Error, Snapshot
 from chat.models import Message, Reply
-from chat.replylog import PlaceLost, ReplyLog, Unreachable
+from chat.replylog import CursorLost, ReplyLog, Unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ async def standing(log: ReplyLog, reply_id: UUID) -> tuple[Snapshot | None, End 
     if reply and reply.is_running:
         try:
             snapshot = await log.snapshot(reply_id)
-        except PlaceLost:
+        except CursorLost:
             # It ended since its row was read.
             reply = await replies.afirst()
         else:

@@ -35,7 +35,7 @@ from chat import asking
 from chat.database import in_thread
 from chat.events import Delta, End, Entry, Piece, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, ServerProcess, User
-from chat.replylog import NOTHING, Fenced, PlaceLost, ReplyLog, Writer, commit, database, redis
+from chat.replylog import NOTHING, CursorLost, Fenced, ReplyLog, Writer, commit, database, redis
 from chat.replylog.database import DatabaseLog
 from tests.redis import RedisServer
 from tests.test_replylog import Stores
@@ -186,7 +186,7 @@ class Reader:
             async for entries in log.follow(self._reply.pk, self._place):
                 self._seen += entries
                 self._news.set()
-        except PlaceLost:
+        except CursorLost:
             self._lost = True
 
     async def begun(self) -> None:
@@ -318,7 +318,7 @@ class Replies(RuleBasedStateMachine):
             return NOTHING
         try:
             return await claimed.log.fence(claimed.reply.pk, claimed.attempt)
-        except PlaceLost:
+        except CursorLost:
             return NOTHING
         except Fenced:
             return None
@@ -337,7 +337,7 @@ class Replies(RuleBasedStateMachine):
         hand = Hand(claimed, so_far)
         self._hands.append(hand)
         if anew:
-            assert self._run(stored(hand.writer.begin_anew(reply.kept))) == hand.may_write
+            assert self._run(stored(hand.writer.restart(reply.kept))) == hand.may_write
             if hand.may_write:
                 reply.lose(range(reply.kept.seq, reply.kept.seq + 1))
         return hand
@@ -404,7 +404,6 @@ class Replies(RuleBasedStateMachine):
     @rule()
     def purge(self) -> None:
         ended = Reply.objects.exclude(status__in=Reply.RUNNING)
-        self._query(lambda: ended.update(ended=Now() - 2 * database.KEPT))
         self._run(self._logs["one"].purge())
         if self._fenced_by_row:
             assert not self._query(lambda: ReplyEvent.objects.filter(reply__in=ended).exists())
@@ -443,7 +442,7 @@ class Replies(RuleBasedStateMachine):
         try:
             assert self._run(self._logs[process].snapshot(expected.pk)) == expected.stored
             assert expected.runs
-        except PlaceLost:
+        except CursorLost:
             assert not expected.runs
 
     @invariant()
@@ -470,7 +469,8 @@ def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for company, and no lease runs out by itself."""
     monkeypatch.setattr(commit, "FRAME", 0.0)
-    monkeypatch.setattr(commit, "FRAME_AN_APPEND", 0.0)
+    monkeypatch.setattr(commit, "FRAME_PER_APPEND", 0.0)
+    monkeypatch.setattr(database, "KEPT", timedelta(0))
     monkeypatch.setattr(DatabaseLog, "poll_pause", 0.005)
     monkeypatch.setattr(redis, "BLOCK", 5)
     monkeypatch.setattr(redis, "TIMEOUT", PATIENCE)

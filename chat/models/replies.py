@@ -51,7 +51,7 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         return bool(unclaimed.update(status=Reply.Status.STREAMING, attempt=attempt + 1, process=process))
 
     def finish(self, pk: UUID, attempt: int, outcome: Outcome) -> bool:
-        """Store the end of the reply with its whole text, if `attempt` still owns it."""
+        """Store the end of the reply with its whole text, if `attempt` still owns it; twice does no harm."""
         end, whole, now = outcome.end, outcome.whole, timezone.now()
         fields: dict[str, Any] = {
             "status": end.status,
@@ -66,7 +66,8 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
             fields |= {"error_code": end.error.code, "error_params": end.error.params}
         with transaction.atomic():
             if not self.running().filter(pk=pk, attempt=attempt).update(**fields):
-                return False
+                # An earlier try may have stored it, though its answer got lost.
+                return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=whole.seq).exists()
             Message.objects.filter(pk=pk).update(text=whole.text)
             Conversation.objects.filter(messages=pk).update(updated=now)
             if end.usage:

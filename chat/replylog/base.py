@@ -1,23 +1,30 @@
-"""What every log does. A backend stores, reads and looks after the replies that other processes write."""
+"""What every log does. A backend stores entries, reads them, and finds what other processes have written."""
 
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import UUID
 
+from chat.database import in_thread
 from chat.events import Delta, End, Entry, Outcome, Piece, Reasoning, Snapshot, joined, whole
+from chat.models import Reply
 from chat.replylog.commit import Append, Failure, GroupCommit
 from chat.replylog.inbox import Inbox
 from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
 
-# How often replies that another process writes are looked at, in seconds.
+# Seconds between two looks at what other processes have written.
 POLL = 0.25
-# A reader to whom nothing has happened for this long looks into the store, in seconds.
+# Seconds between two looks at which of their replies still run: the log does not hear of deletions.
+LOOK = 2.0
+# Seconds without news after which a reader looks into the store.
 IDLE = 15.0
+# Readers that were away for this long find the rest of a reply in its log; later ones get a snapshot.
+KEPT = timedelta(minutes=10)
 # At most this many entries are read at once.
 PAGE = 2000
 
@@ -25,8 +32,8 @@ PAGE = 2000
 NOTHING = Snapshot("", "", 0)
 
 
-class PlaceLost(Exception):
-    """The log does not hold what follows the place that a reader asked for."""
+class CursorLost(Exception):
+    """The log does not hold what follows the reader's cursor."""
 
 
 class Unreachable(Exception):
@@ -34,7 +41,7 @@ class Unreachable(Exception):
 
 
 class Writer:
-    """Appends to one reply's log on behalf of one attempt, after what `so_far` says is there."""
+    """Appends to one reply's log on behalf of one attempt, after `so_far`."""
 
     def __init__(self, commit: GroupCommit, reply_id: UUID, attempt: int, so_far: Snapshot) -> None:
         self._commit = commit
@@ -45,11 +52,11 @@ class Writer:
 
     @property
     def size(self) -> int:
-        """How long the reply is so far, in bytes."""
+        """The length of the reply so far, in bytes."""
         return sum(len(piece.text.encode()) for piece in self._pieces)
 
     async def append(self, pieces: list[Piece]) -> None:
-        """Return when the pieces are stored; raises Fenced when the reply has been claimed by somebody else.
+        """Return when the pieces are stored; raises Fenced when somebody else has claimed the reply, and NotStored.
 
         Cancelling the wait does not take the pieces back.
         """
@@ -63,12 +70,12 @@ class Writer:
         append.outcome = Outcome(end, whole(self._pieces, self.seq), upstream_id)
         await self._commit.put(append)
 
-    async def begin_anew(self, kept: Snapshot) -> None:
-        """Put what is kept of a reply that has ended in the place of its log, to write on behind it."""
+    async def restart(self, kept: Snapshot) -> None:
+        """Replace the log of a reply that is being resumed by what is kept of it; raises like `append`."""
         self._pieces = [Reasoning(kept.reasoning), Delta(kept.text)]
         self.seq = kept.seq - 1
         append = self._append([kept])
-        append.anew = True
+        append.restarts = True
         await self._commit.put(append)
 
     def _append(self, events: Sequence[Piece | Snapshot | End]) -> Append:
@@ -79,11 +86,11 @@ class Writer:
 
 
 class ReplyLog(ABC):
-    # The wait before each look at what other processes have written, in seconds; 0 where the look itself waits.
+    # Seconds to wait before each `poll`; 0 where polling itself waits.
     poll_pause = POLL
 
     def __init__(self) -> None:
-        self._commit = GroupCommit(self._store, self._publish)
+        self._commit = GroupCommit(self)
         self._inboxes: dict[UUID, set[Inbox]] = {}
         self._written_here: set[UUID] = set()
         self._tending: asyncio.Task[None] | None = None
@@ -98,22 +105,29 @@ class ReplyLog(ABC):
             self._written_here.discard(reply_id)
 
     async def follow(self, reply_id: UUID, after: int) -> AsyncGenerator[list[Entry]]:
-        """All entries behind `after`, stored and to come, in order and once, up to and with the End.
+        """All entries after `after`, stored and to come, in order and once, up to and including the End.
 
-        An empty list says that nothing has happened for a while. Raises PlaceLost and Unreachable.
+        An empty list means that nothing has happened for a while, or that the reply no longer runs. Raises CursorLost
+        and Unreachable.
         """
-        # Subscribed before the store is read: what is stored in between arrives twice, not never.
+        # Subscribe before reading the store: what is stored in between arrives twice, not never.
         with self._subscribed(reply_id, after) as inbox:
             entries = await self.read(reply_id, after)
             while True:
                 if entries:
                     after = entries[-1][0]
-                    inbox.place = max(inbox.place, after)
+                    inbox.cursor = max(inbox.cursor, after)
                 yield entries
                 if entries and isinstance(entries[-1][1], End):
                     return
                 fresh = None if len(entries) >= PAGE else await inbox.take(after)
                 entries = await self.read(reply_id, after) if fresh is None else fresh
+
+    def nudge(self, reply_ids: Iterable[UUID]) -> None:
+        """Make the readers of these replies look into the store."""
+        for reply_id in reply_ids:
+            for inbox in self._inboxes.get(reply_id, ()):
+                inbox.nudge()
 
     async def flush(self) -> None:
         """Return when all that was appended is stored."""
@@ -130,14 +144,14 @@ class ReplyLog(ABC):
             self._tending.cancel()
 
     async def snapshot(self, reply_id: UUID) -> Snapshot:
-        """All pieces that are stored now; raises PlaceLost when the log has ended or is gone."""
+        """All that is stored now; raises CursorLost when the log has ended or is gone, and Unreachable."""
         pieces: list[Piece] = []
         seq = 0
         while entries := await self.read(reply_id, seq):
             seq = entries[-1][0]
             for _, event in entries:
                 if isinstance(event, End):
-                    raise PlaceLost
+                    raise CursorLost
                 if isinstance(event, Snapshot):
                     pieces = [Reasoning(event.reasoning), Delta(event.text)]
                 else:
@@ -147,13 +161,13 @@ class ReplyLog(ABC):
     async def fence(self, reply_id: UUID, attempt: int) -> Snapshot:
         """Keep earlier attempts from writing, and return all that they have written; raises as `snapshot` does.
 
-        A store that looks at the attempt with each write has nothing to do for it.
+        Nothing needs to be done for it in a store that compares the attempt with each write.
         """
         return await self.snapshot(reply_id)
 
     @abstractmethod
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
-        """The stored entries behind `after`, at most PAGE of them; raises PlaceLost and Unreachable."""
+        """The stored entries after `after`, at most PAGE of them; raises CursorLost and Unreachable."""
 
     @abstractmethod
     async def check(self) -> None:
@@ -161,21 +175,25 @@ class ReplyLog(ABC):
 
     @abstractmethod
     async def reopen(self, reply_id: UUID) -> None:
-        """Let no reader find the end of a reply that goes on behind it; raises Unreachable."""
+        """Hide the End of a reply that is being resumed; raises Unreachable."""
 
     @abstractmethod
     async def purge(self) -> None:
         """Forget the replies that ended some minutes ago."""
 
     @abstractmethod
-    async def _store(self, appends: list[Append]) -> dict[UUID, Failure]:
-        """Store what is not fenced off, in one go; returns the replies of which nothing was stored, and why."""
+    async def store(self, appends: list[Append]) -> dict[UUID, Failure]:
+        """Store what is not fenced, in one go; returns the replies of which nothing was stored, and why.
+
+        Storing the same appends again must do no harm.
+        """
 
     @abstractmethod
-    async def _poll(self, places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
-        """The entries behind each place, of replies that another process may be writing."""
+    async def poll(self, cursors: dict[UUID, int]) -> dict[UUID, list[Entry]]:
+        """The entries after each cursor, of replies that another process may be writing."""
 
-    def _publish(self, reply_id: UUID, entries: list[Entry]) -> None:
+    def publish(self, reply_id: UUID, entries: list[Entry]) -> None:
+        """Bring stored entries to the reply's readers in this process; what they have already does no harm."""
         for inbox in self._inboxes.get(reply_id, ()):
             inbox.put(entries)
 
@@ -193,33 +211,33 @@ class ReplyLog(ABC):
                 del self._inboxes[reply_id]
 
     async def _tend(self) -> None:
-        """Bring the readers what other processes write, and wake those to whom nothing happens."""
+        """Bring readers what other processes write, and wake those that hear nothing."""
         loop = asyncio.get_running_loop()
-        nudged = loop.time()
+        looked = nudged = loop.time()
         while self._inboxes:
             await asyncio.sleep(self.poll_pause)
             if loop.time() - nudged > IDLE:
                 nudged = loop.time()
                 self.nudge(self._inboxes.keys())
             elsewhere = {
-                reply_id: min(inbox.place for inbox in inboxes)
+                reply_id: min(inbox.cursor for inbox in inboxes)
                 for reply_id, inboxes in self._inboxes.items()
                 if reply_id not in self._written_here
             }
             try:
-                found = await self._poll(elsewhere)
+                for reply_id, entries in (await self.poll(elsewhere)).items():
+                    self.publish(reply_id, entries)
+                if elsewhere and loop.time() - looked > LOOK:
+                    looked = loop.time()
+                    self.nudge(elsewhere.keys() - await _running(elsewhere.keys()))
             except Exception:
                 logger.exception("Could not look for what other processes have written")
-                # Each reader finds out for itself whether the store holds its place, or answers at all.
+                # Each reader finds out for itself whether the store holds what follows its cursor, or answers at all.
                 self.nudge(elsewhere.keys())
                 await asyncio.sleep(POLL)
-                continue
-            for reply_id, entries in found.items():
-                self._publish(reply_id, entries)
         self._tending = None
 
-    def nudge(self, reply_ids: Iterable[UUID]) -> None:
-        """Make the readers of these replies look into the store."""
-        for reply_id in reply_ids:
-            for inbox in self._inboxes.get(reply_id, ()):
-                inbox.nudge()
+
+@in_thread
+def _running(reply_ids: Set[UUID]) -> set[UUID]:
+    return set(Reply.objects.running().filter(pk__in=reply_ids).values_list("pk", flat=True))

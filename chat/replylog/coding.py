@@ -1,4 +1,4 @@
-"""How an event is stored, whatever the store is: as its kind and its data, two texts."""
+"""How every store keeps an event: as two texts, its kind and its data."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,7 @@ _KINDS: dict[type, str] = {Delta: "delta", Reasoning: "reasoning"}
 
 
 def encode(event: Delta | Reasoning | Snapshot | End) -> tuple[str, str]:
-    """The kind and the data of an event: the text of a piece, the JSON of a snapshot or an end."""
+    """The kind and the data of an event: text for a delta or reasoning, JSON for a snapshot or an end."""
     if isinstance(event, End):
         return "end", json.dumps(asdict(event))
     if isinstance(event, Snapshot):

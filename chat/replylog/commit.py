@@ -1,10 +1,10 @@
-"""Group commit: one writer a process stores what all its replies have gathered."""
+"""Group commit: one task stores what all replies of the process have gathered."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from chat import metrics
@@ -13,22 +13,22 @@ from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
 
-# The writer commits at most once in this time, one frame, in seconds.
+# Seconds between two commits, a frame.
 FRAME = 0.025
-# Each append of a commit makes the wait for the next one longer by this, up to LONGEST_FRAME, in seconds: the more
-# replies there are, the more is gained by waking everybody less often, and the eye does not see the difference.
-FRAME_AN_APPEND = 0.00025
+# Seconds by which each append of a commit makes the next frame longer, up to LONGEST_FRAME: the more replies there are,
+# the more is gained by waking everybody less often, and the eye does not see the difference.
+FRAME_PER_APPEND = 0.00025
 LONGEST_FRAME = 0.1
-# The writer stays for more work for this long, in seconds.
-LINGER = 1.0
+# Seconds without work after which the task ends.
+REST = 1.0
 
 
 class Fenced(Exception):
-    """Another process has claimed the reply: this writer must write nothing any more."""
+    """Somebody else has claimed the reply: this attempt must write nothing more."""
 
 
 class NotStored(Exception):
-    """The store failed: the entries are not in the log, and their writer must not go on behind the gap."""
+    """The store failed: the entries are not in the log, and their writer must not continue after the gap."""
 
 
 type Failure = type[Fenced] | type[NotStored]
@@ -36,31 +36,36 @@ type Failure = type[Fenced] | type[NotStored]
 
 @dataclass(slots=True, eq=False)
 class Append:
-    """Entries of one reply on their way into the store; `stored` tells their writer how it went."""
+    """Entries of one reply on their way into the store; `stored` tells their writer the result.
+
+    With an `outcome` the reply ends: it is stored in the reply's row.
+    """
 
     reply_id: UUID
     attempt: int
     entries: list[Entry]
     stored: asyncio.Future[None]
     outcome: Outcome | None = None
-    # The entries take the place of all that the log holds.
-    anew: bool = False
+    # The entries replace all that the log holds.
+    restarts: bool = False
+
+
+class Log(Protocol):
+    async def store(self, appends: list[Append]) -> dict[UUID, Failure]:
+        """Store what is not fenced, in one go; returns the replies of which nothing was stored, and why."""
+
+    def publish(self, reply_id: UUID, entries: list[Entry]) -> None:
+        """Show readers what has been stored."""
 
 
 class GroupCommit:
     """Gathers appends, stores them together, and only then publishes them: nothing is shown that is not stored.
 
-    `store` returns the replies of which nothing was stored, and why. The first append after a rest is stored at once,
-    the next ones a frame later.
+    The first append after a pause is stored at once, the next ones a frame later.
     """
 
-    def __init__(
-        self,
-        store: Callable[[list[Append]], Awaitable[dict[UUID, Failure]]],
-        publish: Callable[[UUID, list[Entry]], None],
-    ) -> None:
-        self._store = store
-        self._publish = publish
+    def __init__(self, log: Log) -> None:
+        self._log = log
         self._pending: list[Append] = []
         self._more = asyncio.Event()
         self._all_stored = asyncio.Event()
@@ -96,18 +101,13 @@ class GroupCommit:
             self._storing_since = None
             if not self._pending:
                 self._all_stored.set()
-            frame = min(FRAME + FRAME_AN_APPEND * len(batch), LONGEST_FRAME)
+            frame = min(FRAME + FRAME_PER_APPEND * len(batch), LONGEST_FRAME)
             await asyncio.sleep(max(0.0, began + frame - loop.time()))
-            # Only now do the writers go on: what has come in for them meanwhile is in the next commit with the sleep(0)
-            # below. Had they gone on before the wait, it would be in the one after.
-            for append in batch:
-                if not append.stored.done():
-                    append.stored.set_result(None)
-            await asyncio.sleep(0)
+            await _release(batch)
 
     async def _has_more(self) -> bool:
         try:
-            async with asyncio.timeout(LINGER):
+            async with asyncio.timeout(REST):
                 await self._more.wait()
         except TimeoutError:
             pass
@@ -116,7 +116,7 @@ class GroupCommit:
     async def _commit(self, batch: list[Append]) -> None:
         try:
             with metrics.commit.time():
-                failures = await self._store(batch)
+                failures = await self._log.store(batch)
         except Exception:
             logger.exception("%d appends could not be stored", len(batch))
             failures = {append.reply_id: NotStored for append in batch}
@@ -124,6 +124,18 @@ class GroupCommit:
         for append in batch:
             failure = failures.get(append.reply_id)
             if failure is None:
-                self._publish(append.reply_id, append.entries)
+                self._log.publish(append.reply_id, append.entries)
             elif not append.stored.done():
                 append.stored.set_exception(failure())
+
+
+async def _release(batch: list[Append]) -> None:
+    """Let the writers of a stored batch continue, and wait until they have appended what they already have.
+
+    Releasing them right before the next commit gets the pieces that arrived during the frame into that commit. Released
+    right after their own, they would append too early for some pieces, which would then wait for one more frame.
+    """
+    for append in batch:
+        if not append.stored.done():
+            append.stored.set_result(None)
+    await asyncio.sleep(0)

@@ -1,7 +1,8 @@
 """The default log: rows of ReplyEvent. Readers in other processes poll."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime
 from functools import reduce
 from itertools import batched
 from operator import or_
@@ -9,29 +10,29 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.utils import timezone
 
 from chat.database import AWAY, in_thread, patient, retry_on_deadlock
 from chat.events import Entry
 from chat.models import Reply, ReplyEvent
-from chat.replylog.base import PAGE, PlaceLost, ReplyLog, Unreachable
+from chat.replylog.base import KEPT, PAGE, CursorLost, ReplyLog, Unreachable
 from chat.replylog.coding import decode, encode
 from chat.replylog.commit import Append, Failure, Fenced
 
-# Readers that were away for this long find the rest of a reply in its log; later ones get a snapshot.
-KEPT = timedelta(minutes=10)
 # SQLite allows an expression to be a thousand levels deep.
 POLLED_AT_ONCE = 200
-# So many replies leave the log in one transaction, for which all commits of this moment wait.
+# At most this many replies leave the log in one transaction: the commits of that moment wait for it.
 PURGED_AT_ONCE = 20
 
 
 class DatabaseLog(ReplyLog):
     def __init__(self) -> None:
         super().__init__()
-        # A thread of its own: no slow query delays what all readers wait for.
+        # A thread of its own, so that no slow query delays what all readers wait for.
         self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
-        self._commit_all = patient(in_thread(_store, self._lane))
+        self._commit_appends = patient(in_thread(commit_appends, self._lane))
+        # The replies that ended before have left the log.
+        self._purged = datetime.min.replace(tzinfo=UTC)
 
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
         try:
@@ -50,37 +51,45 @@ class DatabaseLog(ReplyLog):
         self._lane.shutdown(wait=False)
 
     async def purge(self) -> None:
-        await in_thread(_purge)()
+        until = timezone.now() - KEPT
+        for some in batched(await in_thread(_logged)(self._purged, until), PURGED_AT_ONCE):
+            await in_thread(_forget)(some, until)
+        self._purged = until
 
-    async def _store(self, appends: list[Append]) -> dict[UUID, Failure]:
-        return await self._commit_all(appends)
+    async def store(self, appends: list[Append]) -> dict[UUID, Failure]:
+        return await self._commit_appends(appends)
 
-    async def _poll(self, places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
-        return await in_thread(_poll)(places) if places else {}
+    async def poll(self, cursors: dict[UUID, int]) -> dict[UUID, list[Entry]]:
+        return await in_thread(_entries_after)(cursors) if cursors else {}
 
 
 @retry_on_deadlock
 @transaction.atomic
-def _store(appends: list[Append]) -> dict[UUID, Failure]:
+def commit_appends(appends: list[Append]) -> dict[UUID, Failure]:
+    """Insert the entries, and store the ends in their rows; doing it twice does no harm.
+
+    Returns the replies of which nothing was stored, and why.
+    """
     ids = {append.reply_id for append in appends}
-    # The lock keeps a claim out until the commit, so that no two attempts write at the same time. Whoever locks several
-    # replies does it in the order of their ids: two that did it in different orders could wait for each other.
+    # The locks keep claims out until the commit, so that no two attempts write at the same time. Whoever locks several
+    # replies does it in the order of their ids; otherwise two transactions could wait for each other.
     running = Reply.objects.running().filter(pk__in=ids).order_by("pk").select_for_update()
     attempts = dict(running.values_list("pk", "attempt"))
     mine = [append for append in appends if attempts.get(append.reply_id) == append.attempt]
-    if anew := [append.reply_id for append in mine if append.anew]:
-        ReplyEvent.objects.filter(reply_id__in=anew).delete()
+    if restarted := [append.reply_id for append in mine if append.restarts]:
+        ReplyEvent.objects.filter(reply_id__in=restarted).delete()
     _insert(mine)
-    for append in mine:
-        if append.outcome:
-            Reply.objects.finish(append.reply_id, append.attempt, append.outcome)
-    return dict.fromkeys(ids - {append.reply_id for append in mine}, Fenced)
+    stored = {append.reply_id for append in mine}
+    for append in appends:
+        if append.outcome and Reply.objects.finish(append.reply_id, append.attempt, append.outcome):
+            stored.add(append.reply_id)
+    return dict.fromkeys(ids - stored, Fenced)
 
 
 def _insert(appends: list[Append]) -> None:
-    """Insert all entries that an earlier try has not stored already.
+    """Insert the entries that no earlier try has inserted.
 
-    By hand, as making model objects and compiling a statement for them took most of a commit.
+    By hand: making model objects and compiling a statement for them took most of a commit.
     """
     columns = [field.attname for field in ReplyEvent._meta.concrete_fields]
     as_stored = ReplyEvent._meta.get_field("reply").target_field.get_db_prep_value
@@ -103,7 +112,7 @@ def _read(reply_id: UUID, after: int) -> list[Entry]:
         # It may have ended between the two queries.
         rows = _rows(reply_id, after)
         if not rows:
-            raise PlaceLost
+            raise CursorLost
     return [decode(*row) for row in rows]
 
 
@@ -114,12 +123,12 @@ def _rows(reply_id: UUID, after: int) -> list[tuple[int, str, str]]:
     if rows and rows[0][0] == after and rows[0][1] != "end":
         del rows[0]
     elif after and not rows:
-        raise PlaceLost
+        raise CursorLost
     if rows:
         (first, kind, _), (last, *_) = rows[0], rows[-1]
         # A failed commit leaves a gap. Its writer ends the reply, so that the row has all of the text.
         if (first != after + 1 and kind != "snapshot") or last - first != len(rows) - 1:
-            raise PlaceLost
+            raise CursorLost
     return rows[:PAGE]
 
 
@@ -127,21 +136,23 @@ def _reopen(reply_id: UUID) -> None:
     ReplyEvent.objects.filter(reply_id=reply_id, kind=ReplyEvent.Kind.END).delete()
 
 
-def _poll(places: dict[UUID, int]) -> dict[UUID, list[Entry]]:
+def _entries_after(cursors: dict[UUID, int]) -> dict[UUID, list[Entry]]:
     found: dict[UUID, list[Entry]] = {}
-    for some in batched(places.items(), POLLED_AT_ONCE):
-        behind = reduce(or_, (Q(reply_id=reply_id, seq__gt=place) for reply_id, place in some))
-        rows = ReplyEvent.objects.filter(behind).order_by("seq").values_list("reply_id", "seq", "kind", "data")
+    for some in batched(cursors.items(), POLLED_AT_ONCE):
+        after = reduce(or_, (Q(reply_id=reply_id, seq__gt=cursor) for reply_id, cursor in some))
+        rows = ReplyEvent.objects.filter(after).order_by("seq").values_list("reply_id", "seq", "kind", "data")
         for reply_id, seq, kind, data in rows[:PAGE]:
             found.setdefault(reply_id, []).append(decode(seq, kind, data))
     return found
 
 
-def _purge() -> None:
-    # The log is small, unlike the table of replies: what is to go is looked for there.
-    ends = ReplyEvent.objects.filter(kind=ReplyEvent.Kind.END, reply__ended__lt=Now() - KEPT)
-    ended = ends.values_list("reply_id", flat=True)
-    for some in batched(list(ended), PURGED_AT_ONCE):
-        # A person may have let one of them go on meanwhile.
-        still = Reply.objects.filter(pk__in=some, ended__lt=Now() - KEPT)
-        ReplyEvent.objects.filter(reply_id__in=still).delete()
+def _logged(since: datetime, until: datetime) -> list[UUID]:
+    """The replies that ended in this time and are still in the log."""
+    ended = Reply.objects.filter(ended__gte=since, ended__lt=until)
+    return list(ended.filter(pk__in=ReplyEvent.objects.values("reply_id")).values_list("pk", flat=True))
+
+
+def _forget(reply_ids: Iterable[UUID], until: datetime) -> None:
+    # A person may have resumed one of them meanwhile.
+    ended = Reply.objects.filter(pk__in=reply_ids, ended__lt=until)
+    ReplyEvent.objects.filter(reply_id__in=ended).delete()

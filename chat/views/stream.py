@@ -17,7 +17,7 @@ from chat.events import Delta, Entry, Reasoning, Snapshot
 from chat.live import standing
 from chat.models import Reply
 from chat.process import Process
-from chat.replylog import PlaceLost, ReplyLog, Unreachable
+from chat.replylog import CursorLost, ReplyLog, Unreachable
 from chat.views.problems import SignedInRequest
 
 logger = logging.getLogger(__name__)
@@ -71,10 +71,10 @@ async def _events(log: ReplyLog, reply_id: UUID, after: int) -> AsyncIterator[by
                 async for entries in news:
                     if not entries and await _status(reply_id) not in Reply.RUNNING:
                         # The reply ended, but its log was lost before the End was written.
-                        raise PlaceLost
+                        raise CursorLost
                     yield _encode(entries) if entries else sse.comment()
             return
-        except (PlaceLost, Unreachable):
+        except (CursorLost, Unreachable):
             snapshot, end = await standing(log, reply_id)
         if snapshot:
             after = snapshot.seq

@@ -27,7 +27,7 @@ from pytest_django import DjangoDbBlocker
 from chat import sse
 from chat.database import in_thread
 from chat.models import Message, Reply, ServerProcess
-from chat.replylog import PlaceLost, open_log
+from chat.replylog import CursorLost, open_log
 from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
 from tests.server import Database, Server
 from tests.upstream import Request, Response, Step, Upstream, done, error, finish, reasoning, sleep, text
@@ -318,7 +318,7 @@ class KillLoop:
         question = Question.read(reply.message.parent.text)
         try:
             entries = await self._log.read(reply.pk, 0)
-        except PlaceLost:
+        except CursorLost:
             entries = []
         evidence = Evidence(
             question,
