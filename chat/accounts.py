@@ -2,12 +2,16 @@
 
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
-from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.adapter import DefaultAccountAdapter, get_adapter
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.internal.userkit import filter_users_by_email, get_user_by_username
+from allauth.account.signals import password_reset
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.encoding import escape_uri_path
@@ -19,6 +23,12 @@ from chat.security_log import record
 def signup(request: HttpRequest) -> dict[str, bool]:
     """For templates: whether people may create an account for themselves."""
     return {"signup_open": settings.CHAT_SIGNUP}
+
+
+# At sign-up. Letters of other alphabets, full width and `@` make names that look like somebody else's.
+username_validators = [
+    RegexValidator(r"^[A-Za-z0-9._-]+\Z", "Use letters without accents, digits, dots, hyphens and underscores.")
+]
 
 
 def find_account(email: str = "", username: str = "", **_: Any) -> User | None:
@@ -44,7 +54,26 @@ class AccountBackend(AuthenticationBackend):
         return self._check_password(find_account(**credentials), credentials["password"])  # type: ignore[no-any-return]
 
 
+def origin(request: HttpRequest) -> str:
+    """The scheme, host and port for links in mails: those that the settings trust for this host, if there are any.
+
+    The Host header may carry any port, and a dot at its end, on its way to whoever gets the mail.
+    """
+    typed = f"{request.scheme}://{request.get_host()}"
+    host = urlsplit(typed).hostname or ""
+    trusted = (origin for origin in settings.CSRF_TRUSTED_ORIGINS if urlsplit(origin).hostname == host.rstrip("."))
+    return next(trusted, typed)
+
+
 class AccountAdapter(DefaultAccountAdapter):
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "email_password_mismatch": "That address and password don't match.",
+        "username_password_mismatch": "That username and password don't match.",
+        "too_many_login_attempts": "Too many attempts. Try again in five minutes.",
+        "username_blacklisted": "This username is reserved. Choose another one.",
+    }
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.CHAT_SIGNUP)
 
@@ -56,6 +85,13 @@ class AccountAdapter(DefaultAccountAdapter):
             return bool(super().is_safe_url(url))
         except ValueError:  # urlparse cannot read `//[`.
             return False
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        path: str = urlsplit(super().get_reset_password_from_key_url(key)).path
+        return origin(self.request) + path
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        super().send_mail(template_prefix, email, {**context, "origin": origin(self.request)})
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         try:
@@ -76,6 +112,12 @@ class AccountAdapter(DefaultAccountAdapter):
         if user := _pk(**credentials):
             return f"account:{user}"
         return f"login:{credentials.get('email') or credentials.get('username', '')}".lower()
+
+
+@receiver(password_reset)
+def _forget_wrong_passwords(request: HttpRequest, user: User, **_: Any) -> None:
+    """People who set a new password by mail need not wait for the end of the limit."""
+    get_adapter()._delete_login_attempts_cached_email(request, username=user.username)
 
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:

@@ -103,7 +103,7 @@ class Environment:
     def mailer(self, name: str, default: str) -> dict[str, Any]:
         """An entry of Django's MAILERS from a URL such as smtp+tls://user:password@host:587."""
         try:
-            config = self._env.email_url_config(self.text(name, default))
+            config = self._env.email_url_config(self.text(name, "") or default)
         except (ImproperlyConfigured, ValueError):
             raise ImproperlyConfigured(f"{name} is not an address of a mail server.") from None
         if config["EMAIL_BACKEND"].endswith(".console.EmailBackend"):

@@ -153,9 +153,21 @@ ACCOUNT_ADAPTER = "chat.accounts.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_USERNAME_VALIDATORS = "chat.accounts.username_validators"
+# Names at sign-up that others would take for the people who run Parley.
+ACCOUNT_USERNAME_BLACKLIST = [
+    *("admin", "administrator", "help", "info", "moderator", "parley", "postmaster", "root", "security"),
+    *("staff", "support", "system", "webmaster"),
+]
+# Mails to reset a password are few, as they go to any address that somebody types.
+ACCOUNT_RATE_LIMITS = {"reset_password": "20/h/ip,5/h/key"}
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 MAILERS = {"default": env.mailer("EMAIL_URL", "consolemail://")}
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[Parley] "
+# Without a mail server the link would be in the log, and whoever reads that could sign in as anybody.
+PASSWORD_RESET = DEBUG or bool(env.text("EMAIL_URL", ""))
+PASSWORD_RESET_TIMEOUT = 60 * 60
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Parley <parley@localhost>")
 
 # Security

@@ -14,6 +14,8 @@ for name in [name for name in os.environ if name.startswith(FOREIGN) or name.low
     del os.environ[name]
 
 os.environ.update(ENV_FILE=os.devnull, DEBUG="0", SECRET_KEY="tests-only-" * 5, SECURE_COOKIES="0")
+# Mails are on the console, where tests read them.
+os.environ["EMAIL_URL"] = "consolemail://"
 # Tests ask faster than people do.
 os.environ.update(CHAT_PERSON_RUNNING="1000", CHAT_PERSON_QUESTIONS="10000")
 # What all processes of a run share is in one folder, which the first of them makes and removes.

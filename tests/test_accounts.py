@@ -1,10 +1,14 @@
 """Signing in: what is limited, what an attempt costs, and where it may lead."""
 
 import re
+from datetime import datetime, timedelta
 from unittest.mock import patch
 
 import httpx
 import pytest
+from django.contrib.auth.tokens import PasswordResetTokenGenerator, default_token_generator
+from django.core.mail import EmailMessage
+from django.http import HttpResponseBase
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
@@ -12,10 +16,12 @@ from pytest_django import Settings
 from chat.models import User
 from tests.passwords import QuickHasher
 from tests.server import Server, Servers
+from tests.test_settings import load
 
 LOGIN = reverse("account_login")
-LIMITED = "Too many failed login attempts"
+LIMITED = "Too many attempts"
 GUESS = "a guess"
+WRONG = "password don&#x27;t match"
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +98,7 @@ def test_every_attempt_hashes_one_password(login: str) -> None:
 
 def test_an_address_that_two_accounts_share_signs_in_to_neither() -> None:
     User.objects.create_user("alice-admin", "alice@example.org", "another password")
-    assert "not correct" in sign_in("alice@example.org", "alice's password")
+    assert WRONG in sign_in("alice@example.org", "alice's password")
     assert sign_in("alice", "alice's password") == "/"
 
 
@@ -103,7 +109,7 @@ def test_a_name_that_looks_like_an_address_signs_in() -> None:
 
 def test_a_disabled_account_is_told_only_with_its_password() -> None:
     User.objects.filter(username="alice").update(is_active=False)
-    assert "not correct" in sign_in("alice")
+    assert WRONG in sign_in("alice")
     assert sign_in("alice", "alice's password") == reverse("account_inactive")
 
 
@@ -115,3 +121,105 @@ def test_an_unreadable_next_address_is_ignored(client: Client, settings: Setting
     settings.CHAT_SIGNUP = True
     assert client.get(reverse(name), {"next": "//["}).status_code in (200, 302)
     assert client.post(reverse(name), {"next": "//["}).status_code in (200, 302)
+
+
+# Forgotten passwords
+
+
+RESET = reverse("account_reset_password")
+
+
+def ask_for_a_link(email: str = "alice@example.org", host: str = "localhost") -> int:
+    return Client().post(RESET, {"email": email}, headers={"host": host}).status_code
+
+
+@pytest.mark.parametrize("host", ["chat.example.org:6666", "chat.example.org.", "CHAT.example.org.:443"])
+def test_mails_hold_no_port_and_no_dot_that_a_client_added(
+    settings: Settings, mailoutbox: list[EmailMessage], host: str
+) -> None:
+    settings.ALLOWED_HOSTS = ["chat.example.org"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://other.example.org", "https://chat.example.org"]
+    for email in ("alice@example.org", "nobody@example.org"):
+        assert ask_for_a_link(email, host) == 302
+    assert "\nhttps://chat.example.org/accounts/password/reset/key/" in str(mailoutbox[0].body)
+    for mail in mailoutbox:
+        assert str(mail.body).endswith("Parley at https://chat.example.org")
+        assert mail.subject.startswith("[Parley] ")
+        assert "6666" not in str(mail.message())
+
+
+def test_without_a_trusted_origin_a_mail_names_the_host(mailoutbox: list[EmailMessage]) -> None:
+    ask_for_a_link(host="localhost:8001")
+    assert "\nhttp://localhost:8001/accounts/password/reset/key/" in str(mailoutbox[0].body)
+
+
+def test_a_link_works_for_an_hour(alice: User) -> None:
+    token = default_token_generator.make_token(alice)
+
+    class Later(PasswordResetTokenGenerator):
+        def _now(self) -> datetime:
+            return datetime.now() + later  # noqa: DTZ005 (as Django does)
+
+    later = timedelta(minutes=59)
+    assert Later().check_token(alice, token)
+    later = timedelta(minutes=61)
+    assert not Later().check_token(alice, token)
+
+
+def test_a_new_password_by_mail_ends_the_wait(mailoutbox: list[EmailMessage]) -> None:
+    for _ in range(6):
+        page = sign_in("alice")
+    assert LIMITED in page
+    ask_for_a_link()
+    browser = Client()
+    link = re.search(r"http://localhost(\S+)", str(mailoutbox[0].body))
+    assert link
+    form = browser.get(link[1])["Location"]
+    browser.post(form, {"password1": "a better one", "password2": "a better one"})
+    assert sign_in("alice", "a better one", address="192.0.2.2") == "/"
+
+
+def test_mails_from_one_address_are_limited(mailoutbox: list[EmailMessage]) -> None:
+    assert [ask_for_a_link(f"{number}@example.org") for number in range(21)] == [302] * 20 + [429]
+    assert len(mailoutbox) == 20
+
+
+def test_without_a_mail_server_no_link_is_made(start_server: Servers, collected_static: None) -> None:
+    server = start_server(DEBUG="0", EMAIL_URL="")
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        assert client.get(RESET).status_code == 404
+        assert "Forgot" not in client.get(LOGIN).text
+    with_mail = {name: load(**environment)["PASSWORD_RESET"] for name, environment in MAIL.items()}
+    assert with_mail == {"none": False, "server": True, "console": True, "debugging": True}
+
+
+MAIL: dict[str, dict[str, str]] = {
+    "none": {},
+    "server": {"EMAIL_URL": "smtp://localhost"},
+    "console": {"EMAIL_URL": "consolemail://"},
+    "debugging": {"DEBUG": "1"},
+}
+
+
+# Signing up
+
+
+@pytest.mark.parametrize(
+    "name", ["b\u043eb", "\uff42ob", "someone@example.net", "Admin", "root", "bob smith", "b\u00f6b", "b\u0000b"]
+)
+def test_a_name_that_deceives_is_refused(settings: Settings, name: str) -> None:
+    assert sign_up(settings, name).status_code == 200
+    assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", ["bob", "Bob.Smith-2", "bob_smith"])
+def test_a_plain_name_is_taken(settings: Settings, name: str) -> None:
+    assert sign_up(settings, name).status_code == 302
+    assert User.objects.filter(username=name).exists()
+
+
+def sign_up(settings: Settings, name: str) -> HttpResponseBase:
+    settings.CHAT_SIGNUP = True
+    password = "a good password"
+    fields = {"username": name, "email": "bob@example.org", "password1": password, "password2": password}
+    return Client().post(reverse("account_signup"), fields)

@@ -60,7 +60,7 @@ def test_who_is_signed_out_is_asked_to_sign_in(alice: Page) -> None:
 def test_a_wrong_password_gets_a_sentence(alice: Page) -> None:
     alice.goto("/accounts/login/")
     sign_in(alice, "alice", "wrong")
-    expect(alice.get_by_role("alert")).to_contain_text("not correct")
+    expect(alice.get_by_role("alert")).to_contain_text("don't match")
     expect(alice.get_by_label("Username")).to_have_value("alice")
 
 
@@ -68,9 +68,9 @@ def test_after_several_wrong_passwords_the_right_one_has_to_wait(alice: Page) ->
     alice.goto("/accounts/login/")
     for attempt in range(5):
         sign_in(alice, "alice@example.org", f"wrong {attempt}")
-        expect(alice.get_by_role("alert")).to_contain_text("not correct")
+        expect(alice.get_by_role("alert")).to_contain_text("don't match")
     sign_in(alice, "alice@example.org", PASSWORD)
-    expect(alice.get_by_role("alert")).to_contain_text("Too many failed login attempts")
+    expect(alice.get_by_role("alert")).to_contain_text("Too many attempts")
     expect(alice).to_have_url(LOGIN)
 
 
@@ -122,7 +122,7 @@ def test_signing_out_leaves_nothing_behind(visit: Visit) -> None:
 
 def test_signing_up_is_closed(alice: Page) -> None:
     alice.goto("/accounts/login/")
-    expect(alice.get_by_role("link", name="Make an account")).to_have_count(0)
+    expect(alice.get_by_role("link", name="Create an account")).to_have_count(0)
     alice.goto("/accounts/signup/")
     expect(alice.get_by_role("heading", name="Sign-up is closed")).to_be_visible()
 
@@ -130,11 +130,11 @@ def test_signing_up_is_closed(alice: Page) -> None:
 def test_signing_up_is_open_when_it_is_switched_on(alice: Page, server: Server, start_server: Servers) -> None:
     opened = start_server(server.database, DEBUG="0", CHAT_SIGNUP="1")
     alice.goto(opened.url)
-    alice.get_by_role("link", name="Make an account").click()
+    alice.get_by_role("link", name="Create an account").click()
     alice.get_by_label("Username").fill("bob")
     alice.get_by_label("Email").fill("bob@example.org")
     fill_passwords(alice, PASSWORD, PASSWORD)
-    button(alice, "Make the account").click()
+    button(alice, "Create account").click()
     expect(alice).to_have_url(HOME)
     expect(question(alice)).to_be_visible()
     assert server.database.run(lambda: User.objects.get(username="bob").email) == "bob@example.org"
@@ -158,11 +158,11 @@ def test_a_forgotten_password_is_chosen_anew_by_a_link_that_works_once(alice: Pa
     alice.get_by_role("link", name="Forgot").click()
     alice.get_by_label("Email").fill("alice@example.org")
     button(alice, "Send the link").click()
-    expect(alice.get_by_role("heading", name="Look into your mail")).to_be_visible()
+    expect(alice.get_by_role("heading", name="Check your email")).to_be_visible()
     link = mailed_link(server)
     alice.goto(link)
     fill_passwords(alice, "a better one", "a better one")
-    button(alice, "Change the password").click()
+    button(alice, "Set the password").click()
     expect(alice.get_by_role("heading", name="Password changed")).to_be_visible()
     alice.goto("/accounts/login/")
     sign_in(alice, "alice", "a better one")
