@@ -1,11 +1,11 @@
 """What can happen to a reply.
 
-`Delta`, `Reasoning` and `End` are stored in the reply's log, each under a `seq` that counts from 1 without a gap.
-A `Snapshot` stands for all up to its seq: at the beginning of the log of a reply that goes on after its end, and on the
-way to a reader whose place is no longer in the log. `Opened` and `Finished` pass only from a model to the task that
-makes the reply.
+A reply's log stores `Delta`, `Reasoning` and `End`, each under a `seq` that counts from 1 without a gap. A `Snapshot`
+replaces everything up to its seq: at the start of the log of a resumed reply, and for a reader whose cursor is no
+longer in the log. `Opened` and `Finished` go only from a model to the task that makes the reply.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -45,7 +45,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All of the reply up to and with `seq`."""
+    """All of the reply up to and including `seq`."""
 
     text: str
     reasoning: str
@@ -63,14 +63,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The model has begun to answer; `upstream_id` is its own name for the completion."""
+    """The model has begun to answer; `upstream_id` is its own id for the answer."""
 
     upstream_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The model has said all it has to say."""
+    """The answer is whole."""
 
     finish_reason: str
     usage: dict[str, Any] | None
@@ -81,26 +81,30 @@ type Entry = tuple[int, Piece | Snapshot | End]
 
 
 def joined(pieces: list[Piece]) -> list[Piece]:
-    """The same text in as few pieces as possible: neighbours of one kind become one."""
+    """Return the same text in as few pieces as possible: neighbours of one kind become one."""
     return [kind("".join(piece.text for piece in group)) for kind, group in groupby(pieces, key=type)]
 
 
-def cut(pieces: list[Piece], room: int) -> tuple[list[Piece], int]:
-    """The beginning of the pieces, at most `room` bytes, and the bytes that are left: less than 0 if any is missing."""
-    size = sum(len(piece.text.encode()) for piece in pieces)
-    if size <= room:
-        return pieces, room - size
+def size(pieces: Iterable[Piece]) -> int:
+    """Return the length of the text in bytes of UTF-8."""
+    return sum(len(piece.text.encode()) for piece in pieces)
+
+
+def cut(pieces: list[Piece], room: int) -> list[Piece]:
+    """Return the beginning of the pieces in at most `room` bytes, without half a character."""
+    if size(pieces) <= room:
+        return pieces
     fitting: list[Piece] = []
     for piece in pieces:
         data = piece.text.encode()
         if text := data[: max(0, room)].decode(errors="ignore"):
             fitting.append(type(piece)(text))
         room -= len(data)
-    return fitting, room
+    return fitting
 
 
 def whole(pieces: list[Piece], seq: int) -> Snapshot:
-    """All of a reply that the pieces make, up to and with `seq`."""
+    """Return all of a reply that the pieces make, up to and including `seq`."""
     text = "".join(piece.text for piece in pieces if isinstance(piece, Delta))
     reasoning = "".join(piece.text for piece in pieces if isinstance(piece, Reasoning))
     return Snapshot(text, reasoning, seq)

@@ -17,7 +17,7 @@ from chat import metrics, sentences
 from chat.catalog import Catalog, Model
 from chat.completions import CompletionError, TooLarge
 from chat.database import in_thread
-from chat.events import Delta, End, Error, Finished, Opened, Piece, Snapshot, cut
+from chat.events import Delta, End, Error, Finished, Opened, Piece, Snapshot, cut, size
 from chat.models import Message, Reply
 from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Resume, plan
 from chat.replylog import NOTHING, CursorLost, Fenced, NotStored, ReplyLog, Unreachable, Writer
@@ -229,9 +229,9 @@ class Run:
                             finished = event
                         case _:
                             pieces.append(event)
-                fitting, room = cut(pieces, room)
-                if fitting:
+                if fitting := cut(pieces, room):
                     await self._append(reply, writer, fitting)
+                room -= size(pieces)
                 if room < 0:
                     raise TooLarge
         return finished

@@ -9,7 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from chat.database import in_thread
-from chat.events import Delta, End, Entry, Outcome, Piece, Reasoning, Snapshot, joined, whole
+from chat.events import Delta, End, Entry, Outcome, Piece, Reasoning, Snapshot, joined, size, whole
 from chat.models import Reply
 from chat.replylog.commit import Append, Failure, GroupCommit
 from chat.replylog.inbox import Inbox
@@ -53,7 +53,7 @@ class Writer:
     @property
     def size(self) -> int:
         """The length of the reply so far, in bytes."""
-        return sum(len(piece.text.encode()) for piece in self._pieces)
+        return size(self._pieces)
 
     async def append(self, pieces: list[Piece]) -> None:
         """Return when the pieces are stored; raises Fenced when somebody else has claimed the reply, and NotStored.
