@@ -58,6 +58,7 @@ async def measure(streams: int, seconds: int) -> None:
                 "OPENAI_MODEL": "small",
                 "CHAT_PROCESS_RUNNING": f"{streams + 100}",
                 "CHAT_PERSON_RUNNING": f"{streams + 100}",
+                "CHAT_PERSON_STREAMS": f"{streams + 100}",
             },
         )
         server.start()

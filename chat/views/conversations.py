@@ -14,16 +14,19 @@ from chat.views import pages
 from chat.views.admission import stop_reply
 from chat.views.pages import SeeOther, page, question_form
 from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
+from chat.views.shares import in_turn
 
 
 @require_GET
 @signed_in
+@in_turn
 async def new_conversation(request: SignedInRequest) -> HttpResponse:
     return await page(request, None, question_form(request))
 
 
 @require_GET
 @signed_in
+@in_turn
 async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
     conversation = await _get(request, pk)
     return await page(request, conversation, question_form(request, model=conversation.model))
@@ -57,6 +60,7 @@ async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpRespons
 
 @require_GET
 @signed_in
+@in_turn
 async def history(request: SignedInRequest) -> HttpResponse:
     """A piece of the sidebar as a fragment of a page: the newest, or what follows a cursor."""
 

@@ -15,10 +15,11 @@ from chat import metrics, sentences, sse
 from chat.database import in_thread
 from chat.events import Delta, Entry, Reasoning, Snapshot
 from chat.live import standing
-from chat.models import Reply
+from chat.models import Reply, User
 from chat.process import Process
 from chat.replylog import CursorLost, ReplyLog, Unreachable
 from chat.views.problems import SignedInRequest
+from chat.views.shares import open_stream
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +32,14 @@ QUEUE_LOOK = 2.0
 def event_stream(request: SignedInRequest, reply: Reply, after: int, first: bytes = b"") -> StreamingHttpResponse:
     """The events after seq `after`, preceded by `first`."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    stream = _stream(Process.of(request), reply, after, first)
+    stream = _stream(request.user, Process.of(request), reply, after, first)
     return StreamingHttpResponse(stream, content_type="text/event-stream", headers=headers)
 
 
-async def _stream(process: Process, reply: Reply, after: int, first: bytes) -> AsyncIterator[bytes]:
+async def _stream(person: User, process: Process, reply: Reply, after: int, first: bytes) -> AsyncIterator[bytes]:
     yield sse.retry(RETRY) + first
     try:
-        with metrics.readers.track_inprogress():
+        with open_stream(person), metrics.readers.track_inprogress():
             if reply.status == Reply.Status.QUEUED:
                 async for block in _queue(process, reply):
                     yield block

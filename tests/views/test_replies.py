@@ -1,12 +1,14 @@
 """The stream of a reply's events, over a real socket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chat.models import Conversation, Reply, ReplyEvent
-from tests.server import Server
+from tests.server import Server, Servers
 from tests.visitor import Visitor, written
 
 
@@ -70,7 +72,7 @@ async def test_a_retry_stands_beside_the_first_answer(server: Server, alice: Vis
 async def test_streams_borrow_few_threads_and_keep_no_connection(server: Server, alice: Visitor) -> None:
     reply = await alice.ask("/slow")
     before = threads(server)
-    streams = [alice.follow(reply) for _ in range(60)]
+    streams = [alice.follow(reply) for _ in range(40)]
     for stream in streams:
         await anext(stream)
     assert threads(server) - before <= 16
@@ -81,3 +83,27 @@ async def test_streams_borrow_few_threads_and_keep_no_connection(server: Server,
 def threads(server: Server) -> int:
     status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith("Threads:"))
+
+
+async def test_a_person_follows_a_limited_number_of_replies(start_server: Servers) -> None:
+    server = start_server(None, CHAT_PERSON_STREAMS="2")
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("/slow")
+        first, second = alice.follow(reply), alice.follow(reply)
+        await anext(first)
+        await anext(second)
+        refused = await alice.client.get(reply["events_url"], headers={"accept": "text/event-stream"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_streams")
+        assert refused.headers["retry-after"] == "10"
+        await first.aclose()
+        # The server learns of it a moment later.
+        async with asyncio.timeout(10):
+            while not await can_follow(alice, reply):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await second.aclose()
+        await alice.stop(reply)
+
+
+async def can_follow(alice: Visitor, reply: dict[str, Any]) -> bool:
+    async with alice.stream(reply["events_url"]) as response:
+        return response.status_code == 200
