@@ -63,7 +63,7 @@ postgresql: $(VENV)/dev
 
 # Without a pool, as with a pooler like PgBouncer.
 redis: $(VENV)/dev
-	DATABASE_POOL=0 $(BIN)/python -m tests.stores redis $(PARALLEL) -m stores
+	DATABASE_POOL=0 $(BIN)/python -m tests.stores redis $(PARALLEL) -m "stores and process"
 
 ## make kill-loop  processes die and every reply survives it; ROUNDS= says how often, SEED= does the same again
 kill-loop: $(VENV)/dev
