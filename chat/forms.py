@@ -5,11 +5,11 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-NOT_TEXT = "The question holds characters that are not text. Remove them."
+NOT_TEXT = "The question contains characters that aren't text. Remove them."
 
 
 class QuestionForm(forms.Form):
-    """A question and the model that shall answer it; `code` names the first error for programs."""
+    """A question and the model to answer it; `code` names the first error for programs."""
 
     text = forms.CharField(
         strip=False,
@@ -17,13 +17,13 @@ class QuestionForm(forms.Form):
         error_messages={"required": "Write a question first.", "blank": "Write a question first."},
     )
     model = forms.ChoiceField(
-        required=False, error_messages={"invalid_choice": "This model is not offered here. Choose another one."}
+        required=False, error_messages={"invalid_choice": "This model isn't available. Choose another one."}
     )
 
     parent = forms.UUIDField(
         required=False,
         widget=forms.HiddenInput,
-        error_messages={"invalid": "The message to go on from is not there. Reload the page."},
+        error_messages={"invalid": "The message to continue from no longer exists. Reload the page."},
     )
 
     CODES = {
@@ -52,12 +52,12 @@ class QuestionForm(forms.Form):
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")
         most = settings.CHAT_QUESTION_CHARS
-        # Of characters that nobody sees, spaces are only some.
+        # Whitespace is not the only invisible text.
         if not any(character.isprintable() and not character.isspace() for character in text):
             raise forms.ValidationError(self.fields["text"].error_messages["blank"], code="required")
         if len(text) > most:
             raise forms.ValidationError(
-                f"The question has {len(text):,} characters; {most:,} are allowed. Shorten it.", code="max_length"
+                f"Your question has {len(text):,} characters. The limit is {most:,}.", code="max_length"
             )
         try:
             text.encode()

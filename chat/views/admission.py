@@ -26,7 +26,7 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
     process = Process.of(request)
     if process.full:
         raise Refusal(
-            503, "busy", "The server is overloaded. Ask again in a few seconds; your text is kept.", BUSY_RETRY
+            503, "busy", "The server is busy. Try again in a few seconds. Your text is still here.", BUSY_RETRY
         )
     try:
         with process.expecting():
@@ -65,7 +65,7 @@ async def stop_reply(request: SignedInRequest, reply_id: UUID) -> None:
     try:
         await Process.of(request).stop(reply_id)
     except TimeoutError:
-        raise Refusal(503, "not_stopped", "The reply could not be stopped. Try again.") from None
+        raise Refusal(503, "not_stopped", "The reply couldn't be stopped. Try again.") from None
 
 
 def address(reply: Reply) -> str:

@@ -105,7 +105,7 @@ def _body(request: HttpRequest) -> Mapping[str, Any]:
     """The fields of a form or of a JSON object of texts."""
     if request.content_type != "application/json":
         return request.POST
-    unreadable = Refusal(400, "bad_json", "The request is not a JSON object of texts. Send one with a text.")
+    unreadable = Refusal(400, "bad_json", "The request must be a JSON object of strings, with a `text`.")
     try:
         data = json.loads(request.body)
         # JSON can spell halves of surrogate pairs, which are no text.

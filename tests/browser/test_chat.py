@@ -65,7 +65,7 @@ def test_a_question_that_is_too_long_stays_in_the_box_with_a_sentence(alice: Pag
     watch.expect("status of 422")
     question(alice).fill("x" * 32_001)
     question(alice).press("Enter")
-    expect(alice.get_by_role("alert").filter(has_text="32,001 characters; 32,000 are allowed")).to_be_visible()
+    expect(alice.get_by_role("alert").filter(has_text="32,001 characters. The limit is 32,000.")).to_be_visible()
     expect(question(alice)).to_have_value("x" * 32_001)
 
 

@@ -47,7 +47,7 @@ def test_a_reply_says_that_it_waits_and_a_question_that_is_refused_stays_in_the_
     third = another_tab(alice)
     question(third).fill("Third?")
     question(third).press("Enter")
-    expect(third.get_by_role("alert").filter(has_text="The server has more to do than it can.")).to_be_visible()
+    expect(third.get_by_role("alert").filter(has_text="The server is busy.")).to_be_visible()
     expect(question(third)).to_have_value("Third?")
     upstream.release("rest")
     expect_end(second, "complete")
@@ -67,7 +67,7 @@ def test_the_address_of_a_refused_example_leads_back_to_the_first_page(
     ask(second, "Second?")
     third = another_tab(alice)
     button(third, "Explain how a rainbow forms").click()
-    expect(third.get_by_role("alert").filter(has_text="The server has more to do than it can.")).to_be_visible()
+    expect(third.get_by_role("alert").filter(has_text="The server is busy.")).to_be_visible()
     # As Enter in the address bar does.
     third.goto(third.url)
     expect(third).to_have_url(re.compile(":[0-9]+/$"))

@@ -122,7 +122,7 @@ def test_a_person_gets_the_page_again_with_the_text_in_it(client: Client, settin
     response = client.post("/c/", {"text": "What is <two> and two?"}, headers=HTML)
     assert response.status_code == 422
     assert "What is &lt;two&gt; and two?</textarea>" in response.text
-    assert "10 are allowed" in response.text
+    assert "The limit is 10." in response.text
 
 
 @pytest.mark.parametrize(
