@@ -18,7 +18,7 @@ import yaml
 from django.conf import settings
 
 from tests.nginx import HOST, PROCESS, running
-from tests.programs import free_port
+from tests.programs import free_port, program
 from tests.server import Server
 
 ROOT: Path = settings.BASE_DIR
@@ -167,6 +167,49 @@ def test_the_grace_period_is_longer_than_the_drain() -> None:
 
 def test_only_the_proxy_has_a_port() -> None:
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_can_do_only_what_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert "privileged" not in service
+    assert ("cap_add" in service) == (name == "nginx")
+
+
+def test_the_proxy_cannot_reach_the_databases() -> None:
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+    assert {name for name, joined in networks.items() if "data" in joined} == set(SERVICES) - {"nginx"}
+    assert {name for name, joined in networks.items() if "front" in joined} == {"app-1", "app-2", "nginx"}
+    assert COMPOSE["networks"]["data"] == {"internal": True}
+
+
+@pytest.mark.redis
+def test_valkey_requires_its_password_and_hides_it(tmp_path: Path) -> None:
+    """With the commands of the service, but Redis instead of Valkey."""
+    port = free_port()
+    command = SERVICES["valkey"]["command"][2].replace("$$", "$").replace("/tmp/", f"{tmp_path}/")
+    command = command.replace("valkey-server", program("redis-server")) + f" --port {port} --bind 127.0.0.1"
+    check = SERVICES["valkey"]["healthcheck"]["test"][1].replace("valkey-cli", f"redis-cli -p {port}")
+    nothing = {"PATH": ENVIRONMENT["PATH"]}
+    password = {"REDISCLI_AUTH": "sesame", **nothing}
+    with subprocess.Popen(["sh", "-c", command], env=password, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout
+            next(line for line in server.stdout if "Ready to accept connections" in line)
+            # It has replaced the shell, so that it gets the signals.
+            arguments = subprocess.check_output(["ps", "-o", "args=", "-p", str(server.pid)], text=True)
+            assert "redis-server" in arguments
+            assert "sesame" not in arguments
+            for environment, status in [(password, 0), (nothing, 1)]:
+                told = subprocess.run(["sh", "-c", check], env=environment, check=False, capture_output=True)
+                assert told.returncode == status
+        finally:
+            server.terminate()
 
 
 def test_the_services_set_existing_settings() -> None:
