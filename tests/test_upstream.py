@@ -1,3 +1,5 @@
+"""The scripted endpoint itself."""
+
 import asyncio
 import http.client
 import json
@@ -91,9 +93,7 @@ def test_each_step_is_what_an_endpoint_sends(upstream: Upstream, client: http.cl
     assert comment == ": y"
 
 
-def test_scripts_answer_one_request_each_in_order_on_one_connection(
-    upstream: Upstream, client: http.client.HTTPConnection
-) -> None:
+def test_each_script_answers_one_request_in_order(upstream: Upstream, client: http.client.HTTPConnection) -> None:
     upstream.script(*answer("first"))
     upstream.script(*answer("second"))
     bodies = [ask(client).read() for _ in range(3)]
@@ -116,7 +116,7 @@ def test_requests_are_recorded(upstream: Upstream, client: http.client.HTTPConne
     assert upstream.requests == [request]
 
 
-def test_a_pause_holds_the_answer_until_it_is_released(upstream: Upstream, client: http.client.HTTPConnection) -> None:
+def test_a_pause_holds_the_answer_until_released(upstream: Upstream, client: http.client.HTTPConnection) -> None:
     upstream.script(text("Hello"), pause("middle"), text(" world"), done())
     response = ask(client)
     assert content(response.readline()) == ["Hello"]
@@ -125,13 +125,13 @@ def test_a_pause_holds_the_answer_until_it_is_released(upstream: Upstream, clien
     assert content(response.read().lstrip()) == [" world"]
 
 
-def test_a_pause_that_was_released_before_does_not_wait(upstream: Upstream, client: http.client.HTTPConnection) -> None:
+def test_a_pause_released_before_does_not_wait(upstream: Upstream, client: http.client.HTTPConnection) -> None:
     upstream.release("start")
     upstream.script(pause("start"), *answer("Hello"))
     assert content(ask(client).read()) == ["Hello"]
 
 
-def test_a_request_tells_when_its_client_has_gone(upstream: Upstream, client: http.client.HTTPConnection) -> None:
+def test_a_request_tells_when_its_client_leaves(upstream: Upstream, client: http.client.HTTPConnection) -> None:
     upstream.script(head(), hang())
     response = ask(client)
     request = upstream.next_request()
@@ -149,7 +149,7 @@ def test_a_reset_comes_after_what_was_sent(upstream: Upstream, client: http.clie
         response.read()
 
 
-def test_a_cut_body_is_seen_to_be_incomplete(upstream: Upstream, client: http.client.HTTPConnection) -> None:
+def test_a_cut_body_is_incomplete(upstream: Upstream, client: http.client.HTTPConnection) -> None:
     upstream.script(text("Hello"), cut())
     with pytest.raises(http.client.IncompleteRead):
         ask(client).read()
@@ -164,7 +164,7 @@ def test_a_body_without_framing_ends_with_the_connection(
     assert response.read() == b"all"
 
 
-def test_an_error_says_when_to_come_back(upstream: Upstream, client: http.client.HTTPConnection) -> None:
+def test_an_error_can_have_a_retry_after(upstream: Upstream, client: http.client.HTTPConnection) -> None:
     upstream.script(*error(429, {"error": {"message": "Slow down."}}, retry_after=2))
     response = ask(client)
     assert (response.status, response.getheader("Retry-After")) == (429, "2")
@@ -172,7 +172,7 @@ def test_an_error_says_when_to_come_back(upstream: Upstream, client: http.client
 
 
 @pytest.mark.parametrize(("steps", "start"), [(html(), b"<!doctype html>"), (garbage(), b"\xff\xfe"), (nothing(), b"")])
-def test_what_is_no_answer(
+def test_a_response_can_be_no_answer(
     upstream: Upstream, client: http.client.HTTPConnection, steps: list[Step], start: bytes
 ) -> None:
     upstream.script(*steps)
@@ -180,9 +180,7 @@ def test_what_is_no_answer(
     assert (response.status, response.read()[: len(start) or None]) == (200, start)
 
 
-def test_a_wrong_script_does_not_keep_its_client_waiting(
-    upstream: Upstream, client: http.client.HTTPConnection
-) -> None:
+def test_a_wrong_script_ends_the_connection(upstream: Upstream, client: http.client.HTTPConnection) -> None:
     async def fail(_response: Response) -> None:
         raise AssertionError
 
@@ -195,7 +193,7 @@ def test_the_models_can_be_listed(upstream: Upstream) -> None:
     assert httpx.get(f"{upstream.url}/models").json()["data"][0]["id"] == "scripted"
 
 
-async def test_a_test_with_an_event_loop_can_wait(upstream: Upstream) -> None:
+async def test_an_asynchronous_test_can_wait(upstream: Upstream) -> None:
     upstream.script(text("Hello"), hang())
     async with httpx.AsyncClient() as client:
         async with client.stream("POST", f"{upstream.url}/chat/completions", json={}) as response:
@@ -204,9 +202,7 @@ async def test_a_test_with_an_event_loop_can_wait(upstream: Upstream) -> None:
         await asyncio.to_thread(request.wait_closed)
 
 
-def test_an_endpoint_that_is_down_has_closed_and_refuses_connections(
-    upstream: Upstream, client: http.client.HTTPConnection
-) -> None:
+def test_a_stopped_endpoint_refuses_connections(upstream: Upstream, client: http.client.HTTPConnection) -> None:
     upstream.script(head(), hang())
     response = ask(client)
     upstream.stop()

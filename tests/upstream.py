@@ -1,15 +1,15 @@
-"""An OpenAI-compatible endpoint on a real socket that answers as a test has scripted it.
+"""An OpenAI-compatible endpoint on a real socket, which answers as a test scripts it.
 
     with Upstream() as upstream:
         upstream.script(text("Hello"), pause("middle"), text(" world"), finish(), done())
-        ...  # Ask at upstream.url and see "Hello".
+        ...  # Ask upstream.url and see "Hello".
         upstream.release("middle")
 
-A script is a sequence of steps, each sent in one write, and answers one request; the head goes before the first
-bytes unless `head` says otherwise, and the body ends cleanly after the last step unless that breaks it off.
+A script is a sequence of steps and answers one request. Each step is one write. The head is sent before the first
+bytes unless `head` sends it earlier, and the body ends cleanly after the last step unless that step breaks it off.
 
-The endpoint has an event loop in a thread of its own, so that tests with a loop, tests without one and other processes
-use it alike. Its methods may be called from any thread; those that wait block, so a test with a loop calls them by
+The endpoint runs its own event loop in a thread, so that synchronous tests, asynchronous tests and other processes can
+all use it. Its methods may be called from any thread. Those that wait block, so an asynchronous test calls them with
 `asyncio.to_thread`.
 """
 
@@ -31,12 +31,12 @@ from pathlib import Path
 from typing import Any, Self
 
 MODEL = "scripted"
-PATIENCE = 10  # Seconds after which something a test waits for counts as not happening.
+PATIENCE = 10  # Seconds to wait for what a test expects.
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it arrived. Names of headers are lower case, `body` is parsed JSON, or None where there is none."""
+    """A request as it arrived: the names of headers in lower case, `body` as parsed JSON, or None without one."""
 
     method: str
     path: str
@@ -45,12 +45,12 @@ class Request:
     closed: Future[float]
 
     def wait_closed(self, timeout: float = PATIENCE) -> float:
-        """Wait for the end of the connection that brought the request and return its time on the monotonic clock."""
+        """Wait until the request's connection ends, and return when that was on the monotonic clock."""
         return self.closed.result(timeout)
 
 
 class Response:
-    """What the steps of a script act on: one response on its way."""
+    """One response, which the steps of a script write."""
 
     def __init__(self, writer: asyncio.StreamWriter, gates: Mapping[str, asyncio.Event]) -> None:
         self._writer = writer
@@ -111,7 +111,7 @@ type Step = Callable[[Response], Awaitable[None]]
 
 
 def head(status: int = 200, headers: Mapping[str, str] | None = None) -> Step:
-    """Send the head now. The body is chunked unless the headers hold `content-length` or `connection: close`."""
+    """Send the head now. The body is chunked unless the headers have `content-length` or `connection: close`."""
     return lambda response: response.head(status, headers)
 
 
@@ -120,7 +120,7 @@ def raw(data: bytes) -> Step:
 
 
 def wire(data: bytes) -> Step:
-    """Send bytes that are not framed as a part of the body."""
+    """Send bytes outside the framing of the body."""
     return lambda response: response.wire(data)
 
 
@@ -160,7 +160,7 @@ def pause(name: str) -> Step:
 
 
 def sleep(seconds: float) -> Step:
-    """Let time pass; only for tests of pace, all others use `pause`."""
+    """Wait this long. Only for tests of time; others use `pause`."""
     return lambda _response: asyncio.sleep(seconds)
 
 
@@ -170,12 +170,12 @@ def cut() -> Step:
 
 
 def reset() -> Step:
-    """Break the connection off with a TCP reset."""
+    """End the connection with a TCP reset."""
     return lambda response: response.reset()
 
 
 def hang() -> Step:
-    """Send nothing more until the client goes."""
+    """Send nothing more until the client leaves."""
     return lambda response: response.hang()
 
 
@@ -187,7 +187,7 @@ def answer(content: str, words: bool = False) -> list[Step]:
 
 
 def document(status: int, content_type: str, body: bytes, headers: Mapping[str, str] | None = None) -> list[Step]:
-    """An answer that is no stream."""
+    """A response that is not a stream."""
     fields = {"content-type": content_type, "content-length": str(len(body)), **(headers or {})}
     return [head(status, fields), raw(body)]
 
@@ -198,12 +198,12 @@ def error(status: int, body: Any, retry_after: int | str | None = None) -> list[
 
 
 def html(status: int = 200) -> list[Step]:
-    """What a proxy or a captive portal says in the endpoint's place."""
+    """What a proxy or a captive portal answers instead of the endpoint."""
     return document(status, "text/html", b"<!doctype html><title>Welcome</title><h1>Please sign in</h1>")
 
 
 def garbage() -> list[Step]:
-    """A stream of anything but events of the API."""
+    """A stream of anything but the API's events."""
     return [raw(b'\xff\xfe\0\x1b[2J\ndata: {"choices": [\n\ndata: 42\n\ndata: \xe2\x82\n\n'), raw(bytes(range(256)))]
 
 
@@ -219,7 +219,7 @@ def recording(name: str) -> list[Step]:
 
 
 class Upstream:
-    """The endpoint. `default`, a script or what makes one of a request, answers those for which none is queued."""
+    """The endpoint. `default`, a script or a function from request to script, answers when no script is queued."""
 
     def __init__(self) -> None:
         self.default: list[Step] | Callable[[Request], list[Step]] = answer("Hello world", words=True)
@@ -252,8 +252,8 @@ class Upstream:
         self._loop.call_soon_threadsafe(self._open, name)
 
     def forget(self) -> None:
-        """Be as new for the next test: no scripts, no requests, all gates shut. Answers that have begun continue."""
-        # In the loop, so that a gate that the last test opened is not opened for the next one.
+        """Start afresh for the next test: no scripts, no requests, all gates closed. Answers that have begun continue."""
+        # In the loop, so that a gate that the last test released does not open for the next one.
         asyncio.run_coroutine_threadsafe(self._forget(), self._loop).result(PATIENCE)
 
     async def _forget(self) -> None:
@@ -264,7 +264,7 @@ class Upstream:
         self._gates = defaultdict(asyncio.Event)
 
     def stop(self) -> None:
-        """Go down: refuse connections and break off those that are open. A test may call it before its end."""
+        """Refuse new connections and end the open ones. A test may call it to let the endpoint go down."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopped.set)
             self._thread.join()
@@ -277,7 +277,7 @@ class Upstream:
         self._gates[name].set()
 
     async def _serve(self) -> None:
-        # A task that is cancelled before it has begun would leave its connection open.
+        # A task that is cancelled before it starts would leave its connection open.
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self._listening.set_result((asyncio.get_running_loop(), server.sockets[0].getsockname()[1]))
@@ -286,10 +286,10 @@ class Upstream:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         closed: Future[float] = Future()
-        closed.set_running_or_notify_cancel()  # From here on a waiter that gives up cannot cancel it.
+        closed.set_running_or_notify_cancel()  # From now on, a waiter that gives up cannot cancel it.
         answering: asyncio.Task[None] | None = None
         try:
-            # The byte read ahead is the next request's first, or the news that the client has gone.
+            # The byte read ahead starts the next request; without one, the client has left.
             while start := await reader.read(1):
                 if answering:
                     await answering
@@ -322,7 +322,7 @@ class Upstream:
         except ConnectionError:
             pass
         except Exception:
-            # The script is wrong: do not let its client wait.
+            # The script is wrong: don't make the client wait.
             writer.transport.abort()
             raise
 
