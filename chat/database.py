@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 
 from chat import postgresql
+from chat.tasks import in_background
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +32,28 @@ DEADLOCK = "40P01"
 DEADLOCKS = 3
 
 
+class DatabaseThreads(ThreadPoolExecutor):
+    """Threads that do not wait for ever for a PostgreSQL that has fallen silent."""
+
+    def submit[**P, T](self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        def run() -> T:
+            with _Watched():
+                return function(*args, **kwargs)
+
+        return super().submit(run)
+
+
+# The threads of background tasks. Each may hold a connection: see DATABASE_POOL in the README.
+_background = DatabaseThreads(max_workers=2, thread_name_prefix="background")
+
+
 def in_thread[**P, T](
     function: Callable[P, T], executor: ThreadPoolExecutor | None = None
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Run a function that uses the ORM in a thread, and give the connection back when it is done.
 
     Streams and background tasks live long; a connection that one of them kept would be missing elsewhere. The thread is
-    that of the request, or one that all background tasks share, or the executor's.
+    the executor's if there is one, otherwise that of the request, or one of a few for background tasks.
 
     Raises OperationalError when PostgreSQL has fallen silent.
     """
@@ -49,18 +65,15 @@ def in_thread[**P, T](
             finally:
                 close_old_connections()
 
-    return wraps(function)(sync_to_async(run, thread_sensitive=executor is None, executor=executor))
+    in_request = sync_to_async(run)
+    elsewhere = sync_to_async(run, thread_sensitive=False, executor=executor or _background)
 
+    @wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        work = elsewhere if executor or in_background.get() else in_request
+        return await work(*args, **kwargs)
 
-class DatabaseThreads(ThreadPoolExecutor):
-    """Threads that do not wait for ever for a PostgreSQL that has fallen silent."""
-
-    def submit[**P, T](self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        def run() -> T:
-            with _Watched():
-                return function(*args, **kwargs)
-
-        return super().submit(run)
+    return call
 
 
 class _Watched:

@@ -8,6 +8,9 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
+# Whether the code runs in a task of `spawn`, or in one that such a task has started.
+in_background: contextvars.ContextVar[bool] = contextvars.ContextVar("in_background", default=False)
+
 # The event loop itself only holds weak references.
 _running: set[asyncio.Task[Any]] = set()
 
@@ -18,7 +21,9 @@ def spawn[T](work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
     It gets a context of its own: in a copy of the request's, its database calls would use the request's thread and
     leave connections there that nobody closes.
     """
-    task = asyncio.create_task(work, name=name, context=contextvars.Context())
+    context = contextvars.Context()
+    context.run(in_background.set, True)
+    task = asyncio.create_task(work, name=name, context=context)
     _running.add(task)
     task.add_done_callback(_done)
     return task

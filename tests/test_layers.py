@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": {"completions", "demo", "models"},
     "checks": set(),
     "completions": {"completions", "events", "sse"},
-    "database": {"postgresql"},
+    "database": {"postgresql", "tasks"},
     "demo": {"completions", "events"},
     "events": set(),
     "forms": set(),

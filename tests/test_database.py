@@ -1,0 +1,20 @@
+"""Database work from the event loop: which threads it runs in."""
+
+import threading
+
+from chat.database import in_thread
+from chat.tasks import spawn
+
+PATIENCE = 10  # Seconds.
+
+
+async def test_background_work_does_not_wait_for_other_background_work() -> None:
+    done = threading.Event()
+    slow = spawn(in_thread(done.wait)(PATIENCE), "slow")
+    await spawn(in_thread(done.set)(), "quick")
+    assert await slow
+
+
+async def test_work_of_a_request_stays_in_its_thread() -> None:
+    first = await in_thread(threading.get_ident)()
+    assert await in_thread(threading.get_ident)() == first
