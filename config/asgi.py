@@ -13,7 +13,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
 
 from chat.process import Process  # noqa: E402  (needs the apps)
-from config.server.headers import Headers  # noqa: E402
 from config.server.health import Health  # noqa: E402
 from config.server.middleware import Handler  # noqa: E402
 from config.server.protocols import Protocols  # noqa: E402
@@ -21,7 +20,7 @@ from config.server.threads import SharedThreads  # noqa: E402
 
 process = Process.from_settings()
 pages = SharedThreads(process.serving(Handler()))  # type: ignore[arg-type]
-application = Protocols(Headers(Health(pages, process)), process)
+application = Protocols(Health(pages, process), process)
 
 if served_by_daphne:
     from config.server import daphne

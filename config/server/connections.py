@@ -15,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
 from chat.views.problems import too_large
-from config.server.headers import HEADERS
+from config.security import HEADERS
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,13 @@ from chat.metrics import exposition
 from chat.process import Process
 from chat.replylog import Unreachable
 from config import __version__
+from config.security import HEADERS
 from config.server.asgi import Application, Receive, Scope, Send
 
-HEADERS = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
+OWN_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
 }
 # The log has this long to answer, in seconds.
 LOG_SECONDS = 3
@@ -44,8 +45,8 @@ class Health:
             await self._application(scope, receive, send)
             return
         status, kind, body = await answer()
-        headers = {"content-type": kind, "content-length": str(len(body)), **HEADERS}
-        head = [(name.encode(), value.encode()) for name, value in headers.items()]
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **HEADERS, **OWN_HEADERS}
+        head = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": status, "headers": head})
         await send({"type": "http.response.body", "body": body})
 

@@ -8,7 +8,7 @@ from tests.client import Client
 
 @pytest.fixture(autouse=True)
 def _real_transactions(transactional_db: None) -> None:
-    """Views give their connections back, which a transaction around the test would not survive."""
+    """Views return their connections, which would end a transaction around the test."""
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def client(alice: User) -> Client:
 
 @pytest.fixture
 def ended(alice: User) -> Reply:
-    """A reply in a conversation of Alice's that is complete and no longer in the log."""
+    """A complete reply in Alice's conversation, no longer in the log."""
     return end(asking.begin(alice, "What is **two** and two?", "demo"), "It is *four*.")
 
 

@@ -18,7 +18,7 @@ HTML = {"accept": "text/html"}
 
 
 def several(owner: User, count: int) -> list[Conversation]:
-    """Conversations with one question each, an hour apart, the newest first."""
+    """Conversations an hour apart, the newest first."""
     now = timezone.now()
     made = [
         Conversation(owner=owner, title=f"Number {number}", model="demo", updated=now - timedelta(hours=number))
@@ -28,7 +28,7 @@ def several(owner: User, count: int) -> list[Conversation]:
 
 
 def older(client: Client, history: dict[str, Any]) -> dict[str, Any]:
-    """The piece of the sidebar after this one."""
+    """The next page of the sidebar."""
     context: dict[str, Any] = client.get(f"/history/?{history['next']}").context["history"]
     return context
 
@@ -40,7 +40,7 @@ def test_a_conversation_is_rendered_on_the_server(client: Client, ended: Reply) 
     assert "I add." in page
 
 
-def test_what_is_stored_of_a_running_reply_is_on_the_page_with_its_place(client: Client, alice: User) -> None:
+def test_the_page_shows_a_running_reply_and_its_cursor(client: Client, alice: User) -> None:
     reply = asking.begin(alice, "Hello", "demo")
     conversation = reply.message.conversation
     for seq, (kind, data) in enumerate([("reasoning", "hm"), ("delta", "Hello "), ("delta", "**you**")], 1):
@@ -51,7 +51,7 @@ def test_what_is_stored_of_a_running_reply_is_on_the_page_with_its_place(client:
     assert f'data-events-url="/replies/{reply.pk}/events/"' in page
 
 
-def test_the_fragment_of_a_message_is_the_markup_of_the_page(client: Client, ended: Reply) -> None:
+def test_a_messages_fragment_equals_its_markup_on_the_page(client: Client, ended: Reply) -> None:
     fragment = client.get(f"/replies/{ended.pk}/").text.strip()
     page = client.get(ended.message.conversation.get_absolute_url()).text
     article = fragment[fragment.index('<div class="message__text') : fragment.index("</div>")]
@@ -72,7 +72,7 @@ def test_another_answer_can_be_put_on_screen(client: Client, ended: Reply) -> No
     assert str(second.pk) in page, "the way back to it"
 
 
-def test_a_long_branch_shows_its_end_and_the_way_to_the_rest(
+def test_a_long_branch_shows_its_end_and_a_link_to_more(
     client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "SHOWN", 4)
@@ -102,7 +102,7 @@ def test_deleting_asks_first(client: Client, ended: Reply) -> None:
 # The sidebar
 
 
-def test_the_history_is_ones_own_and_newest_first(client: Client, alice: User, bob: User) -> None:
+def test_the_history_is_the_persons_own_newest_first(client: Client, alice: User, bob: User) -> None:
     several(alice, 3)
     Conversation.objects.create(owner=bob, title="Bob's secret", model="demo")
     page = client.get("/").text
@@ -121,7 +121,7 @@ def test_the_history_is_grouped_by_day(client: Client, alice: User, settings: Se
     assert places == sorted(places)
 
 
-def test_the_history_goes_on_where_it_ended(client: Client, alice: User) -> None:
+def test_the_history_continues_where_it_ended(client: Client, alice: User) -> None:
     several(alice, 100)
     # Two with the same moment at the seam are neither lost nor doubled.
     seam = Conversation.objects.order_by("-updated")[pages.LISTED]
@@ -138,9 +138,7 @@ def test_the_history_goes_on_where_it_ended(client: Client, alice: User) -> None
     assert sorted(titles) == sorted(f"Number {number}" for number in range(100))
 
 
-def test_a_day_that_goes_on_in_the_next_piece_has_one_heading(
-    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_day_on_two_pages_has_one_heading(client: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "LISTED", 2)
     now = timezone.localtime().replace(hour=12, minute=0)
     for minutes in range(5):
@@ -151,7 +149,7 @@ def test_a_day_that_goes_on_in_the_next_piece_has_one_heading(
     assert [label for label, _ in older(client, history)["groups"]] == [""]
 
 
-def test_ten_thousand_conversations_cost_no_more_queries_and_little_time(
+def test_a_history_of_ten_thousand_is_quick(
     client: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     several(alice, 10_000)

@@ -1,4 +1,4 @@
-"""How much one person may ask for at once."""
+"""How much one person can ask for."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ JSON = {"accept": "application/json"}
 HTML = {"accept": "text/html"}
 
 
-def test_so_many_replies_run_at_the_same_time(client: Client, alice: User, settings: Settings) -> None:
+def test_running_replies_per_person_are_limited(client: Client, alice: User, settings: Settings) -> None:
     settings.CHAT_PERSON_RUNNING = 1
     asking.begin(alice, "Hello", "demo")
     response = client.post("/c/", {"text": "And this?"}, headers=JSON)
@@ -29,7 +29,7 @@ def test_so_many_replies_run_at_the_same_time(client: Client, alice: User, setti
 
 
 @pytest.mark.parametrize("path", ["/c/{c}/messages/", "/replies/{r}/retry/", "/replies/{r}/continue/"])
-def test_so_many_questions_are_asked_within_a_minute(
+def test_questions_per_minute_are_limited(
     client: Client, alice: User, settings: Settings, ended: Reply, path: str
 ) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
@@ -41,36 +41,34 @@ def test_so_many_questions_are_asked_within_a_minute(
     assert Message.objects.count() == 2
 
 
-def test_after_a_minute_more_may_be_asked(alice: User, settings: Settings) -> None:
+def test_the_limit_ends_after_a_minute(alice: User, settings: Settings) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
     asking.begin(alice, "Hello", "demo")
     LedgerEntry.objects.update(asked=timezone.now() - PERIOD)
     asking.begin(alice, "And this?", "demo")
 
 
-def test_who_deletes_a_conversation_has_still_asked(client: Client, settings: Settings, ended: Reply) -> None:
+def test_deleting_a_conversation_does_not_reset_the_limit(client: Client, settings: Settings, ended: Reply) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
     ended.message.conversation.delete()
     assert client.post("/c/", {"text": "And this?"}, headers=JSON).status_code == 429
 
 
-def test_to_let_a_reply_go_on_counts_as_a_question(client: Client, settings: Settings, ended: Reply) -> None:
+def test_continuing_a_reply_counts_as_a_question(client: Client, settings: Settings, ended: Reply) -> None:
     settings.CHAT_PERSON_QUESTIONS = 2
     for answer in (201, 429):
         Reply.objects.update(status="interrupted")
         assert client.post(f"/replies/{ended.pk}/continue/", headers=JSON).status_code == answer
 
 
-def test_others_are_not_concerned_and_neither_are_staff(bob: User, sam: User, settings: Settings, ended: Reply) -> None:
+def test_limits_are_per_person_and_not_for_staff(bob: User, sam: User, settings: Settings, ended: Reply) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
     asking.begin(bob, "Hello", "demo")
     for _ in range(3):
         asking.begin(sam, "Hello", "demo")
 
 
-def test_a_person_without_scripts_gets_the_page_again_with_the_text_in_it(
-    client: Client, settings: Settings, ended: Reply
-) -> None:
+def test_without_scripts_a_refused_question_stays_in_the_form(client: Client, settings: Settings, ended: Reply) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
     response = client.post("/c/", {"text": "What is <this>?"}, headers=HTML)
     assert response.status_code == 429
@@ -79,9 +77,7 @@ def test_a_person_without_scripts_gets_the_page_again_with_the_text_in_it(
     assert int(response.headers["Retry-After"]) > 0
 
 
-async def test_of_questions_at_the_same_moment_no_more_than_may_be_are_taken(
-    start_server: Servers, upstream: Upstream
-) -> None:
+async def test_simultaneous_questions_cannot_exceed_the_limit(start_server: Servers, upstream: Upstream) -> None:
     upstream.default = [hang()]
     limits = {"CHAT_PERSON_RUNNING": "2", "CHAT_DRAIN_SECONDS": "0"}
     server = start_server(None, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", **limits)

@@ -1,4 +1,4 @@
-"""Asking, in the three forms of the contract, over a real socket."""
+"""Asking in the three forms of the HTTP API, over a real socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ async def alice(server: Server) -> AsyncIterator[Visitor]:
         yield alice
 
 
-async def test_a_form_is_sent_to_the_conversation(server: Server, alice: Visitor) -> None:
+async def test_a_form_is_redirected_to_the_conversation(server: Server, alice: Visitor) -> None:
     response = await alice.post("/c/", accept="text/html", text="/long 3\r\nplease")
     assert response.status_code == 303
     answer = server.database.run(lambda: Message.objects.select_related("conversation").get(role="assistant"))
@@ -27,7 +27,7 @@ async def test_a_form_is_sent_to_the_conversation(server: Server, alice: Visitor
     assert '<meta http-equiv="refresh"' in page.text
 
 
-async def test_a_program_gets_the_addresses(alice: Visitor) -> None:
+async def test_a_program_gets_the_urls_of_its_reply(alice: Visitor) -> None:
     response = await alice.post("/c/", text="/long 3")
     assert response.status_code == 201
     answer = response.json()
@@ -44,7 +44,7 @@ async def test_a_program_gets_the_addresses(alice: Visitor) -> None:
     assert response.status_code in (201, 409)
 
 
-async def test_a_stream_is_answered_with_the_reply_itself(alice: Visitor) -> None:
+async def test_a_question_can_be_answered_by_its_event_stream(alice: Visitor) -> None:
     decoder = sse.Decoder()
     response = await alice.post("/c/", accept="text/event-stream", text="/long 5")
     assert response.headers["content-type"] == "text/event-stream"
@@ -56,7 +56,7 @@ async def test_a_stream_is_answered_with_the_reply_itself(alice: Visitor) -> Non
     assert response.content.startswith(b"retry: 2000\n\n")
 
 
-async def test_of_two_questions_at_the_same_moment_one_is_taken(server: Server, alice: Visitor) -> None:
+async def test_one_of_two_simultaneous_questions_is_accepted(server: Server, alice: Visitor) -> None:
     reply = await alice.ask("/long 1")
     await alice.whole(reply)
     url = f"{reply['conversation']['url']}messages/"

@@ -1,4 +1,4 @@
-"""What bad requests get: a fitting status and a sentence, in the form that the client asked for."""
+"""Bad requests get a fitting status and a sentence, as JSON or as a page."""
 
 import uuid
 from typing import Any
@@ -25,13 +25,13 @@ def error(response: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("headers", [JSON, STREAM])
-def test_a_program_that_is_signed_out_gets_a_401(ended: Reply, headers: dict[str, str]) -> None:
+def test_a_signed_out_program_gets_401(ended: Reply, headers: dict[str, str]) -> None:
     response = Client(headers=headers).get(f"/replies/{ended.pk}/events/")
     assert response.status_code == 401
     assert error(response)["code"] == "signed_out"
 
 
-def test_a_browser_that_is_signed_out_is_sent_to_sign_in_and_back(ended: Reply) -> None:
+def test_a_signed_out_browser_is_sent_to_sign_in(ended: Reply) -> None:
     url = ended.message.conversation.get_absolute_url()
     response = Client(headers=HTML).get(url)
     assert response.status_code == 302
@@ -47,7 +47,7 @@ def test_a_browser_that_is_signed_out_is_sent_to_sign_in_and_back(ended: Reply) 
         *("/replies/{r}/retry/", "/replies/{r}/continue/"),
     ],
 )
-def test_what_is_a_strangers_does_not_exist(bob: User, ended: Reply, path: str, method: str) -> None:
+def test_other_peoples_rows_do_not_exist(bob: User, ended: Reply, path: str, method: str) -> None:
     client = Client(headers=JSON)
     client.force_login(bob)
     response = getattr(client, method)(path.format(c=ended.message.conversation_id, r=ended.pk), {"text": "mine?"})
@@ -57,14 +57,14 @@ def test_what_is_a_strangers_does_not_exist(bob: User, ended: Reply, path: str, 
     assert Message.objects.count() == 2
 
 
-def test_what_nobody_has_does_not_exist_either(client: Client) -> None:
+def test_an_unknown_conversation_is_not_found(client: Client) -> None:
     response = client.get(f"/c/{uuid.uuid4()}/", headers=HTML)
     assert response.status_code == 404
     assert "Page not found" in response.text
 
 
 @pytest.mark.parametrize("path", ["email/", "confirm-email/", "confirm-email/some-key/"])
-def test_of_the_pages_for_accounts_there_are_only_our_own(client: Client, path: str) -> None:
+def test_unused_pages_of_allauth_are_not_found(client: Client, path: str) -> None:
     response = client.get(f"/accounts/{path}", headers=HTML)
     assert response.status_code == 404
     assert "Page not found" in response.text
@@ -97,7 +97,7 @@ def test_without_a_csrf_token_nothing_is_stored(alice: User) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["form", "json"])
-def test_a_bad_question_gets_its_sentence_and_leaves_nothing(
+def test_a_bad_question_gets_a_sentence_and_is_not_stored(
     client: Client, settings: Settings, fields: dict[str, str], code: str, kind: str
 ) -> None:
     settings.CHAT_QUESTION_CHARS = 100
@@ -117,7 +117,7 @@ def test_the_address_of_a_refused_question_leads_to_its_page(client: Client, end
         assert (response.status_code, response["location"]) == (303, page)
 
 
-def test_a_person_gets_the_page_again_with_the_text_in_it(client: Client, settings: Settings) -> None:
+def test_a_refused_question_stays_in_the_form(client: Client, settings: Settings) -> None:
     settings.CHAT_QUESTION_CHARS = 10
     response = client.post("/c/", {"text": "What is <two> and two?"}, headers=HTML)
     assert response.status_code == 422
@@ -150,7 +150,7 @@ def test_a_parent_must_be_an_answer_in_the_same_conversation(client: Client, ali
 
 
 @pytest.mark.parametrize("path", ["/c/{c}/messages/", "/replies/{r}/retry/"])
-def test_while_a_reply_runs_nothing_more_is_asked(client: Client, alice: User, path: str) -> None:
+def test_no_question_is_accepted_while_a_reply_runs(client: Client, alice: User, path: str) -> None:
     reply = asking.begin(alice, "Hello", "demo")
     conversation = reply.message.conversation
     response = client.post(path.format(c=conversation.pk, r=reply.pk), {"text": "Hello?"}, headers=JSON)
@@ -161,7 +161,7 @@ def test_while_a_reply_runs_nothing_more_is_asked(client: Client, alice: User, p
 
 @pytest.mark.parametrize("after", ["x", "-1", "1.5", "٣", str(2**31), "9" * 5000])
 @pytest.mark.parametrize("where", ["query", "header"])
-def test_a_bad_place_to_go_on_from(client: Client, ended: Reply, after: str, where: str) -> None:
+def test_a_bad_cursor_of_a_stream(client: Client, ended: Reply, after: str, where: str) -> None:
     url = f"/replies/{ended.pk}/events/"
     if where == "query":
         response = client.get(url, {"after": after}, headers=STREAM)
@@ -173,7 +173,7 @@ def test_a_bad_place_to_go_on_from(client: Client, ended: Reply, after: str, whe
 
 @pytest.mark.parametrize("moment", ["x", "2026-01-01", "2026-01-01T00:00:00", "9999-12-31T23:59:59-23:59", ""])
 @pytest.mark.parametrize("pk", ["x", "", str(uuid.UUID(int=1))])
-def test_a_bad_place_in_the_history(client: Client, moment: str, pk: str) -> None:
+def test_a_bad_cursor_of_the_history(client: Client, moment: str, pk: str) -> None:
     for path in ("/history/", "/"):
         response = client.get(path, {"before": f"{moment}_{pk}"}, headers=JSON)
         assert response.status_code == 400
@@ -181,13 +181,13 @@ def test_a_bad_place_in_the_history(client: Client, moment: str, pk: str) -> Non
 
 
 @pytest.mark.parametrize("message", ["", "x", str(uuid.UUID(int=2))])
-def test_an_answer_that_is_not_there_cannot_be_shown(client: Client, ended: Reply, message: str) -> None:
+def test_a_missing_answer_cannot_be_shown(client: Client, ended: Reply, message: str) -> None:
     response = client.post(f"/c/{ended.message.conversation_id}/branch/", {"message": message}, headers=JSON)
     assert response.status_code == 422
     assert error(response)["code"] == "unknown_message"
 
 
-def test_a_failure_of_the_server_is_a_sentence_without_details(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_error_shows_no_details(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_down(*_: object) -> None:
         raise RuntimeError("secret detail")
 

@@ -18,7 +18,7 @@ async def alice(server: Server) -> AsyncIterator[Visitor]:
         yield alice
 
 
-async def test_the_place_is_taken_from_last_event_id_before_the_query(alice: Visitor) -> None:
+async def test_last_event_id_overrides_the_query(alice: Visitor) -> None:
     reply = await alice.ask("/long 30")
     events = await alice.whole(reply)
     async with alice.stream(f"{reply['events_url']}?after=0", **{"last-event-id": str(events[-2].id)}) as response:
@@ -27,7 +27,7 @@ async def test_the_place_is_taken_from_last_event_id_before_the_query(alice: Vis
     assert b"delta" not in body
 
 
-async def test_a_reader_of_a_purged_log_gets_a_snapshot_and_the_end(server: Server, alice: Visitor) -> None:
+async def test_after_a_purge_readers_get_a_snapshot_and_the_end(server: Server, alice: Visitor) -> None:
     reply = await alice.ask("/long 30")
     live = await alice.whole(reply)
     server.database.run(lambda: ReplyEvent.objects.all().delete())
@@ -38,7 +38,7 @@ async def test_a_reader_of_a_purged_log_gets_a_snapshot_and_the_end(server: Serv
         assert events[-1].id == live[-1].id
 
 
-async def test_a_reader_with_a_place_from_the_future_gets_a_snapshot(alice: Visitor) -> None:
+async def test_a_cursor_from_the_future_gets_a_snapshot(alice: Visitor) -> None:
     reply = await alice.ask("/slow")
     stream = alice.follow(reply, after=500)
     assert (await anext(stream)).name == "snapshot"
@@ -59,7 +59,7 @@ async def test_deleting_a_conversation_stops_its_reply_and_ends_its_streams(serv
     assert "Traceback" not in server.log()
 
 
-async def test_a_retry_stands_beside_the_first_answer(server: Server, alice: Visitor) -> None:
+async def test_a_retry_is_a_sibling_of_the_first_answer(server: Server, alice: Visitor) -> None:
     first = await alice.ask("/fail")
     await alice.whole(first)
     second = await alice.ask("", f"/replies/{first['id']}/retry/")
@@ -69,7 +69,7 @@ async def test_a_retry_stands_beside_the_first_answer(server: Server, alice: Vis
     assert len(rows) == 2
 
 
-async def test_streams_borrow_few_threads_and_keep_no_connection(server: Server, alice: Visitor) -> None:
+async def test_streams_share_a_few_threads(server: Server, alice: Visitor) -> None:
     reply = await alice.ask("/slow")
     before = threads(server)
     streams = [alice.follow(reply) for _ in range(40)]
