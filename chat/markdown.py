@@ -13,8 +13,8 @@
     thousand cells. Rows beyond that stay as they were typed.
 6.  Code sits in a box with the name of its language, a button that copies it, and its text, which takes the focus.
 7.  A text has a budget: its whole lines within the first hundred thousand characters are formatted, and of their
-    top-level blocks those that fit into a number of characters of HTML and a time. The rest is plain text, after a
-    sentence that says so. Characters are UTF-16 code units, as JavaScript counts them.
+    top-level blocks those that fit into a number of characters of HTML and a time (in the page, a number of steps). The
+    rest is plain text, after a sentence that says so. Characters are UTF-16 code units, as JavaScript counts them.
 
 `render` may take some two seconds of CPU, so requests call it through `chat.rendering`.
 """

@@ -30,6 +30,7 @@ from chat.catalog import Catalog
 from chat.database import in_thread, retry_on_deadlock
 from chat.generation import Resources, Run, State
 from chat.models import Reply, ServerProcess
+from chat.rendering import Rendering
 from chat.replylog import ReplyLog, open_log
 from chat.tasks import spawn
 
@@ -79,6 +80,7 @@ class Process:
         self.options = options
         self.log = log
         self.catalog = catalog
+        self.rendering = Rendering()
         self.draining = False
         # When the process last renewed its lease, on the monotonic clock; None before it first has.
         self.last_beat: float | None = None
@@ -154,6 +156,7 @@ class Process:
         self.draining = self._closed = True
         await self._leave()
         self._lane.shutdown(wait=False)
+        self.rendering.close()
         await self.catalog.aclose()
         await self.log.close()
 

@@ -124,7 +124,6 @@ CACHES = {
         # What does not fit is forgotten, at random.
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     },
-    "rendered": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 
 # Language and time

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.core.cache import caches
-from django.template import Context, Template
 from django.utils.safestring import SafeString
 
 from chat.markdown import (
@@ -412,24 +410,6 @@ def test_colouring_has_a_deadline(language: str, piece: str) -> None:
     html = render(f"```{language}\n{code}\n```")
     assert time.thread_time() - start < SECONDS
     assert Elements(html).text.strip() == f"{language}Copy{code}".strip()
-
-
-# The filter
-
-
-def test_the_filter_renders_in_a_template() -> None:
-    template = Template("{% load messages %}{{ text|markdown }}")
-    assert template.render(Context({"text": "*a* <b>"})) == "<p><em>a</em> &lt;b&gt;</p>\n"
-
-
-def test_the_filter_renders_a_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    caches["rendered"].clear()
-    template = Template("{% load messages %}{{ text|markdown }}")
-    first = template.render(Context({"text": "a"}))
-    monkeypatch.setattr("chat.templatetags.messages.render", lambda text: SafeString("rendered again"))
-    assert template.render(Context({"text": "a"})) == first
-    assert template.render(Context({"text": "b"})) == "rendered again"
-    caches["rendered"].clear()
 
 
 # The colours of code

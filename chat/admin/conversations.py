@@ -96,7 +96,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         if isinstance(response, TemplateResponse) and response.context_data:
             conversation, page = response.context_data["original"], request.GET.get(PAGE_VAR, "1")
             record("Transcript read", request=request, conversation=conversation.pk)
-            response.context_data |= transcript(Process.of(request).log, conversation, page)
+            response.context_data |= transcript(Process.of(request), conversation, page)
         return response
 
     def get_deleted_objects(

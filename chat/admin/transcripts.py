@@ -13,12 +13,12 @@ from django.utils import timezone
 from chat import sentences
 from chat.live import read_live
 from chat.models import Conversation, Message, Reply
-from chat.replylog import ReplyLog
+from chat.process import Process
 
 MESSAGES_A_PAGE = 50
 
 
-def transcript(log: ReplyLog, conversation: Conversation, page_number: str) -> dict[str, Any]:
+def transcript(process: Process, conversation: Conversation, page_number: str) -> dict[str, Any]:
     """What the template shows: the messages of a page, each with its facts, the page, and the pages around it.
 
     For a number that is no page's it is the first page or the last one.
@@ -36,7 +36,8 @@ def transcript(log: ReplyLog, conversation: Conversation, page_number: str) -> d
     )
     page = Paginator(every, MESSAGES_A_PAGE).get_page(page_number)
     messages = list(page)
-    async_to_sync(read_live)(log, messages)
+    async_to_sync(read_live)(process.log, messages)
+    async_to_sync(process.rendering.show)(messages)
     pages = page.paginator.get_elided_page_range(page.number)
     return {"entries": [(message, dict(_facts(message))) for message in messages], "page": page, "pages": pages}
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from chat.models import tree
 from chat.models.ids import uuid7
@@ -125,6 +126,8 @@ class Message(models.Model):
         indexes = [models.Index(fields=["conversation", "created"], name="message_order")]
 
     siblings: tree.Siblings | None = None
+    # An answer's text as HTML, once `Rendering.show` has set it.
+    html: SafeString
 
     def __str__(self) -> str:
         return f"{self.role} message {self.pk}"

@@ -42,7 +42,9 @@ async def page(
     branch: list[Message] = []
     if conversation:
         branch = await in_thread(conversation.branch)(conversation.leaf_id, last + 1)
-    await read_live(Process.of(request).log, branch)
+    process = Process.of(request)
+    await read_live(process.log, branch)
+    await process.rendering.show(branch[-last:])
 
     def rendered() -> HttpResponse:
         context = {

@@ -26,7 +26,9 @@ LARGEST_SEQ = 2**31 - 1
 async def reply(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """The reply's message as a fragment of a page."""
     reply = await get_reply(request, pk)
-    await read_live(Process.of(request).log, [reply.message])
+    process = Process.of(request)
+    await read_live(process.log, [reply.message])
+    await process.rendering.show([reply.message])
     return await in_thread(_render_message)(request, reply.message)
 
 

@@ -1,15 +1,12 @@
 // Markdown, drawn while it is being written.
 
 import { Budget, finishedChars, MARKDOWN_CHARS, render } from "./markup.js";
+import { TOO_MUCH } from "./sentences.js";
 
 // Twenty-five times a second reads as a flow. Unlike animation frames, timers also run in a hidden tab.
 const PACE_MS = 40;
 // Drawing takes at most a fifth of the time, however long the last block has become.
 const REST = 4;
-// No page freezes for longer than this at a time.
-const DRAW_MS = 1000;
-// The same sentence as in chat/markdown.py.
-const TOO_MUCH = "The rest is too long or too complex to format. It is shown as plain text.";
 
 /**
  * Draws a growing text. A top-level block that nothing to come can change is drawn once and never touched again. Only
@@ -17,13 +14,14 @@ const TOO_MUCH = "The rest is too long or too complex to format. It is shown as 
  */
 export class LiveMarkdown {
   #element;
-  #source; // Its lines end with LF.
-  #endsWithReturn; // Whether the LF of a CRLF may still come.
-  #complete; // How much of the source was whole lines at the last look.
-  #finished; // How much of it is drawn for good,
-  #lastFinished; // up to which node,
-  #budget; // and what that has left.
-  #end; // How much of it is formatted at most.
+  #source = ""; // Its lines end with LF.
+  #endsWithReturn = false; // Whether the LF of a CRLF may still come.
+  #complete = 0; // How much of the source was whole lines at the last look.
+  #finished = 0; // How much of it is drawn for good,
+  /** @type {ChildNode | null} */
+  #lastFinished = null; // up to which node,
+  #budget = new Budget(); // and what is left after it.
+  #end = Infinity; // How much of it is formatted at most.
   #timer = 0;
   #drawnAt = 0;
   #took = 0;
@@ -31,10 +29,12 @@ export class LiveMarkdown {
   /** @param {Element} element whose children this object owns from now on */
   constructor(element) {
     this.#element = element;
-    this.#clear();
   }
 
-  /** Add text to the end; it is drawn within a moment. */
+  /**
+   * Add text to the end; it is drawn within a moment.
+   * @param {string} text
+   */
   append(text) {
     if (!text) return;
     const added = this.#endsWithReturn && text.startsWith("\n") ? text.slice(1) : text;
@@ -43,7 +43,10 @@ export class LiveMarkdown {
     this.#schedule();
   }
 
-  /** Draw this text instead of all there is, within a moment. */
+  /**
+   * Draw this text instead of all there is, within a moment.
+   * @param {string} text
+   */
   replace(text) {
     this.#clear();
     this.append(text);
@@ -55,7 +58,6 @@ export class LiveMarkdown {
     clearTimeout(this.#timer);
     this.#timer = 0;
     const start = performance.now();
-    this.#budget.deadline = start + DRAW_MS;
     if (this.#source.length > MARKDOWN_CHARS) this.#cut(this.#source.lastIndexOf("\n", MARKDOWN_CHARS - 1) + 1);
     this.#drawFinished();
     this.#drawTail();
@@ -80,7 +82,10 @@ export class LiveMarkdown {
     this.#timer ||= setTimeout(() => this.flush(), rest);
   }
 
-  /** Format nothing after the first `chars`. */
+  /**
+   * Format nothing after the first characters.
+   * @param {number} chars
+   */
   #cut(chars) {
     this.#end = Math.min(this.#end, chars);
   }
@@ -120,19 +125,26 @@ export class LiveMarkdown {
   }
 }
 
-/** The nodes of `plain` in chat/markdown.py. */
+/**
+ * The nodes of `plain` in chat/markdown.py.
+ * @param {string} text
+ */
 function plain(text) {
-  const reason = document.createElement("p");
-  reason.append(document.createElement("em"));
-  reason.firstChild.textContent = TOO_MUCH;
+  const reason = document.createElement("em");
+  reason.textContent = TOO_MUCH;
+  const paragraph = document.createElement("p");
+  paragraph.append(reason);
   const pre = document.createElement("pre");
   pre.className = "plain";
   pre.tabIndex = 0;
   pre.textContent = text;
-  return [reason, "\n", pre];
+  return [paragraph, "\n", pre];
 }
 
-/** The nodes of HTML that came from `render`. */
+/**
+ * The nodes of HTML that came from `render`.
+ * @param {string} html
+ */
 function parsed(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
@@ -142,17 +154,25 @@ function parsed(html) {
 /**
  * Make the children of `parent` from `old` on equal to those of `wanted`, and return the first that is left over. Equal
  * nodes stay as they are, so the browser has less to lay out and a selection in the text survives.
+ *
+ * @param {Node} parent
+ * @param {ChildNode | null} old
+ * @param {Node} wanted
  */
 function patch(parent, old, wanted) {
   for (const node of [...wanted.childNodes]) {
     const next = old?.nextSibling ?? null;
-    if (!old) parent.append(node);
+    if (!old) parent.appendChild(node);
     else if (!old.isEqualNode(node)) patchNode(old, node);
     old = next;
   }
   return old;
 }
 
+/**
+ * @param {ChildNode} old
+ * @param {ChildNode} wanted
+ */
 function patchNode(old, wanted) {
   if (old instanceof Text && wanted instanceof Text) {
     // Browsers lay out only what is added to a long text, but all of a text that is set.
@@ -165,6 +185,7 @@ function patchNode(old, wanted) {
   }
 }
 
+/** @param {ChildNode | null} node */
 function removeFrom(node) {
   while (node) {
     const next = node.nextSibling;
@@ -173,14 +194,19 @@ function removeFrom(node) {
   }
 }
 
+/**
+ * @param {ChildNode | null} first
+ * @param {ChildNode | null} end
+ */
 function codesBetween(first, end) {
   const codes = [];
-  for (let node = first; node !== end; node = node.nextSibling) {
+  for (let node = first; node && node !== end; node = node.nextSibling) {
     if (node instanceof Element) codes.push(...node.querySelectorAll("code[class]"));
   }
   return codes;
 }
 
+/** @param {Element[]} codes */
 async function highlight(codes) {
   if (!codes.length) return;
   const { highlight } = await import("./highlight.js");

@@ -3,13 +3,24 @@
 
 import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
 
+/** @import { BlockRule, RendererRule, Token, TokenClass } from "../vendor/markdown-it/markdown-it.js" */
+
+/**
+ * A top-level block: its first token knows its lines, from one number to before another.
+ * @typedef {[Token & { map: [number, number] }, ...Token[]]} Block
+ */
+
 // The budget of a text.
 export const MARKDOWN_CHARS = 100_000;
 const HTML_CHARS = 300_000;
 const TABLE_CELLS = 10_000;
+// Steps and not seconds, because a busy or sleeping machine must not cost a text its form. A long text takes at most half
+// of these, and these take some half a second.
+const STEPS = 500_000;
 const DEEPEST = 18;
 
 const ADDRESS = /^(mailto:|https?:\/\/(\[[\da-f:.]+\]|[\da-z._-]+)(:\d*)?([/?#]|$))/i;
+/** @type {[string, string][]} */
 const LINK_ATTRS = [
   ["rel", "noopener noreferrer nofollow"],
   ["target", "_blank"],
@@ -20,11 +31,12 @@ class OverBudget extends Error {}
 
 /** What the texts before have defined, and what a text may still use. A parse or a rendering changes it. */
 export class Budget {
+  /** @type {Record<string, object>} */
   references = {};
   html = HTML_CHARS;
   cells = TABLE_CELLS;
-  /** The time, by `performance.now()`, at which it is used up. */
-  deadline = Infinity;
+  /** What one text may still take; each starts with all of them. */
+  steps = STEPS;
 
   /** A copy to try things with. */
   copy() {
@@ -32,9 +44,10 @@ export class Budget {
   }
 
   step() {
-    if (performance.now() > this.deadline) throw new OverBudget();
+    if (--this.steps < 0) throw new OverBudget();
   }
 
+  /** @param {number} chars */
   spendHtml(chars) {
     this.html -= chars;
     if (this.html < 0) throw new OverBudget();
@@ -44,6 +57,8 @@ export class Budget {
 /**
  * Render the top-level blocks of `text`, whose lines end with LF, that fit into the budget.
  *
+ * @param {string} text
+ * @param {Budget} budget
  * @returns {{ html: string, chars: number }} their HTML, and how much of the text it shows
  */
 export function render(text, budget) {
@@ -73,8 +88,12 @@ export function render(text, budget) {
  * quote may continue after an empty line, or lazily without its mark. Only a closed fence is visibly complete. Every
  * other block ended where the next began, as whole lines decided. Definitions of links between two blocks are no blocks
  * and may be incomplete, so the finished part ends with a block and not where the next begins.
+ *
+ * @param {string} text
+ * @param {Budget} budget
  */
 export function finishedChars(text, budget) {
+  /** @type {Block[]} */
   let blocks;
   try {
     blocks = parse(text, budget);
@@ -82,36 +101,52 @@ export function finishedChars(text, budget) {
     if (!(error instanceof OverBudget)) throw error;
     return 0;
   }
-  if (blocks.length && !isClosedFence(blocks.at(-1)[0])) blocks.pop();
-  return blocks.length ? charsOfLines(text, endOf(blocks.at(-1))) : 0;
+  let last = blocks.at(-1);
+  if (last && !isClosedFence(last)) last = blocks.at(-2);
+  return last ? charsOfLines(text, endOf(last)) : 0;
 }
 
-/** The tokens of each top-level block. Definitions of links are none. */
+/**
+ * The definitions of links are no blocks.
+ * @param {string} text
+ * @param {Budget} budget
+ */
 function parse(text, budget) {
+  /** @type {Token[]} */
   const tokens = [];
+  budget.steps = STEPS;
   markdown.block.parse(text, markdown, budget, tokens);
   const blocks = [];
+  /** @type {Token[]} */
   let block = [];
   for (const token of tokens) {
     block.push(token);
     if (token.level === 0 && token.nesting !== 1) {
-      if (token.type !== "reference_definition") blocks.push(block);
+      if (token.type !== "reference_definition") blocks.push(/** @type {Block} */ (block));
       block = [];
     }
   }
   return blocks;
 }
 
-/** The number of the line after the block. */
+/**
+ * The number of the line after the block.
+ * @param {Block} block
+ */
 function endOf([{ map }]) {
   return map[1];
 }
 
-function isClosedFence({ type, map, content }) {
+/** @param {Block} block */
+function isClosedFence([{ type, map, content }]) {
   // Between its marks a closed fence has as many lines as its text; an open one lacks the second mark.
   return type === "fence" && content.split("\n").length - 1 === map[1] - map[0] - 2;
 }
 
+/**
+ * @param {string} text
+ * @param {number} lines
+ */
 function charsOfLines(text, lines) {
   return text
     .split("\n")
@@ -119,7 +154,9 @@ function charsOfLines(text, lines) {
     .reduce((chars, line) => chars + line.length + 1, 0);
 }
 
-const markdown = new MarkdownIt("commonmark", { html: false, xhtmlOut: false }).enable(["table", "strikethrough"]);
+/** @type {MarkdownIt<Budget>} */
+const markdown = new MarkdownIt("commonmark", { html: false, xhtmlOut: false });
+markdown.enable(["table", "strikethrough"]);
 const { escapeHtml } = markdown.utils;
 
 // `render` does their work.
@@ -136,6 +173,7 @@ markdown.validateLink = (url) => {
 // Rule 2: all that belongs to a container at the bottom becomes one paragraph.
 markdown.block.ruler.before("table", "deep", deep, { alt: ["paragraph", "reference", "blockquote", "list"] });
 
+/** @type {BlockRule<Budget>} */
 function deep(state, start, end, silent) {
   state.env.step();
   if (state.level < DEEPEST || silent) return false;
@@ -162,6 +200,7 @@ markdown.inline.ruler.before("text", "step", (state) => {
 const table = markdown.block.ruler.getRules("")[1];
 markdown.block.ruler.at("table", boundedTable, { alt: ["paragraph", "reference"] });
 
+/** @type {BlockRule<Budget>} */
 function boundedTable(state, start, end, silent) {
   const columns = state.src.slice(state.bMarks[start], state.eMarks[start]).split("|").length;
   const rows = Math.floor(state.env.cells / columns);
@@ -175,20 +214,25 @@ function boundedTable(state, start, end, silent) {
 markdown.core.ruler.push("restrict", ({ tokens, Token }) => {
   for (const token of tokens) {
     if (token.type === "th_open" || token.type === "td_open") {
-      if (token.attrs) token.attrs = [["class", token.attrGet("style").replace("text-align:", "align-")]];
+      const style = token.attrGet("style");
+      if (style) token.attrs = [["class", style.replace("text-align:", "align-")]];
     } else if (token.children) {
       token.children = restrictLinks(token.children, Token);
     }
   }
 });
 
+/**
+ * @param {Token[]} tokens
+ * @param {TokenClass} Token
+ */
 function restrictLinks(tokens, Token) {
   let insideLink = false;
   return tokens.flatMap((token) => {
     if (token.type === "image") return image(token, insideLink, Token);
     if (token.type === "link_open") {
       insideLink = Boolean(token.attrGet("href"));
-      token.attrs.push(...LINK_ATTRS);
+      token.attrs?.push(...LINK_ATTRS);
     }
     const isKept = insideLink || token.tag !== "a";
     if (token.type === "link_close") insideLink = false;
@@ -196,8 +240,13 @@ function restrictLinks(tokens, Token) {
   });
 }
 
+/**
+ * @param {Token} token
+ * @param {boolean} insideLink
+ * @param {TokenClass} Token
+ */
 function image(token, insideLink, Token) {
-  const address = token.attrGet("src");
+  const address = token.attrGet("src") ?? "";
   const text = new Token("text", "", 0);
   text.content = markdown.renderer.renderInlineAsText(token.children, markdown.options, {}) || address;
   if (insideLink || !address) return [text];
@@ -214,6 +263,7 @@ Object.assign(markdown.renderer.rules, {
   table_close: () => "</table></div>\n",
 });
 
+/** @type {RendererRule} */
 function code(tokens, index) {
   const { info, content } = tokens[index];
   const language = LANGUAGE.exec(info)?.[1].toLowerCase();

@@ -16,6 +16,9 @@ export const DELETED = "This conversation has been deleted.";
 export const SIGNED_OUT = "You've been signed out.";
 export const SIGN_IN = "Sign in to continue.";
 
+/** The same as in chat/markdown.py. */
+export const TOO_MUCH = "The rest is too long or too complex to format. It is shown as plain text.";
+
 export const WRITING = "A reply is being written.";
 /** How a reply ended, for screen readers. */
 export const ENDINGS = {

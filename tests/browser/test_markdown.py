@@ -355,7 +355,7 @@ def test_no_text_freezes_the_page(blank: Page) -> None:
         }""",
         "# Title\n" + "> |a|\n> |-|\n|a|b|\n|-|-|\n" * (MARKDOWN_CHARS // 24),
     )
-    assert took < 8000  # One second, when the machine is idle; without a deadline, many.
+    assert took < 10_000  # One second when the machine is idle, and many without the budget.
     assert text.endswith("|a|b|\n|-|-|\nmore")
 
 

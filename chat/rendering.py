@@ -1,0 +1,86 @@
+"""The HTML of answers, made outside the threads that serve requests."""
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import blake2b
+from sys import getsizeof
+
+from django.utils.safestring import SafeString
+
+from chat.markdown import VERSION, plain, render
+from chat.models import Message
+
+KEPT_BYTES = 32 * 1024 * 1024
+# A page waits at most this many seconds for the HTML of its answers.
+PATIENCE = 5.0
+BUSY = "The server is busy, so this is shown as plain text. Reload the page to see it formatted."
+
+
+class Rendering:
+    """Renders texts in one thread, each text once, and keeps the HTML that was used last, up to a number of bytes.
+
+    Several event loops may use it at once. `close` ends the thread.
+    """
+
+    def __init__(self, render: Callable[[str], SafeString] = render, kept_bytes: int = KEPT_BYTES) -> None:
+        self._render = render
+        self._kept_bytes = kept_bytes
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rendering")
+        # Guards what follows.
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, SafeString] = OrderedDict()
+        self._size = 0
+        self._running: dict[str, Future[SafeString]] = {}
+
+    async def show(self, messages: Sequence[Message], patience: float = PATIENCE) -> None:
+        """Set `html` of the answers among the messages.
+
+        After `patience` seconds the rest, the oldest, becomes plain text that says why. Texts are rendered one after
+        another, so a page with many slow ones does not keep other pages from theirs.
+        """
+        deadline = asyncio.get_running_loop().time() + patience
+        for message in reversed(messages):
+            if message.role == Message.Role.ASSISTANT:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        message.html = await self.html(message.text)
+                except TimeoutError:
+                    message.html = plain(message.text, BUSY)
+
+    async def html(self, text: str) -> SafeString:
+        """Return the Markdown `text` as safe HTML."""
+        digest = blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        key = f"{VERSION}:{digest}"
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            if key not in self._running:
+                self._running[key] = self._thread.submit(self._make, key, text)
+            running = self._running[key]
+        # Shielded, as others may wait for the same text.
+        return await asyncio.shield(asyncio.wrap_future(running))
+
+    def close(self) -> None:
+        """Drop the texts that wait. The thread ends after the one at hand."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _make(self, key: str, text: str) -> SafeString:
+        try:
+            html = self._render(text)
+            with self._lock:
+                self._keep(key, html)
+            return html
+        finally:
+            with self._lock:
+                del self._running[key]
+
+    def _keep(self, key: str, html: SafeString) -> None:
+        self._kept[key] = html
+        self._size += getsizeof(html)
+        while self._size > self._kept_bytes:
+            _, oldest = self._kept.popitem(last=False)
+            self._size -= getsizeof(oldest)

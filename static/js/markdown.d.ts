@@ -1,6 +1,0 @@
-export class LiveMarkdown {
-  constructor(element: Element);
-  append(text: string): void;
-  replace(text: string): void;
-  flush(): void;
-}
