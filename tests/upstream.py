@@ -252,7 +252,7 @@ class Upstream:
         self._loop.call_soon_threadsafe(self._open, name)
 
     def forget(self) -> None:
-        """Start afresh for the next test: no scripts, no requests, all gates closed. Answers that have begun continue."""
+        """Start afresh for the next test: no scripts, no requests, all gates closed. Begun answers continue."""
         # In the loop, so that a gate that the last test released does not open for the next one.
         asyncio.run_coroutine_threadsafe(self._forget(), self._loop).result(PATIENCE)
 
