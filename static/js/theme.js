@@ -22,6 +22,7 @@
   document.addEventListener("change", ({ target }) => {
     if (!(target instanceof HTMLInputElement) || target.name !== "theme") return;
     localStorage.setItem(KEY, target.value);
+    // biome-ignore lint/suspicious/noDocumentCookie: not every browser has the Cookie Store API.
     document.cookie = `${KEY}=${target.value}; path=/; max-age=${YEAR_SECONDS}; samesite=lax`;
     show();
   });
