@@ -1,4 +1,4 @@
-"""The admin: the list of conversations, their transcripts, and who may do what."""
+"""The admin: the list of conversations, their transcripts, and permissions."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from chat.admin.transcripts import MESSAGES_A_PAGE
+from chat.admin.transcripts import MESSAGES_PER_PAGE
 from chat.models import Conversation, Message, Reply, ReplyEvent, User
 from tests.client import Client
 
@@ -30,7 +30,7 @@ def staff(client: Client, sam: User) -> Client:
 
 @pytest.fixture
 def reader(client: Client, bob: User) -> Client:
-    """The browser of Bob, who has become staff that may view conversations and nothing else."""
+    """The browser of Bob, who is staff and can view conversations but nothing else."""
     bob.is_staff = True
     bob.save()
     bob.user_permissions.add(Permission.objects.get(codename="view_conversation"))
@@ -39,7 +39,7 @@ def reader(client: Client, bob: User) -> Client:
 
 
 def talk(owner: User, *answers: str, title: str = "A talk", **reply: object) -> Conversation:
-    """A conversation with a question and an answer for each of the answers, a minute apart from noon on."""
+    """A conversation with a question for each of these answers, one per minute from noon on."""
     conversation = Conversation.objects.create(owner=owner, title=title, model="demo", updated=NOON)
     for index, answer in enumerate(answers):
         asked = NOON + timedelta(minutes=index)
@@ -71,21 +71,21 @@ def page(browser: Client, url: str) -> str:
     return str(response.text)
 
 
-# Who may come in
+# Access
 
 
-def test_strangers_go_to_the_login_of_the_chat(client: Client) -> None:
+def test_anonymous_people_are_sent_to_the_chats_sign_in(client: Client) -> None:
     response = client.get("/admin/login/?next=" + quote(LIST))
     assert response.status_code == 302
     assert response["Location"] == f"{reverse('account_login')}?next={quote(LIST, safe='')}"
 
 
-def test_those_who_are_not_staff_are_turned_away(client: Client, alice: User) -> None:
+def test_only_staff_enter_the_admin(client: Client, alice: User) -> None:
     client.force_login(alice)
     assert client.get(LIST, follow=True).status_code == 403
 
 
-def test_staff_without_the_permission_do_not_see_conversations(client: Client, alice: User, bob: User) -> None:
+def test_staff_need_permission_to_see_conversations(client: Client, alice: User, bob: User) -> None:
     bob.is_staff = True
     bob.save()
     client.force_login(bob)
@@ -93,7 +93,7 @@ def test_staff_without_the_permission_do_not_see_conversations(client: Client, a
     assert client.get(change(talk(alice, "Secret"))).status_code == 403
 
 
-def test_permission_to_view_is_enough_to_read(reader: Client, alice: User) -> None:
+def test_view_permission_is_enough_to_read(reader: Client, alice: User) -> None:
     conversation = talk(alice, "Readable")
     assert "A talk" in page(reader, LIST)
     assert "Readable" in page(reader, change(conversation))
@@ -117,14 +117,14 @@ def test_the_admin_shows_the_version(staff: Client) -> None:
 # The list
 
 
-def test_the_list_says_of_each_conversation_what_matters(staff: Client, alice: User) -> None:
+def test_the_list_shows_the_facts_of_each_conversation(staff: Client, alice: User) -> None:
     talk(alice, "One", "Two", title="On soup")
     html = page(staff, LIST)
     for cell in [">On soup<", ">alice<", ">demo<", ">4<", "March 1, 2026", 'status--complete">Complete<']:
         assert cell in html
 
 
-def test_the_status_is_that_of_the_last_reply(staff: Client, alice: User) -> None:
+def test_the_list_shows_the_last_replys_status(staff: Client, alice: User) -> None:
     conversation = talk(alice, "One", "Two")
     Reply.objects.filter(message__text="Two").update(status="failed")
     assert "status--failed" in page(staff, LIST)
@@ -137,7 +137,7 @@ def test_a_conversation_without_messages_is_listed(staff: Client, alice: User) -
     assert ">A talk<" in page(staff, LIST)
 
 
-def test_the_newest_activity_is_on_top(staff: Client, alice: User) -> None:
+def test_the_latest_activity_comes_first(staff: Client, alice: User) -> None:
     for title, days in [("Oldest", -9), ("Newest", 0), ("Between", -3)]:
         conversation = talk(alice, title=title)
         Conversation.objects.filter(pk=conversation.pk).update(updated=NOON + timedelta(days=days))
@@ -170,7 +170,7 @@ def test_the_list_is_filtered_by_date(staff: Client, alice: User) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?q=talk", "?status=complete", "?model=demo", "?o=4"])
-def test_the_list_takes_few_queries_however_long_it_is(
+def test_a_long_list_takes_few_queries(
     staff: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries, query: str
 ) -> None:
     for index in range(30):
@@ -183,14 +183,14 @@ def test_the_list_takes_few_queries_however_long_it_is(
 # The transcript
 
 
-def test_a_transcript_shows_all_messages_in_order(staff: Client, alice: User) -> None:
+def test_a_transcript_shows_all_messages_by_time(staff: Client, alice: User) -> None:
     html = page(staff, change(talk(alice, "Answer 0.", "**Answer** 1.")))
     places = [html.index(text) for text in ["Question 0?", "Answer 0.", "Question 1?", "<strong>Answer</strong> 1."]]
     assert places == sorted(places)
     assert ">alice<" in html
 
 
-def test_a_transcript_shows_how_each_reply_came_about(staff: Client, alice: User) -> None:
+def test_a_transcript_shows_the_facts_of_each_reply(staff: Client, alice: User) -> None:
     conversation = talk(
         alice,
         "Half an answer",
@@ -211,8 +211,8 @@ def test_a_transcript_shows_how_each_reply_came_about(staff: Client, alice: User
         "Failed",
         "large-1",
         "2026-03-01 12:00:00",
-        "12:00:01, after 1.2 s",
-        "12:01:05, after 65.0 s",
+        "<dt>First token</dt><dd>after 1.2 s</dd>",
+        "<dt>Finished</dt><dd>after 65.0 s</dd>",
         "12 prompt, 3,400 completion",
         "<dd>2</dd>",
         "length",
@@ -222,7 +222,7 @@ def test_a_transcript_shows_how_each_reply_came_about(staff: Client, alice: User
         assert fact in html
 
 
-def test_other_answers_to_a_question_are_shown_and_numbered(staff: Client, alice: User) -> None:
+def test_alternative_answers_are_numbered(staff: Client, alice: User) -> None:
     conversation = talk(alice, "First answer.", "Another matter.")
     question = conversation.messages.get(text="Question 0?")
     add_answer(question, "Second answer.", NOON + timedelta(hours=1))
@@ -233,7 +233,7 @@ def test_other_answers_to_a_question_are_shown_and_numbered(staff: Client, alice
     assert "<dt>Answer</dt><dd>2 of 2</dd>" in second
 
 
-def test_a_message_names_the_one_before_it_when_another_lies_between(staff: Client, alice: User) -> None:
+def test_a_message_names_a_parent_that_is_not_above_it(staff: Client, alice: User) -> None:
     conversation = talk(alice, "First answer.", "Another matter.")
     question = conversation.messages.get(text="Question 0?")
     html = page(staff, change(conversation))
@@ -245,7 +245,7 @@ def test_a_message_names_the_one_before_it_when_another_lies_between(staff: Clie
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_running_reply_is_shown_as_far_as_it_has_come(staff: Client, alice: User) -> None:
+def test_a_running_reply_shows_its_text_so_far(staff: Client, alice: User) -> None:
     conversation = talk(alice, "", status="streaming")
     reply = Reply.objects.get()
     for seq, kind, data in [(1, "reasoning", "Let me see."), (2, "delta", "Half **an"), (3, "delta", "** answer")]:
@@ -256,24 +256,24 @@ def test_a_running_reply_is_shown_as_far_as_it_has_come(staff: Client, alice: Us
 
 
 def test_a_long_transcript_has_pages(staff: Client, alice: User) -> None:
-    conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_A_PAGE)))
+    conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_PER_PAGE)))
     first, second = page(staff, change(conversation)), page(staff, change(conversation) + "?p=2")
-    assert first.count("<article") == second.count("<article") == MESSAGES_A_PAGE
+    assert first.count("<article") == second.count("<article") == MESSAGES_PER_PAGE
     assert "Answer 24." in first
     assert "Question 25?" in second
     assert 'href="?p=2"' in first
-    assert f"{2 * MESSAGES_A_PAGE} messages" in first
+    assert f"{2 * MESSAGES_PER_PAGE} messages" in first
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "999", "x", ""])
-def test_a_page_that_is_not_there_is_the_nearest_one(staff: Client, alice: User, number: str) -> None:
+def test_a_page_out_of_range_is_the_nearest_page(staff: Client, alice: User, number: str) -> None:
     assert "Answer." in page(staff, change(talk(alice, "Answer.")) + f"?p={number}")
 
 
-def test_a_transcript_takes_few_queries_however_long_it_is(
+def test_a_long_transcript_takes_few_queries(
     staff: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_A_PAGE)))
+    conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_PER_PAGE)))
     # Session, person, conversation, its owner, the type of the object, a count, the messages.
     with django_assert_max_num_queries(7):
         page(staff, change(conversation))
@@ -283,7 +283,7 @@ def test_a_conversation_without_messages_is_shown(staff: Client, alice: User) ->
     assert "There are no messages." in page(staff, change(talk(alice)))
 
 
-def test_a_conversation_that_is_not_there_leads_home(staff: Client) -> None:
+def test_an_unknown_conversation_redirects(staff: Client) -> None:
     assert staff.get(reverse("admin:chat_conversation_change", args=["nowhere"])).status_code == 302
 
 
@@ -300,7 +300,7 @@ def test_nothing_can_be_added_or_changed(staff: Client, alice: User) -> None:
     assert "<input" not in content
 
 
-def test_those_who_may_delete_are_asked_and_then_obeyed(staff: Client, alice: User) -> None:
+def test_deleting_asks_first(staff: Client, alice: User) -> None:
     conversation = talk(alice, "Running", title="To go", status="streaming")
     ReplyEvent.objects.create(reply=Reply.objects.get(), seq=1, kind="delta", data="So far")
     html = page(staff, delete(conversation))
@@ -311,7 +311,7 @@ def test_those_who_may_delete_are_asked_and_then_obeyed(staff: Client, alice: Us
     assert not ReplyEvent.objects.exists()
 
 
-def test_several_are_deleted_at_once(staff: Client, alice: User) -> None:
+def test_several_conversations_are_deleted_together(staff: Client, alice: User) -> None:
     pks = [str(talk(alice, "Answer.", title=f"Talk {index}").pk) for index in range(3)]
     data = {"action": "delete_selected", "_selected_action": pks[:2]}
     assert "Messages: 4" in staff.post(LIST, data).content.decode()
@@ -319,14 +319,14 @@ def test_several_are_deleted_at_once(staff: Client, alice: User) -> None:
     assert Conversation.objects.get().title == "Talk 2"
 
 
-def test_those_who_may_only_view_cannot_delete(reader: Client, alice: User) -> None:
+def test_view_permission_is_not_enough_to_delete(reader: Client, alice: User) -> None:
     conversation = talk(alice, "Answer.")
     assert reader.post(delete(conversation), {"post": "yes"}).status_code == 403
     reader.post(LIST, {"action": "delete_selected", "_selected_action": str(conversation.pk), "post": "yes"})
     assert Conversation.objects.filter(pk=conversation.pk).exists()
 
 
-def test_a_person_is_deleted_with_their_conversations(staff: Client, alice: User) -> None:
+def test_deleting_a_person_deletes_their_conversations(staff: Client, alice: User) -> None:
     talk(alice, "Running", status="streaming")
     ReplyEvent.objects.create(reply=Reply.objects.get(), seq=1, kind="delta", data="So far")
     url = reverse("admin:chat_user_delete", args=[alice.pk])
@@ -335,10 +335,7 @@ def test_a_person_is_deleted_with_their_conversations(staff: Client, alice: User
     assert not Conversation.objects.exists()
 
 
-# Hostile text
-
-
-def test_the_deletion_of_a_person_is_told_in_figures(staff: Client, alice: User) -> None:
+def test_deleting_a_person_shows_figures_instead_of_rows(staff: Client, alice: User) -> None:
     talk(alice, "One.", "Two.")
     ReplyEvent.objects.create(reply=Reply.objects.all()[0], seq=1, kind="delta", data="Two.")
     html = page(staff, reverse("admin:chat_user_delete", args=[alice.pk]))
@@ -348,7 +345,7 @@ def test_the_deletion_of_a_person_is_told_in_figures(staff: Client, alice: User)
     assert "event" not in html
 
 
-def test_who_may_not_delete_conversations_cannot_delete_their_owner(reader: Client, bob: User, alice: User) -> None:
+def test_deleting_a_person_needs_permission_for_their_conversations(reader: Client, bob: User, alice: User) -> None:
     bob.user_permissions.add(*Permission.objects.filter(codename__in=["view_user", "delete_user"]))
     url = reverse("admin:chat_user_delete", args=[alice.pk])
     assert "Are you sure" in page(reader, url)
@@ -356,6 +353,9 @@ def test_who_may_not_delete_conversations_cannot_delete_their_owner(reader: Clie
     assert "permission" in page(reader, url)
     assert reader.post(url, {"post": "yes"}).status_code == 403
     assert User.objects.filter(pk=alice.pk).exists()
+
+
+# Hostile text
 
 
 @pytest.mark.parametrize("url", [lambda _: LIST, change, delete], ids=["list", "transcript", "deletion"])

@@ -21,13 +21,13 @@ KEY = "sk-secret"
 
 
 def line(message: str, **fields: Any) -> dict[str, Any]:
-    """What the formatter makes of a record."""
+    """The JSON object that the formatter writes for a record."""
     record = logging.makeLogRecord({"msg": message, "levelname": "ERROR", "name": "chat.generation", **fields})
     written: dict[str, Any] = json.loads(JSONFormatter().format(record))
     return written
 
 
-def test_a_line_says_when_and_where_and_how_bad_it_is() -> None:
+def test_a_line_has_time_level_logger_and_message() -> None:
     assert line("Reply %s: %s", args=("7", "cut_off"), created=0.5) == {
         "time": "1970-01-01T00:00:00.500000+00:00",
         "level": "ERROR",
@@ -36,7 +36,7 @@ def test_a_line_says_when_and_where_and_how_bad_it_is() -> None:
     }
 
 
-def test_ids_are_fields_of_their_own() -> None:
+def test_ids_have_their_own_fields() -> None:
     ids = {"reply": UUID(int=1), "conversation": UUID(int=2), "server": "host:1:ab"}
     assert ids.keys() <= line("Ended", **ids).keys()
     assert line("Ended", **ids)["reply"] == "00000000-0000-0000-0000-000000000001"
@@ -76,7 +76,7 @@ def test_neither_form_shows_the_tasks_of_asyncio(formatter: logging.Formatter) -
     assert MARKER not in written
 
 
-def test_an_exception_has_fields_of_its_own(failure: Any) -> None:
+def test_an_exception_has_its_own_fields(failure: Any) -> None:
     written = line("Could not be stored", exc_info=failure)
     assert written["exception"] == "builtins.RuntimeError"
     assert re.findall(r"^builtins\.\w+", written["stack"], re.MULTILINE) == [
@@ -97,12 +97,12 @@ def server(start_server: Servers, upstream: Upstream, collected_static: None) ->
 
 
 def lines(server: Server) -> list[dict[str, Any]]:
-    """The log without Daphne's access log, which it writes beside it."""
+    """The log without the lines of Daphne's access log."""
     access = re.compile(r"127\.0\.0\.1:\d+ - - \[")
     return [json.loads(line) for line in server.log().splitlines() if not access.match(line)]
 
 
-async def test_no_failure_brings_a_text_or_a_key_into_the_log(server: Server, upstream: Upstream) -> None:
+async def test_failing_endpoints_leave_no_text_or_key_in_the_log(server: Server, upstream: Upstream) -> None:
     echo = {"error": {"message": f"{KEY} may not ask about a {MARKER}"}}
     async with Visitor(server, "alice") as alice:
         for script in (
@@ -126,7 +126,7 @@ async def test_no_failure_brings_a_text_or_a_key_into_the_log(server: Server, up
         assert secret not in server.log()
 
 
-async def test_a_store_that_fails_does_not_bring_the_text_into_the_log(server: Server, upstream: Upstream) -> None:
+async def test_a_failing_store_leaves_no_text_in_the_log(server: Server, upstream: Upstream) -> None:
     def lose_the_log() -> None:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE chat_replyevent")

@@ -23,7 +23,7 @@ from tests.visitor import CSRF, Event, Visitor, has_ended, written
 pytestmark = pytest.mark.nginx
 
 SITE = (settings.BASE_DIR / "docs/nginx.conf").read_text()
-# The names of the cookies where SECURE_COOKIES is on.
+# The cookie names with SECURE_COOKIES.
 SESSION, TOKEN = "__Host-sessionid", "__Host-csrftoken"
 PRODUCTION = {
     "DEBUG": "0",
@@ -47,7 +47,7 @@ def nginx(server: Server, tmp_path: Path) -> Iterator[Nginx]:
         yield nginx
 
 
-def test_a_stream_arrives_before_the_reply_has_ended(nginx: Nginx, server: Server, upstream: Upstream) -> None:
+def test_a_stream_arrives_before_its_reply_ends(nginx: Nginx, server: Server, upstream: Upstream) -> None:
     upstream.script(text("Hello"), pause("middle"), text(" world"), finish(), done())
     session = server.session_cookie("alice")
     page = nginx.get("/", "--include", "--cookie", f"{SESSION}={session}")
@@ -95,7 +95,7 @@ def test_a_person_signs_in_over_https(nginx: Nginx, server: Server, tmp_path: Pa
     assert re.search(rf"set-cookie: {SESSION}=.*; Secure", answer)
 
 
-def test_static_files_are_remembered(nginx: Nginx, server: Server) -> None:
+def test_static_files_are_cached(nginx: Nginx, server: Server) -> None:
     path = re.search(r"/static/css/[\w.-]+", nginx.get("/accounts/login/"))
     assert path
     style = nginx.get(path[0])
@@ -104,7 +104,7 @@ def test_static_files_are_remembered(nginx: Nginx, server: Server) -> None:
     assert nginx.get(path[0]) == style
 
 
-def test_the_figures_of_a_process_stay_inside(nginx: Nginx) -> None:
+def test_metrics_are_not_public(nginx: Nginx) -> None:
     assert nginx.get("/metrics/", "--output", "/dev/null", "-w", "%{http_code}") == "404"
 
 
@@ -202,12 +202,12 @@ class Reader(Visitor):
 
 
 async def name_host(request: httpx.Request) -> None:
-    """nginx shakes hands only with clients that ask for it by its name."""
+    """nginx completes the TLS handshake only for its own name."""
     request.extensions["sni_hostname"] = HOST
 
 
 def nginx_context(nginx: Nginx) -> ssl.SSLContext:
-    """Trusts the certificate, though nginx is asked by its address."""
+    """Trusts the certificate although the URL has an IP address."""
     context = ssl.create_default_context(cafile=nginx.certificate)
     context.check_hostname = False
     return context

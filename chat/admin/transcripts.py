@@ -1,4 +1,4 @@
-"""A conversation as a reviewer reads it: all of its messages in the order of time, a page at once."""
+"""A conversation as a reviewer reads it: all messages of all branches by time, in pages."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,13 +15,13 @@ from chat.live import read_live
 from chat.models import Conversation, Message, Reply
 from chat.process import Process
 
-MESSAGES_A_PAGE = 50
+MESSAGES_PER_PAGE = 50
 
 
 def transcript(process: Process, conversation: Conversation, page_number: str) -> dict[str, Any]:
-    """What the template shows: the messages of a page, each with its facts, the page, and the pages around it.
+    """The template's context: each message of a page with its facts, the page, and the numbers of its neighbours.
 
-    For a number that is no page's it is the first page or the last one.
+    A page number out of range gives the nearest page, and text that is no number the first.
     """
     siblings = F("parent")
     every = (
@@ -34,7 +34,7 @@ def transcript(process: Process, conversation: Conversation, page_number: str) -
         )
         .order_by("created", "pk")
     )
-    page = Paginator(every, MESSAGES_A_PAGE).get_page(page_number)
+    page = Paginator(every, MESSAGES_PER_PAGE).get_page(page_number)
     messages = list(page)
     async_to_sync(read_live)(process.log, messages)
     async_to_sync(process.rendering.show)(messages)
@@ -46,7 +46,7 @@ def _facts(message: Any) -> Iterator[tuple[str, str]]:
     is_answer = message.role == Message.Role.ASSISTANT
     if message.count > 1:
         yield "Answer" if is_answer else "Question", f"{message.position} of {message.count}"
-    # Branches lie between each other here, so what belongs together is not always next to each other.
+    # Messages of several branches alternate here, so the one above need not be the parent.
     if message.parent_id != message.before:
         yield "In reply to", f"the message of {_time(message.parent_created)}" if message.parent_id else "nothing"
     if is_answer:
@@ -59,9 +59,9 @@ def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
     yield "Model", reply.model
     yield "Asked", _time(reply.asked)
     if reply.started:
-        yield "First piece", _later(reply.started, reply.asked)
+        yield "First token", _later(reply.started, reply.asked)
     if reply.ended:
-        yield "Ended", _later(reply.ended, reply.asked)
+        yield "Finished", _later(reply.ended, reply.asked)
     if reply.usage:
         yield "Tokens", ", ".join(f"{count:,} {name.removesuffix('_tokens')}" for name, count in reply.usage.items())
     yield "Attempt", str(reply.attempt)
@@ -78,4 +78,4 @@ def _time(moment: datetime) -> str:
 
 
 def _later(moment: datetime, start: datetime) -> str:
-    return f"{timezone.localtime(moment):%H:%M:%S}, after {(moment - start).total_seconds():.1f} s"
+    return f"after {(moment - start).total_seconds():.1f} s"

@@ -1,4 +1,4 @@
-"""Signing in and out, and everything else about accounts."""
+"""Accounts in a browser: signing in, signing out, passwords."""
 
 import re
 import time
@@ -42,14 +42,14 @@ def fill_passwords(page: Page, *passwords: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["alice", "alice@example.org"])
-def test_login_by_name_or_address_leads_where_one_wanted_to_go(alice: Page, name: str) -> None:
+def test_signing_in_leads_to_the_requested_page(alice: Page, name: str) -> None:
     alice.goto("/accounts/password/change/")
     expect(alice).to_have_url(LOGIN)
     sign_in(alice, name, PASSWORD)
     expect(alice.get_by_role("heading", name="Change your password")).to_be_visible()
 
 
-def test_who_is_signed_out_is_asked_to_sign_in(alice: Page) -> None:
+def test_anonymous_people_are_asked_to_sign_in(alice: Page) -> None:
     alice.goto("/")
     expect(alice).to_have_url(LOGIN)
     sign_in(alice, "alice", PASSWORD)
@@ -57,14 +57,14 @@ def test_who_is_signed_out_is_asked_to_sign_in(alice: Page) -> None:
     expect(question(alice)).to_be_visible()
 
 
-def test_a_wrong_password_gets_a_sentence(alice: Page) -> None:
+def test_a_wrong_password_shows_an_error(alice: Page) -> None:
     alice.goto("/accounts/login/")
     sign_in(alice, "alice", "wrong")
     expect(alice.get_by_role("alert")).to_contain_text("don't match")
     expect(alice.get_by_label("Username")).to_have_value("alice")
 
 
-def test_after_several_wrong_passwords_the_right_one_has_to_wait(alice: Page) -> None:
+def test_five_wrong_passwords_block_the_right_one(alice: Page) -> None:
     alice.goto("/accounts/login/")
     for attempt in range(5):
         sign_in(alice, "alice@example.org", f"wrong {attempt}")
@@ -127,7 +127,7 @@ def test_signing_up_is_closed(alice: Page) -> None:
     expect(alice.get_by_role("heading", name="Sign-up is closed")).to_be_visible()
 
 
-def test_signing_up_is_open_when_it_is_switched_on(alice: Page, server: Server, start_server: Servers) -> None:
+def test_signing_up_works_with_chat_signup(alice: Page, server: Server, start_server: Servers) -> None:
     opened = start_server(server.database, DEBUG="0", CHAT_SIGNUP="1")
     alice.goto(opened.url)
     alice.get_by_role("link", name="Create an account").click()
@@ -153,7 +153,7 @@ def test_the_password_is_changed(alice: Page) -> None:
     expect(alice).to_have_url(HOME)
 
 
-def test_a_forgotten_password_is_chosen_anew_by_a_link_that_works_once(alice: Page, server: Server) -> None:
+def test_a_reset_link_works_once(alice: Page, server: Server) -> None:
     alice.goto("/accounts/login/")
     alice.get_by_role("link", name="Forgot").click()
     alice.get_by_label("Email").fill("alice@example.org")
@@ -173,16 +173,16 @@ def test_a_forgotten_password_is_chosen_anew_by_a_link_that_works_once(alice: Pa
 
 
 def mailed_link(server: Server) -> str:
-    """The link in the mail that the server has written to its console."""
+    """The link in the mail on the server's console."""
     patience = time.monotonic() + 10
     while time.monotonic() < patience:
         if found := re.search(r"(http\S+/password/reset/key/\S+)\s", server.log()):
             return found[1]
-        time.sleep(0.05)  # The console is a pipe, and a moment late.
+        time.sleep(0.05)  # The console is a pipe and lags a little.
     raise AssertionError("There was no mail.")
 
 
-def test_the_admin_is_entered_through_the_same_throttled_login(alice: Page, server: Server) -> None:
+def test_the_admin_uses_the_same_sign_in(alice: Page, server: Server) -> None:
     server.database.run(lambda: User.objects.create_superuser("sam", "sam@example.org", PASSWORD))
     alice.goto("/admin/login/?next=/admin/")
     expect(alice).to_have_url(LOGIN)
@@ -190,7 +190,7 @@ def test_the_admin_is_entered_through_the_same_throttled_login(alice: Page, serv
     expect(alice).to_have_url(re.compile("/admin/$"))
 
 
-def test_who_is_no_administrator_is_kept_out_of_the_admin(visit: Visit, watch: Watch) -> None:
+def test_only_staff_enter_the_admin(visit: Visit, watch: Watch) -> None:
     watch.expect("status of 403")
     alice = visit("alice")
     alice.goto("/")
@@ -203,7 +203,7 @@ def test_who_is_no_administrator_is_kept_out_of_the_admin(visit: Visit, watch: W
 def test_the_back_button_shows_nothing_after_signing_out(
     launch_browser: Callable[..., Browser], server: Server, visit: Visit
 ) -> None:
-    """In a browser that keeps pages for its back button, as those of people do and Playwright's does not."""
+    """In a browser with a back-forward cache, which Playwright turns off."""
     visit()
     with closing(launch_browser(ignore_default_args=["--disable-back-forward-cache"])) as browser:
         context = browser.new_context(base_url=server.url)

@@ -1,4 +1,4 @@
-"""The admin in a browser. The watch of the fixtures fails a test whose pages violate the policy or reach elsewhere."""
+"""The admin in a browser. The `watch` fixture fails tests whose pages violate the policy or load from elsewhere."""
 
 from datetime import timedelta
 
@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from chat.admin.transcripts import MESSAGES_A_PAGE
+from chat.admin.transcripts import MESSAGES_PER_PAGE
 from chat.models import Conversation, Message, Reply, ReplyEvent, User
 from tests.browser.conftest import Visit, Watch
 from tests.server import Server
@@ -42,7 +42,7 @@ def sam(visit: Visit, server: Server) -> Page:
 
 
 def talk(server: Server, title: str, *answers: str, question: str = "How much?", status: str = "complete") -> str:
-    """Store a conversation of Alice's; the address of its transcript."""
+    """Create a conversation of Alice's and return the URL of its transcript."""
 
     def store() -> str:
         alice, _ = User.objects.get_or_create(username="alice")
@@ -93,7 +93,7 @@ def test_no_page_violates_the_policy(sam: Page, server: Server) -> None:
         expect(sam.locator("#site-name")).to_contain_text("Parley")
 
 
-def test_a_reviewer_signs_in_searches_filters_reads_deletes_and_leaves(visit: Visit, server: Server) -> None:
+def test_a_reviewer_finds_reads_and_deletes_a_conversation(visit: Visit, server: Server) -> None:
     server.database.run(lambda: User.objects.create_superuser("sam", password="sam's password"))
     talk(server, "Salt", ANSWER)
     talk(server, "Pepper", ANSWER, status="failed")
@@ -129,7 +129,7 @@ def test_a_running_reply_says_one_thing_at_a_time(sam: Page, server: Server) -> 
     expect(sam.locator("[data-reasoning]")).to_be_hidden()
 
 
-def test_several_are_deleted_at_once(sam: Page, server: Server) -> None:
+def test_several_conversations_are_deleted_together(sam: Page, server: Server) -> None:
     talk(server, "Salt", ANSWER)
     talk(server, "Pepper", ANSWER)
     sam.goto(LIST)
@@ -153,21 +153,21 @@ def test_hostile_text_stays_text(sam: Page, server: Server) -> None:
 # Reading
 
 
-def test_a_long_transcript_is_read_page_by_page(sam: Page, server: Server) -> None:
-    sam.goto(talk(server, "Long", *(f"Answer {index}." for index in range(MESSAGES_A_PAGE))))
-    expect(sam.get_by_role("article")).to_have_count(MESSAGES_A_PAGE)
+def test_a_long_transcript_has_pages(sam: Page, server: Server) -> None:
+    sam.goto(talk(server, "Long", *(f"Answer {index}." for index in range(MESSAGES_PER_PAGE))))
+    expect(sam.get_by_role("article")).to_have_count(MESSAGES_PER_PAGE)
     sam.get_by_role("navigation", name="Pages").get_by_role("button", name="2").click()
     expect(sam.locator(".transcript")).to_contain_text("Answer 25.")
     expect(sam.locator(".transcript")).not_to_contain_text("Answer 24.")
 
 
-def test_a_transcript_has_nothing_to_press(sam: Page, server: Server) -> None:
+def test_a_transcript_has_no_buttons(sam: Page, server: Server) -> None:
     sam.goto(talk(server, "Salt", ANSWER, status="failed"))
     expect(sam.locator(".transcript")).to_contain_text("Failed")
     expect(sam.locator(".transcript").get_by_role("button")).to_have_count(0)
 
 
-def test_a_running_reply_is_shown_as_far_as_it_has_come(sam: Page, server: Server) -> None:
+def test_a_running_reply_shows_its_text_so_far(sam: Page, server: Server) -> None:
     transcript = talk(server, "Running", "", status="streaming")
 
     def write() -> None:
@@ -182,7 +182,7 @@ def test_a_running_reply_is_shown_as_far_as_it_has_come(sam: Page, server: Serve
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_is_ours_is_accessible(visit: Visit, sam: Page, server: Server, scheme: str) -> None:
+def test_our_part_of_the_admin_is_accessible(visit: Visit, sam: Page, server: Server, scheme: str) -> None:
     # axe itself sets styles.
     page = visit("sam", color_scheme=scheme, bypass_csp=True)
     statuses = ["complete", "stopped", "interrupted", "failed"]
@@ -210,7 +210,7 @@ def test_every_column_of_the_list_fits_beside_the_filters(sam: Page, server: Ser
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_tokens_of_the_chat_leave_the_admin_its_own(visit: Visit, sam: Page, server: Server, scheme: str) -> None:
+def test_the_chats_styles_do_not_change_the_admins(visit: Visit, sam: Page, server: Server, scheme: str) -> None:
     page = visit("sam", color_scheme=scheme)
     colours = set()
     for address in ["/admin/", talk(server, "Salt", ANSWER)]:
