@@ -28,7 +28,7 @@ class AsyncClient(test.AsyncClient):
 
     def __init__(self, enforce_csrf_checks: bool = False) -> None:
         super().__init__(enforce_csrf_checks)
-        self.handler = Handler(enforce_csrf_checks)
+        self.handler: Handler = Handler(enforce_csrf_checks)
 
 
 class Client:

@@ -1,8 +1,9 @@
 """The event stream of a reply: what a reader has missed, then what comes, up to the end."""
 
+import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import asdict
 from itertools import groupby
@@ -12,12 +13,13 @@ from uuid import UUID
 from django.http import StreamingHttpResponse
 
 from chat import metrics, sentences, sse
-from chat.database import in_thread
+from chat.database import AWAY, in_thread
 from chat.events import Delta, Entry, Reasoning, Snapshot
 from chat.live import standing
 from chat.models import Reply, User
 from chat.process import Process
 from chat.replylog import CursorLost, ReplyLog, Unreachable
+from chat.sessions import session_is_valid
 from chat.views.problems import SignedInRequest
 from chat.views.shares import open_stream
 
@@ -27,16 +29,41 @@ logger = logging.getLogger(__name__)
 RETRY = 2000
 # Seconds between two looks at a queued reply.
 QUEUE_LOOK = 2.0
+# Seconds between two looks at the session, which readers must not outlive. Less than the time between two comments,
+# so that a quiet stream looks with each.
+SESSION_LOOK = 10.0
 
 
 def event_stream(request: SignedInRequest, reply: Reply, after: int, first: bytes = b"") -> StreamingHttpResponse:
     """The events after seq `after`, preceded by `first`."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    stream = _stream(request.user, Process.of(request), reply, after, first)
+    blocks = _stream(request.user, Process.of(request), reply, after, first)
+    stream = _while_signed_in(blocks, request.session.session_key)
     return StreamingHttpResponse(stream, content_type="text/event-stream", headers=headers)
 
 
-async def _stream(person: User, process: Process, reply: Reply, after: int, first: bytes) -> AsyncIterator[bytes]:
+async def _while_signed_in(blocks: AsyncGenerator[bytes], session_key: str | None) -> AsyncIterator[bytes]:
+    """The blocks up to the end of the session. The reader finds out why when it reconnects."""
+    now = asyncio.get_running_loop().time
+    looked = now()
+    async with aclosing(blocks):
+        async for block in blocks:
+            if now() - looked > SESSION_LOOK:
+                looked = now()
+                if not await _is_signed_in(session_key):
+                    return
+            yield block
+
+
+async def _is_signed_in(session_key: str | None) -> bool:
+    try:
+        return await session_is_valid(session_key)
+    except AWAY:
+        # Nobody can have signed out there either.
+        return True
+
+
+async def _stream(person: User, process: Process, reply: Reply, after: int, first: bytes) -> AsyncGenerator[bytes]:
     yield sse.retry(RETRY) + first
     try:
         with open_stream(person), metrics.readers.track_inprogress():
