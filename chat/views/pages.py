@@ -39,9 +39,10 @@ async def page(
 ) -> HttpResponse:
     """The whole page, with what there is so far of a reply that is being written."""
     last = _count(request.GET.get("last", ""))
+    until = await _message(conversation, request.GET.get("until", "")) if conversation else None
     branch: list[Message] = []
     if conversation:
-        branch = await in_thread(conversation.branch)(conversation.leaf_id, last + 1)
+        branch = await in_thread(conversation.branch)(until.pk if until else conversation.leaf_id, last + 1)
     process = Process.of(request)
     await read_live(process.log, branch)
     await process.rendering.show(branch[-last:])
@@ -50,7 +51,8 @@ async def page(
         context = {
             "conversation": conversation,
             "messages_shown": branch[-last:],
-            "earlier": _earlier(last) if len(branch) > last else None,
+            "earlier": _earlier(last, until, branch[0]) if len(branch) > last else None,
+            "until": until,
             "running": next((message.reply for message in branch if _is_running(message)), None),
             "form": form,
             "demo": settings.CHAT_DEMO,
@@ -87,8 +89,20 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     return {"groups": groups, "next": following}
 
 
-def _earlier(last: int) -> str | None:
-    return f"?{urlencode({'last': min(2 * last, MOST_SHOWN)})}" if last < MOST_SHOWN else None
+def _earlier(last: int, until: Message | None, before: Message) -> str:
+    """The query that shows twice as many messages; where that would be too many, those up to `before`."""
+    if last < MOST_SHOWN:
+        query = {"last": str(min(2 * last, MOST_SHOWN))} | ({"until": str(until.pk)} if until else {})
+    else:
+        query = {"until": str(before.pk)}
+    return f"?{urlencode(query)}"
+
+
+async def _message(conversation: Conversation, pk: str) -> Message | None:
+    try:
+        return await conversation.messages.filter(pk=UUID(pk)).afirst()
+    except ValueError:
+        return None
 
 
 def _is_running(message: Message) -> bool:

@@ -161,3 +161,31 @@ def test_a_history_of_ten_thousand_is_quick(
         history = older(client, history)
     # About 12 ms each; the bound only tells an index from a scan.
     assert (time.perf_counter() - began) / 11 < 0.25
+
+
+def test_every_message_of_a_long_conversation_can_be_reached(
+    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SHOWN", 4)
+    monkeypatch.setattr(pages, "MOST_SHOWN", 8)
+    reply = asking.begin(alice, "Question 0", "demo")
+    conversation = reply.message.conversation
+    end(reply, "Answer 0")
+    for number in range(1, 10):
+        end(asking.ask(conversation, f"Question {number}", "demo"), f"Answer {number}")
+    url = conversation.get_absolute_url()
+    seen: list[str] = []
+    query: str | None = ""
+    while query is not None:
+        context = client.get(url + query).context
+        assert len(context["messages_shown"]) <= 8
+        seen += [message.text for message in context["messages_shown"]]
+        query = context["earlier"]
+    assert set(seen) == {f"{kind} {number}" for kind in ("Question", "Answer") for number in range(10)}
+    assert "Latest messages" in client.get(f"{url}?until={reply.pk}").text
+
+
+def test_a_page_asks_for_no_more_messages_than_it_may_show(client: Client, ended: Reply) -> None:
+    url = ended.message.conversation.get_absolute_url()
+    assert client.get(f"{url}?last=9999999").status_code == 200
+    assert client.get(f"{url}?until=nonsense").status_code == 200
