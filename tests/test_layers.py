@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
         "replylog",
         "security_log",
         "sentences",
+        "sessions",
         "sse",
         "views",
     },
