@@ -1,11 +1,13 @@
 """Errors in words."""
 
 import pytest
+from django.conf import settings
 
 from chat import generation, plan, sentences
 from chat.completions import CompletionError, errors
 from chat.events import Error
 
+README = (settings.BASE_DIR / "README.md").read_text()
 SETTINGS = ("OPENAI_", "CHAT_", "URL", "_KEY")
 
 
@@ -16,11 +18,13 @@ def codes(kind: type[CompletionError] = CompletionError) -> set[str]:
 @pytest.mark.parametrize("code", sorted(codes(CompletionError) - {CompletionError.code}))
 def test_every_error_of_an_endpoint_has_its_own_sentence(code: str) -> None:
     assert sentences.of(Error(code)) != sentences.of(Error("from a newer version"))
+    assert f"`{code}`" in README
 
 
 @pytest.mark.parametrize("error", [plan.INTERRUPTED, plan.LOST, generation.BROKEN, Error("deleted")])
 def test_every_error_of_the_server_has_its_own_sentence(error: Error) -> None:
     assert sentences.of(error) != sentences.of(Error("from a newer version"))
+    assert f"`{error.code}`" in README
 
 
 @pytest.mark.parametrize("code", [*sorted(codes()), "from a newer version", ""])
