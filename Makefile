@@ -1,4 +1,4 @@
-# `make run` and `make test` need nothing but Python: they make what is missing and skip what is there.
+# `make run` and `make test` need nothing but Python: they create what is missing and skip what exists.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,8 +6,8 @@ PORT ?= 8000
 ARGS ?=
 ROUNDS ?= 20
 
-# uv finds a Python that is new enough, or fetches one. Without uv it is the first of these, looked for only where the
-# environment has to be made.
+# uv finds a Python that is new enough, or fetches one. Without uv, it is the first of these; make looks only when it
+# has to create the environment.
 UV = $(shell command -v uv)
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)
@@ -16,7 +16,7 @@ Parley needs Python 3.12 or later. Install it (Debian 13, Ubuntu 24.04: apt-get 
 brew install python3), or install uv (https://docs.astral.sh/uv/), with which make fetches a Python by itself
 endef
 
-# The checks of the JavaScript need npm. They are left out where it is missing, unless nothing may be.
+# The JavaScript checks need npm. Without it they are skipped, unless nothing may be skipped (REQUIRE_ALL=1).
 NPM := $(or $(shell command -v npm),$(filter 1,$(REQUIRE_ALL)))
 JS := $(VENV)/node/node_modules/.bin
 
@@ -65,11 +65,11 @@ postgresql: $(VENV)/dev
 redis: $(VENV)/dev
 	DATABASE_POOL=0 $(BIN)/python -m tests.stores redis $(PARALLEL) -m "stores and process"
 
-## make kill-loop  processes die and every reply survives it; ROUNDS= says how often, SEED= does the same again
+## make kill-loop  kill processes and check that every reply survives; ROUNDS= says how often, SEED= repeats a schedule
 kill-loop: $(VENV)/dev
 	$(BIN)/python -m tests.faults.kill_loop --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-## make pythons  a part of the tests on each other Python that is supported and installed
+## make pythons  part of the tests on each other supported Python that is installed
 pythons: $(VENV)/dev
 	$(BIN)/python -m tests.pythons
 
@@ -84,15 +84,15 @@ lint: $(VENV)/dev $(if $(NPM),$(VENV)/js)
 	$(if $(NPM),$(JS)/biome ci --colors=off,@echo "There is no npm, so the JavaScript was not checked.")
 	$(if $(NPM),$(JS)/tsc --project .)
 
-## make format   bring code and templates into shape
+## make format   format code and templates
 format: $(VENV)/dev $(if $(NPM),$(VENV)/js)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/djade --target-version 6.1 $$(find templates -name '*.html')
 	$(if $(NPM),$(JS)/biome check --write)
 
-## make pins     requirements/*.txt from requirements/*.in; ARGS=--upgrade takes the newest of everything
-# In this order: each file is bound to the pins of the one before.
+## make pins     compile requirements/*.in to requirements/*.txt; ARGS=--upgrade takes the newest versions
+# In this order, because each file is bound to the pins of the previous one.
 pins: $(VENV)/dev
 	for name in base prod dev; do \
 		$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.12 $(ARGS) \
@@ -116,6 +116,6 @@ $(VENV)/js: requirements/package-lock.json | $(BIN)/python
 	@cd $(VENV)/node && npm ci --silent --no-audit --no-fund
 	@touch $@
 
-# Without prerequisites that could be newer, so that it is never written again.
+# No prerequisite can be newer, so an existing file is never overwritten.
 .env: | $(BIN)/python
 	@umask 077 && $(BIN)/python -c 'import secrets; print(f"DEBUG=1\nSECRET_KEY={secrets.token_urlsafe(48)}")' > $@

@@ -303,7 +303,7 @@ def run_tests(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
 def test_the_summary_names_what_was_left_out_and_how_to_get_it(without_nginx: dict[str, str]) -> None:
     result = run_tests({**without_nginx, "REQUIRE_ALL": "0"})
     assert result.returncode == 0
-    assert "6 tests, for want of no-such-nginx: apt-get install nginx openssl curl" in result.stdout
+    assert re.search(r"\d+ tests, for want of no-such-nginx: apt-get install nginx openssl curl", result.stdout)
 
 
 def test_nothing_may_be_left_out_where_all_is_required(without_nginx: dict[str, str]) -> None:

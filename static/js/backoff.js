@@ -2,7 +2,7 @@ const SHORTEST_MS = 500;
 const LONGEST_MS = 15_000;
 
 /**
- * How long to wait after so many failures, in milliseconds. Chance keeps a crowd of readers from coming back at once.
+ * Milliseconds to wait after this many failures in a row. Chance keeps a crowd of readers from reconnecting at once.
  * @param {number} failures at least 1
  */
 export function backoff(failures) {

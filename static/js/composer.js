@@ -4,7 +4,7 @@ import { NOT_FINISHED, STOP, STOPPING } from "./sentences.js";
 
 /** @typedef {import("./requests.js").Started} Started */
 
-/** Where questions are written: sends, stops, and never loses a draft. */
+/** The form for questions: it sends, stops, and keeps a draft. */
 export class Composer {
   #form;
   #text;
@@ -83,10 +83,10 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
-    // Safari ends a composition before it reports the Enter that ended it, but under this old code.
+    // Safari reports the Enter that ends a composition only after the composition, but with this old key code.
     const isComposing = event.isComposing || event.keyCode === 229;
     if (event.key !== "Enter" || event.shiftKey || isComposing) return;
-    // A phone's keyboard has no Shift+Enter, so there Enter breaks the line.
+    // A phone's keyboard has no Shift+Enter, so Enter starts a new line there.
     if (!canHover()) return;
     event.preventDefault();
     this.#form.requestSubmit(this.#send);
@@ -136,7 +136,7 @@ export class Composer {
     if (this.#stop.ariaDisabled === "true") return;
     this.#showStop(STOPPING, true);
     try {
-      // The page shows the stop when it comes in the reply's stream.
+      // The page shows the stop when the reply's stream reports it.
       await submit(this.#stopForm);
     } catch (error) {
       Problem.from(error).show(this.#error);

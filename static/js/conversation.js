@@ -52,7 +52,7 @@ export class Conversation {
       this.#messages.append(answer);
       this.#watch(answer);
     } catch {
-      // It is asked and will be answered; the whole page shows as much of it as there is.
+      // The question is stored and will be answered. A reload shows what there is of the answer.
       location.reload();
     }
   }

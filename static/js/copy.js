@@ -3,7 +3,7 @@ import { COPIED, NOT_COPIED } from "./sentences.js";
 
 const SHOWN_MS = 2000;
 
-/** Let the buttons of code and of whole replies copy, those to come too. */
+/** Make the Copy buttons of code and replies work, including those that are added later. */
 export function copyOnClick() {
   document.addEventListener("click", ({ target }) => {
     const button = target instanceof Element && target.closest("[data-copy], [data-copy-reply]");
@@ -34,7 +34,7 @@ async function copy(button, text) {
 
 /** @param {string} text */
 async function write(text) {
-  // Over plain http there is no clipboard, except on localhost.
+  // Over plain HTTP browsers offer no clipboard, except on localhost.
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = document.createElement("textarea");
   area.value = text;

@@ -1,9 +1,9 @@
-// Colours for code in the page. The server's are Pygments'; static/css/code.css gives both the same.
+// Colours for code in the page. The server uses Pygments; static/css/code.css makes both look the same.
 
 import highlighter from "../vendor/highlight/highlight.js";
 
-// There are languages whose grammars hostile code keeps busy, for a time that grows with the square of these. Longer
-// code gets its colours from the server, which stops in time.
+// Hostile code can keep the grammars of some languages busy for a time that grows with the square of its length. Longer
+// code is coloured by the server, which stops in time.
 const CODE_CHARS = 10_000;
 const LINE_CHARS = 500;
 
@@ -17,7 +17,7 @@ export function highlight(code) {
   if (!highlighter.getLanguage(language) || isLong(text)) return;
   const template = document.createElement("template");
   template.innerHTML = highlighter.highlight(text, { language }).value;
-  // The code is a stranger's: nothing but its own text, coloured, may come of it.
+  // The code is not trusted: the result may contain its own text in colours, and nothing else.
   const isColouredText = !template.content.querySelector(":not(span)") && template.content.textContent === text;
   if (isColouredText) code.replaceChildren(template.content);
 }

@@ -1,10 +1,10 @@
 import { find } from "./dom.js";
 import { fragment, Problem, submit } from "./requests.js";
 
-// The next piece is fetched before its place comes into view.
+// How far below the view more is loaded.
 const AHEAD = "400px";
 
-/** The list of conversations: loads further as it is scrolled, and deletes. */
+/** The list of conversations: loads more when scrolled, and deletes. */
 export class History {
   #list;
   #dialog;
@@ -30,7 +30,7 @@ export class History {
     list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   }
 
-  /** Show the newest ones again, unless the conversation on the page is the first of them already. */
+  /** Reload the list, unless the conversation on the page is at its top already. */
   async renew() {
     if (this.#list.querySelector("[data-title]")?.ariaCurrent === "page") return;
     try {
@@ -39,7 +39,7 @@ export class History {
       this.#add(newest);
       this.#watchForMore();
     } catch {
-      // The order is that of a moment ago; the next page has it right.
+      // The order is out of date until the next page load.
     }
   }
 
@@ -63,7 +63,7 @@ export class History {
       more.remove();
       this.#watchForMore();
     } catch {
-      // The link stays, to be pressed.
+      // The link stays, so a person can follow it.
     }
   }
 
@@ -78,13 +78,13 @@ export class History {
   }
 
   /**
-   * A first group without a name belongs to the last one that is there.
+   * Append a first group without a name to the last group of the list.
    * @param {DocumentFragment} piece
    */
   #continueGroup(piece) {
     const group = piece.querySelector("[data-group='']");
     const last = [...this.#list.querySelectorAll("[data-group] ul")].at(-1);
-    // All that stood above it may have been deleted: then it stays a group of its own.
+    // If everything above it has been deleted, it stays a group of its own.
     if (!group || !last) return;
     last.append(...group.querySelectorAll("li"));
     group.remove();
@@ -135,7 +135,7 @@ export class History {
     const group = this.#entry.closest("[data-group]");
     this.#entry.remove();
     if (!group?.querySelector("li")) group?.remove();
-    // Focus must not fall to the start of the page.
+    // The focus must not jump to the start of the page.
     const next = links[place + 1] ?? links[place - 1] ?? document.querySelector("[data-composer] textarea");
     if (next instanceof HTMLElement) next.focus();
   }

@@ -18,7 +18,7 @@ export class Reasoning {
     const place = find(element, "[data-reasoning-text]", HTMLElement);
     this.#text.data = place.textContent;
     place.replaceChildren(this.#text);
-    // The server's two times say how long ago it began without trusting the clock of this machine.
+    // The difference of two times of the server, because this machine's clock may be wrong.
     const { now, started } = element.dataset;
     if (now) this.#begin((Number(now) - Number(started || now)) * SECOND_MS);
   }
@@ -35,7 +35,7 @@ export class Reasoning {
     if (text) this.append(text);
   }
 
-  /** The answer has begun, or there will be none. */
+  /** Stop the clock: the answer has begun, or there will be none. */
   finish() {
     if (!this.#ticking) return;
     clearInterval(this.#ticking);

@@ -8,10 +8,10 @@ import { ReplyStream } from "./stream.js";
 
 /** @typedef {keyof typeof import("./sentences.js").ENDINGS} Ending */
 
-// After so many failures in a row the server is asked for the reason, which an EventSource hides.
+// An EventSource hides why it failed. After this many failures in a row the page asks the server.
 const FAILURES_BEFORE_ASKING = 3;
 
-/** A reply that is being written, from what the server rendered to its end. */
+/** A reply while it is written: takes over what the server rendered, and hands back to the server at the end. */
 export class RunningReply {
   #element;
   #text;
@@ -131,7 +131,7 @@ export class RunningReply {
     }
   }
 
-  /** @param {HTMLElement} rendered the server's rendering, which takes this one's place */
+  /** @param {HTMLElement} rendered the server's rendering, which replaces this one */
   #swap(rendered) {
     const isOpen = find(this.#element, "[data-reasoning]", HTMLDetailsElement).open;
     rendered.querySelector("[data-reasoning]")?.toggleAttribute("open", isOpen);

@@ -1,4 +1,4 @@
-// Requests to the server, and what to tell a person when one does not work out.
+// Requests to the server, and what to tell people when one fails.
 
 import { find } from "./dom.js";
 import { SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
@@ -10,7 +10,7 @@ import { SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
  * @property {{id: string, url: string, events_url: string, stop_url: string}} reply
  */
 
-/** A request that did not work out; the message is a sentence for a person. */
+/** A failed request. Its message is a sentence for people. */
 export class Problem extends Error {
   /** @param {string} message @param {number} [status] of the answer; 0 when there was none */
   constructor(message, status = 0) {
@@ -19,7 +19,7 @@ export class Problem extends Error {
   }
 
   /**
-   * What was caught, if it is a problem; anything else is a fault of this code and is thrown again.
+   * Return a caught Problem. Anything else is a bug and is thrown again.
    * @param {unknown} error
    * @returns {Problem}
    */
@@ -28,7 +28,7 @@ export class Problem extends Error {
     throw error;
   }
 
-  /** Whether asking again can help. */
+  /** Whether the same request may succeed later. */
   get isPassing() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
@@ -44,7 +44,7 @@ export class Problem extends Error {
 }
 
 /**
- * Submit a form as it stands.
+ * Submit a form with its current fields.
  * @param {HTMLFormElement} form
  * @returns {Promise<any>} the JSON of the answer
  * @throws {Problem}
@@ -77,7 +77,7 @@ async function ask(url, options) {
   const response = await fetch(url, options).catch(() => {
     throw new Problem(UNREACHABLE);
   });
-  // A fragment's address sends those who are signed out to the login page.
+  // The address of a fragment redirects to the sign-in page after signing out.
   if (response.redirected || response.status === 401) throw new Problem(SIGNED_OUT, 401);
   if (!response.ok) throw new Problem(await sentence(response), response.status);
   return response;

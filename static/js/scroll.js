@@ -1,21 +1,21 @@
 import { find } from "./dom.js";
 import { JUMP_TO_LATEST, NEW_TEXT } from "./sentences.js";
 
-// Fractions of a pixel and a browser's rounding count as the bottom.
+// The bottom, give or take fractions of a pixel and rounding.
 const SLACK_PX = 2;
 
-/** Follows the growing page down, but only while the reader is at its bottom; otherwise offers a way back down. */
+/** Keeps a growing page scrolled to the bottom while the reader is there; otherwise shows a button that leads there. */
 export class Follower {
   #button;
   #label;
   #isFollowing;
   #lastTop = 0;
 
-  /** @param {Element} content that grows @param {HTMLButtonElement} button that leads back down */
+  /** @param {Element} content that grows @param {HTMLButtonElement} button that leads to the bottom */
   constructor(content, button) {
     this.#button = button;
     this.#label = find(button, "[data-to-end-label]", HTMLElement);
-    // A reload puts the reader back where they were, unless that was the end: the page has grown since.
+    // A reload restores the position of the reader, unless that was the bottom: the page has grown since.
     const [navigation] = performance.getEntriesByType("navigation");
     const type = navigation instanceof PerformanceNavigationTiming ? navigation.type : "navigate";
     this.#isFollowing =
@@ -32,7 +32,7 @@ export class Follower {
     this.#follow();
   }
 
-  /** There is new text, which the reader may not see. */
+  /** Say that there is new text, if the reader cannot see it. */
   news() {
     if (this.#isFollowing || isAtEnd()) return;
     this.#button.toggleAttribute("data-news", true);
@@ -41,7 +41,7 @@ export class Follower {
 
   #scrolled() {
     const { scrollTop } = document.documentElement;
-    // Where the page grew and nobody scrolled up, the bottom is only late.
+    // If the page grew and nobody scrolled up, the position is only late.
     this.#isFollowing = isAtEnd() || (this.#isFollowing && scrollTop >= this.#lastTop);
     this.#lastTop = scrollTop;
     this.#show();
@@ -51,7 +51,7 @@ export class Follower {
     if (this.#isFollowing) {
       const page = document.documentElement;
       scrollTo({ top: page.scrollHeight, behavior: "instant" });
-      // A page that has shrunk moves up by itself, which is not the reader's doing.
+      // A page that shrinks scrolls up by itself; that is not the reader.
       this.#lastTop = page.scrollTop;
     }
     this.#show();
@@ -71,7 +71,7 @@ function isAtEnd() {
   return scrollHeight - clientHeight - scrollTop <= SLACK_PX;
 }
 
-/** Retry and Continue lead to the message, for those without this script; with it its end is what there is to see. */
+/** Retry and Continue link to the message, for pages without scripts. Here the end of that message is what matters. */
 function namesRunningReply() {
   return document.getElementById(location.hash.slice(1))?.hasAttribute("data-events-url") ?? false;
 }

@@ -1,8 +1,8 @@
 import { backoff } from "./backoff.js";
 
-// A connection can die without a word: a laptop sleeps, a network changes.
+// A connection can die silently, when a laptop sleeps or a network changes.
 const SILENCE_MS = 45_000;
-// Six streams block every other request to the server, so hidden tabs give theirs back.
+// Six streams block all other requests to the server over HTTP/1.1, so hidden tabs close theirs.
 const HIDDEN_MS = 30_000;
 
 /**
@@ -19,9 +19,9 @@ const HIDDEN_MS = 30_000;
 const KINDS = /** @type {const} */ (["status", "delta", "reasoning", "snapshot", "end"]);
 
 /**
- * The events of one reply, from a place in its log to its end, over as many connections as it takes.
+ * The events of one reply from a cursor to the end, over as many connections as it takes.
  *
- * An EventSource gives up on any status but 200, so each connection is a new one that names its place in the query.
+ * An EventSource gives up on any status but 200, so each connection is a new one, with the cursor in its query.
  */
 export class ReplyStream {
   #url;
@@ -100,7 +100,7 @@ export class ReplyStream {
       this.close();
     } else if (kind !== "status") {
       const seq = data.seq ?? Number(event.lastEventId);
-      // What comes twice is left out; a snapshot takes the place of all, wherever that was.
+      // Skip duplicates. A snapshot replaces everything, whatever its seq.
       if (seq <= this.#seq && kind !== "snapshot") return;
       this.#seq = seq;
     }

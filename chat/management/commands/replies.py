@@ -1,4 +1,4 @@
-"""What runs where, and since when: for whoever looks after Parley, without a word of what is written."""
+"""What runs where, and since when, for operators; without any text of replies."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from django.utils import timezone
 from chat.models import Reply, ServerProcess
 
 HEADINGS = ("REPLY", "STATUS", "MODEL", "PROCESS", "ATTEMPT", "ASKED", "FIRST PIECE", "LEASE LEFT", "ENDED")
-# With --all, so many of those that ended last.
+# How many ended replies --all adds.
 ENDED = 20
 
 
@@ -57,7 +57,7 @@ def seconds(duration: timedelta | None) -> str:
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> str:
-    """The rows in columns that are as wide as they have to be."""
+    """The rows in aligned columns."""
     columns = [[*column] for column in zip(*rows, strict=True)]
     padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
     return "\n".join("  ".join(cells).rstrip() for cells in zip(*padded, strict=True))

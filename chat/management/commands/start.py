@@ -1,4 +1,4 @@
-"""What `make run` starts: all of it in one process, as each start of Python takes a noticeable time."""
+"""What `make run` starts: everything in one process, because each start of Python takes noticeable time."""
 
 import socket
 from typing import Any
@@ -15,15 +15,15 @@ ADDRESS = "127.0.0.1"
 
 
 class Command(BaseCommand):
-    """Migrate the database, make the demo login where nobody can sign in yet, and run the server."""
+    """Migrate the database, create the demo account if nobody can sign in yet, and run the server."""
 
     help = __doc__
-    # `runserver` makes the system checks.
+    # `runserver` runs the system checks.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, choices=range(1, 65536), metavar="PORT", default=8000)
-        # The reloader doubles the time to start, and each reload cuts the replies that are being written.
+        # The reloader doubles the time to start, and each reload interrupts running replies.
         parser.add_argument("--reload", action="store_true", help="restart the server when code changes")
 
     def handle(self, *args: Any, port: int, reload: bool, **options: Any) -> None:
@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
 
 def refuse_taken_port(port: int) -> None:
-    """Raise CommandError for a port that cannot be listened on: Daphne only logs it and ends as if all were well."""
+    """Raise CommandError if the port cannot be used: Daphne would only log that, and exit with status 0."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -46,14 +46,14 @@ def refuse_taken_port(port: int) -> None:
 
 
 def migrate() -> None:
-    # `migrate` itself takes a while also when there is nothing to do.
+    # `migrate` takes a while even when there is nothing to do.
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", verbosity=0)
 
 
 def demo_login() -> str:
-    """Make the login demo/demo if DEBUG is on and there is no user, and say in a sentence how to sign in."""
+    """Create the account demo/demo if DEBUG is on and there is no user, and return how to sign in."""
     if not User.objects.exists():
         if not settings.DEBUG:
             return "Nobody can sign in yet: make a user with `python manage.py createsuperuser`."
