@@ -107,6 +107,8 @@ def test_users_and_groups_are_in_the_admin(staff: Client) -> None:
 def test_the_admin_leads_back_to_the_chat(staff: Client) -> None:
     html = page(staff, reverse("admin:index"))
     assert '<a href="/">Back to the chat</a>' in html
+    for name in ["account_change_password", "account_logout"]:
+        assert f'"{reverse(name)}"' in html
     assert "Parley" in html
 
 

@@ -8,5 +8,5 @@ from chat.admin import conversations, users  # noqa: F401  (registers them)
 admin.site.site_title = "Parley"
 admin.site.site_header = f"Parley {settings.VERSION}"
 admin.site.index_title = "Administration"
-# The way back to the chat has its own words, in templates/admin/base_site.html.
+# templates/admin/base_site.html links back to the chat.
 admin.site.site_url = None

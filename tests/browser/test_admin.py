@@ -117,8 +117,8 @@ def test_a_reviewer_finds_reads_and_deletes_a_conversation(visit: Visit, server:
     page.get_by_role("link", name="Back to the chat").click()
     expect(page).to_have_url(f"{server.url}/")
     page.go_back()
-    page.get_by_role("button", name="Log out").click()
-    expect(page.get_by_role("heading", name="Logged out")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
 def test_a_running_reply_says_one_thing_at_a_time(sam: Page, server: Server) -> None:
