@@ -8,13 +8,15 @@ from typing import Any
 
 
 def check(connection: Any) -> None:
-    """Raise ConnectionError for a connection of the pool that the server has closed.
+    """Close a connection of the pool that the server has closed, and raise ConnectionError.
 
     An idle connection has nothing to read until then. Unlike a query, this costs no round trip and never waits.
     """
     poll = select.poll()
     poll.register(connection.pgconn.socket, select.POLLIN)
     if poll.poll(0):
+        # The pool would take it back otherwise: the driver has not read of the end yet.
+        connection.close()
         raise ConnectionError
 
 

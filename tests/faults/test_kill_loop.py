@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.utils import timezone
 
 from chat.events import Delta, End, Entry, Reasoning
 from chat.models import Message, Reply
@@ -99,7 +98,6 @@ def test_what_went_well_is_no_contradiction(evidence: Evidence) -> None:
 @pytest.mark.parametrize(
     ("evidence", "contradiction"),
     [
-        (replace(WELL, reply=reply(lease=timezone.now())), "holds a lease"),
         (replace(WELL, reply=reply(text=ONE + ONE + TWO)), "not what the model wrote"),
         (replace(WELL, reply=reply(text=ONE)), "it is complete with"),
         (replace(WELL, reply=reply(status="failed", error_code="broken")), "it is failed: broken"),

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from pytest_django import DjangoDbBlocker
 
@@ -12,7 +13,7 @@ from chat.models import Reply
 from tests.faults.proxy import Proxy
 from tests.postgresql import postgresql
 from tests.server import Databases, Server, Servers
-from tests.upstream import Upstream, finish, pause, text
+from tests.upstream import Upstream, finish, pause, sleep, text
 from tests.visitor import Visitor, written
 
 pytestmark = pytest.mark.postgresql
@@ -95,3 +96,28 @@ async def test_replies_continue_after_their_connections_were_swallowed(
         # The next renewal of its leases tells.
         while (await alice.client.get("/readyz/")).status_code != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+
+
+async def test_replies_are_whole_although_connections_end_during_commits(
+    server: Server, upstream: Upstream, alice: Visitor
+) -> None:
+    counted = [f"{number} " for number in range(200)]
+    upstream.default = [step for number in counted for step in (text(number), sleep(0.01))] + [finish()]
+    replies = [await alice.ask("Count.") for _ in range(3)]
+    reading = asyncio.gather(*(alice.whole(reply) for reply in replies))
+    for reply in replies:
+        await alice.until(reply, counted[0])
+    for _ in range(5):
+        await asyncio.to_thread(end_connections, server)
+        await asyncio.sleep(0.2)
+    for reply, events in zip(replies, await reading, strict=True):
+        assert (written(events), events[-1].data["status"]) == ("".join(counted), "complete")
+        assert stored(server, reply).message.text == "".join(counted)
+
+
+def end_connections(server: Server) -> None:
+    with psycopg.connect(server.database.url) as administrator:
+        administrator.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+            [server.database.name],
+        )
