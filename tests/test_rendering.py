@@ -166,7 +166,7 @@ async def test_expensive_replies_keep_no_page_from_others(server: Server) -> Non
         address = server.database.run(expensive_conversation)
         pages = [asyncio.create_task(alice.client.get(address, timeout=60)) for _ in range(12)]
         await asyncio.sleep(0.1)
-        assert (await bob.client.get("/", timeout=60)).status_code == 200
+        assert (await bob.client.get("/history/", timeout=60)).status_code == 200
         assert not any(page.done() for page in pages)
         for page in await asyncio.gather(*pages):
             assert page.text.count('<pre class="plain"') == 2
