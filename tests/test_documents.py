@@ -68,6 +68,11 @@ def test_a_file_that_is_named_exists(document: str) -> None:
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
+def test_the_changelog_has_a_section_for_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## \[{re.escape(settings.VERSION)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE)
+
+
 def test_the_readme_names_files() -> None:
     assert len(paths((ROOT / "README.md").read_text())) > 3
 
