@@ -47,6 +47,10 @@ class Catalog:
         source: Source = Demo(settings.DEBUG, settings.CHAT_GAP_SECONDS) if settings.CHAT_DEMO else _endpoint()
         return cls(Model(name, source, settings.CHAT_CONTINUE[name]) for name in settings.OPENAI_MODELS)
 
+    @property
+    def names(self) -> list[str]:
+        return list(self._models)
+
     def models_for(self, person: User) -> list[Model]:
         """The models that this person may use."""
         return list(self._models.values())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.contrib import admin
 from django.contrib.admin.views.main import PAGE_VAR
 from django.db import transaction
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class StatusFilter(admin.SimpleListFilter):
-    title = "status of the last reply"
+    title = "status of the reply on screen"
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -43,13 +43,28 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.filter(last_status=self.value()) if self.value() else queryset
 
 
+class ModelFilter(admin.SimpleListFilter):
+    """The models that can be chosen now. To look for all that were ever used would read the whole table."""
+
+    title = "model"
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in Process.of(request).catalog.names]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(model=self.value()) if self.value() else queryset
+
+
 @admin.register(Conversation)
 class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     list_display = ["title", "last_status", "owner", "model", "message_count", "updated"]
     list_select_related = ["owner"]
-    list_filter = ["updated", StatusFilter, ("model", admin.AllValuesFieldListFilter)]
+    list_filter = ["updated", StatusFilter, ModelFilter]
     lookups = frozenset({"updated__gte", "updated__lt", "status", "model"})
     ordering = ["-updated"]
+    # It would count all rows, besides those that are found.
+    show_full_result_count = False
     # A non-empty list enables the search box; get_search_results does the searching.
     search_fields = ["title"]
     search_help_text = "Finds conversations that contain every word, in the title, the owner or the messages."
@@ -62,17 +77,16 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         css = {"all": ["css/message.css", "css/prose.css", "css/code.css", "css/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
+        # A subquery for the rows of the page, because a join would make a row of each message before it counts.
         messages = Message.objects.filter(conversation=OuterRef("pk")).order_by()
-        replies = Reply.objects.filter(message__conversation=OuterRef("pk")).order_by("-message__created")
-        # Subqueries, because joins would make a row of each message before they count.
         count = messages.values("conversation").values(count=Count("pk"))
         conversations: QuerySet[Conversation] = super().get_queryset(request)
         return conversations.annotate(
-            message_count=Coalesce(Subquery(count, IntegerField()), 0),
-            last_status=Subquery(replies.values("status")[:1]),
+            message_count=Coalesce(Subquery(count, IntegerField()), 0), last_status=F("leaf__reply__status")
         )
 
-    @admin.display(description="messages", ordering="message_count")
+    # Without an order: it would count the messages of every conversation.
+    @admin.display(description="messages")
     def message_count(self, conversation: Listed) -> int:
         return conversation.message_count
 
