@@ -32,6 +32,7 @@ from chat.generation import Resources, Run, State
 from chat.models import Reply, ServerProcess
 from chat.rendering import Rendering
 from chat.replylog import ReplyLog, open_log
+from chat.shares import Shares
 from chat.tasks import spawn
 
 type Scope = MutableMapping[str, Any]
@@ -81,6 +82,7 @@ class Process:
         self.log = log
         self.catalog = catalog
         self.rendering = Rendering()
+        self.shares = Shares()
         self.draining = False
         # When the process last renewed its lease, on the monotonic clock; None before it first has.
         self.last_beat: float | None = None

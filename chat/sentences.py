@@ -65,19 +65,26 @@ def for_staff(error: Error) -> str:
 def limit(code: str, params: dict[str, int]) -> str:
     """Return which limit a person has reached, and what to do until it allows more."""
     most = params["most"]
-    if code == "too_many_running":
-        sentence = ngettext(
-            "You already have %(most)d reply running. Wait for it to finish, or stop it.",
-            "You already have %(most)d replies running. Wait for one to finish, or stop one.",
-            most,
-        )
-        return sentence % {"most": most}
-    sentence = ngettext(
-        "You've reached the limit of %(most)d question per minute. Ask again in %(wait)s.",
-        "You've reached the limit of %(most)d questions per minute. Ask again in %(wait)s.",
-        most,
-    )
-    return sentence % {"most": most, "wait": duration(params["wait"])}
+    match code:
+        case "too_many_running":
+            sentence = ngettext(
+                "You already have %(most)d reply running. Wait for it to finish, or stop it.",
+                "You already have %(most)d replies running. Wait for one to finish, or stop one.",
+                most,
+            )
+        case "too_many_questions":
+            sentence = ngettext(
+                "You've reached the limit of %(most)d question per minute. Ask again in %(wait)s.",
+                "You've reached the limit of %(most)d questions per minute. Ask again in %(wait)s.",
+                most,
+            )
+        case "too_many_streams":
+            sentence = gettext(
+                "You're following too many replies at once. The limit is %(most)d. Close some tabs, then try again."
+            )
+        case _:
+            sentence = gettext("You've opened too many pages at once. Wait a few seconds, then reload the page.")
+    return sentence % {"most": most, "wait": duration(params.get("wait", 0))}
 
 
 def duration(seconds: int) -> str:

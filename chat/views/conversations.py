@@ -13,8 +13,7 @@ from chat.models import Conversation, Message, Reply
 from chat.views import pages
 from chat.views.admission import stop_reply
 from chat.views.pages import SeeOther, page, question_form
-from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
-from chat.views.shares import in_turn
+from chat.views.problems import SignedInRequest, in_turn, problem, signed_in, wants_json
 
 
 @require_GET

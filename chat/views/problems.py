@@ -13,7 +13,10 @@ from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
 from django.utils.encoding import escape_uri_path
 
+from chat import sentences
+from chat.limits import OverLimit
 from chat.models import User
+from chat.process import Process
 from chat.security_log import record
 
 # The heading of a problem's page, by its code or else by its status.
@@ -89,11 +92,24 @@ def signed_in[**P](view: SignedInView[P]) -> View[P]:
             return await view(cast("SignedInRequest", request), *args, **kwargs)
         except Refusal as refusal:
             return problem(request, refusal.status, refusal.code, refusal.message, refusal.retry_after)
+        except OverLimit as limit:
+            return problem(request, 429, limit.code, sentences.limit(limit.code, limit.params), limit.retry_after)
         except (Http404, ObjectDoesNotExist):
             # Also what was deleted while the view was at work.
             return not_found(request)
 
     return guarded
+
+
+def in_turn[**P](view: SignedInView[P]) -> SignedInView[P]:
+    """Run only a few such views at the same time for one person; comes after `signed_in`."""
+
+    @wraps(view)
+    async def waiting(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        async with Process.of(request).shares.turn(request.user):
+            return await view(request, *args, **kwargs)
+
+    return waiting
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -12,8 +12,7 @@ from chat.models import Message, Reply
 from chat.process import Process
 from chat.views.admission import address, stop_reply
 from chat.views.pages import SeeOther
-from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
-from chat.views.shares import check_streams, in_turn
+from chat.views.problems import SignedInRequest, in_turn, problem, signed_in, wants_json
 from chat.views.stream import event_stream
 
 # Seqs are stored as positive 32-bit integers.
@@ -36,7 +35,7 @@ async def reply(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @signed_in
 async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """The reply's events after `Last-Event-ID`, else `after`, from its log and as they come."""
-    check_streams(request.user)
+    Process.of(request).shares.check_streams(request.user)
     reply = await get_reply(request, pk)
     after = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
     if not (after.isascii() and after.isdecimal() and len(after) <= 10 and int(after) <= LARGEST_SEQ):

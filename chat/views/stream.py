@@ -21,7 +21,6 @@ from chat.process import Process
 from chat.replylog import CursorLost, ReplyLog, Unreachable
 from chat.sessions import session_is_valid
 from chat.views.problems import SignedInRequest
-from chat.views.shares import open_stream
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ async def _is_signed_in(session_key: str | None) -> bool:
 async def _stream(person: User, process: Process, reply: Reply, after: int, first: bytes) -> AsyncGenerator[bytes]:
     yield sse.retry(RETRY) + first
     try:
-        with open_stream(person), metrics.readers.track_inprogress():
+        with process.shares.stream(person), metrics.readers.track_inprogress():
             if reply.status == Reply.Status.QUEUED:
                 async for block in _queue(process, reply):
                     yield block

@@ -1,0 +1,65 @@
+"""A person's share of a process: a few pages at a time, the others in turn, and a number of open event streams."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from django.conf import settings
+
+from chat.limits import OverLimit
+from chat.models import User
+
+# Half of the threads that all requests share: one person's slow pages leave the others to everybody else.
+PAGES_AT_ONCE = 3
+# A browser that restores its tabs asks for this many at most.
+PAGES = 40
+# Seconds after which another page, or another stream, may be let in.
+PAGE_RETRY = 5
+STREAM_RETRY = 10
+
+
+class _Queue:
+    def __init__(self) -> None:
+        self.turns = asyncio.Semaphore(PAGES_AT_ONCE)
+        self.length = 0
+
+
+class Shares:
+    """What each person uses of one process at this moment."""
+
+    def __init__(self) -> None:
+        self._queues: dict[int, _Queue] = {}
+        self._streams: Counter[int] = Counter()
+
+    @asynccontextmanager
+    async def turn(self, person: User) -> AsyncIterator[None]:
+        """Wait until fewer than PAGES_AT_ONCE pages are made for this person; raises OverLimit when too many wait."""
+        queue = self._queues.setdefault(person.pk, _Queue())
+        if queue.length >= PAGES:
+            raise OverLimit("too_many_pages", PAGE_RETRY, most=PAGES)
+        queue.length += 1
+        try:
+            async with queue.turns:
+                yield
+        finally:
+            queue.length -= 1
+            if not queue.length:
+                del self._queues[person.pk]
+
+    def check_streams(self, person: User) -> None:
+        """Raise OverLimit when a person has as many streams open as is allowed. Staff have no limit."""
+        most = settings.CHAT_PERSON_STREAMS
+        if self._streams[person.pk] >= most and not person.is_staff:
+            raise OverLimit("too_many_streams", STREAM_RETRY, most=most)
+
+    @contextmanager
+    def stream(self, person: User) -> Iterator[None]:
+        """Count a stream until it ends."""
+        self._streams[person.pk] += 1
+        try:
+            yield
+        finally:
+            self._streams[person.pk] -= 1
+            if not self._streams[person.pk]:
+                del self._streams[person.pk]
