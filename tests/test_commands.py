@@ -300,7 +300,7 @@ def run_tests(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_summary_names_what_was_left_out_and_how_to_get_it(without_nginx: dict[str, str]) -> None:
+def test_the_summary_names_skipped_tests_and_what_they_need(without_nginx: dict[str, str]) -> None:
     result = run_tests({**without_nginx, "REQUIRE_ALL": "0"})
     assert result.returncode == 0
     assert re.search(r"\d+ tests, for want of no-such-nginx: apt-get install nginx openssl curl", result.stdout)

@@ -91,18 +91,18 @@ def test_decisions_have_numbers_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["base", "dev", "prod"])
-def test_each_dependency_has_a_line_that_says_what_it_is_for(name: str) -> None:
+def test_each_dependency_is_explained(name: str) -> None:
     explained = re.findall(r"^- `([^`]+)`: .+", CONTRIBUTING, re.MULTILINE)
     assert [line for line in dependencies(ROOT / f"requirements/{name}.in") if line not in explained] == []
 
 
-def test_each_package_of_npm_has_a_line_that_says_what_it_is_for() -> None:
+def test_each_npm_package_is_explained() -> None:
     explained = re.findall(r"^- `([^`]+)`: .+", CONTRIBUTING, re.MULTILINE)
     packages = json.loads((ROOT / "requirements/package.json").read_text())["devDependencies"]
     assert [name for name in packages if name not in explained] == []
 
 
-def test_each_vendored_library_has_a_line_that_says_what_it_is_for() -> None:
+def test_each_vendored_library_is_explained() -> None:
     explained = re.findall(r"^- `([^`]+)`: .+", CONTRIBUTING, re.MULTILINE)
     folders = [path.name for path in (ROOT / "static/vendor").iterdir() if path.is_dir()]
     assert folders

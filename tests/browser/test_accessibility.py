@@ -129,9 +129,7 @@ def test_axe_finds_nothing_in_a_conversation_with_everything(visit: Visit, serve
     expect_accessible(page)
 
 
-def test_axe_finds_nothing_while_a_reply_is_waited_for_and_thought_about(
-    visit: Visit, upstream: Upstream, scheme: str
-) -> None:
+def test_axe_finds_nothing_while_the_model_waits_and_thinks(visit: Visit, upstream: Upstream, scheme: str) -> None:
     page = visit("alice", color_scheme=scheme)
     page.goto("/")
     upstream.script(hang())
@@ -207,7 +205,7 @@ def test_the_composer_has_the_focus_when_a_page_opens(alice: Page) -> None:
     expect(question(alice)).to_be_focused()
 
 
-def test_the_keyboard_reaches_everything_in_reading_order_and_each_stop_is_seen(visit: Visit, server: Server) -> None:
+def test_the_keyboard_reaches_everything_visibly_in_reading_order(visit: Visit, server: Server) -> None:
     page = visit("alice")
     page.goto(store_everything(server, "alice"))
     button(page, "alice").click()
@@ -248,7 +246,7 @@ def test_the_skip_link_leads_to_the_content(alice: Page) -> None:
     expect(alice.locator("main")).to_be_focused()
 
 
-def test_a_deletion_is_cancelled_by_escape_and_the_focus_comes_back(alice: Page) -> None:
+def test_escape_cancels_a_deletion_and_restores_the_focus(alice: Page) -> None:
     ask(alice, "Hello?")
     expect_end(alice, "complete")
     link = alice.get_by_role("link", name="Delete “Hello?”")
@@ -291,7 +289,7 @@ def test_the_drawer_of_a_phone_opens_and_closes(visit: Visit) -> None:
     expect(drawer).to_be_hidden()
 
 
-def test_enter_breaks_the_line_on_a_phone_and_the_button_sends(visit: Visit, upstream: Upstream) -> None:
+def test_on_a_phone_enter_starts_a_new_line(visit: Visit, upstream: Upstream) -> None:
     page = visit("alice", **PHONE)
     page.goto("/")
     question(page).tap()
@@ -359,7 +357,7 @@ def test_a_second_tab_follows_the_theme(alice: Page) -> None:
 MOVING = "document.getAnimations().length"
 
 
-def test_nothing_moves_for_who_wants_no_motion(visit: Visit, upstream: Upstream) -> None:
+def test_nothing_moves_with_reduced_motion(visit: Visit, upstream: Upstream) -> None:
     upstream.script(hang())
     page = visit("alice", reduced_motion="reduce")
     page.goto("/")

@@ -84,7 +84,7 @@ def test_a_disabled_account_can_be_left_for_another_one(alice: Page, server: Ser
     expect(alice.get_by_label("Username")).to_be_visible()
 
 
-def test_a_page_that_has_expired_says_so_and_leads_to_the_login(alice: Page, watch: Watch) -> None:
+def test_an_expired_page_leads_to_the_login(alice: Page, watch: Watch) -> None:
     watch.expect("status of 403")
     alice.goto("/accounts/login/")
     alice.context.clear_cookies()
@@ -104,7 +104,7 @@ def test_signing_out_leads_to_the_login_page(visit: Visit) -> None:
     expect(alice).to_have_url(LOGIN)
 
 
-def test_signing_out_leaves_nothing_behind(visit: Visit) -> None:
+def test_signing_out_clears_the_browser(visit: Visit) -> None:
     alice = visit("alice")
     alice.goto("/")
     question(alice).fill("A draft of a secret")

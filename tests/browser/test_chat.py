@@ -61,7 +61,7 @@ def test_a_blank_question_is_not_sent(alice: Page) -> None:
     expect(question(alice)).to_have_value("  \n ")
 
 
-def test_a_question_that_is_too_long_stays_in_the_box_with_a_sentence(alice: Page, watch: Watch) -> None:
+def test_a_question_that_is_too_long_stays_in_the_box(alice: Page, watch: Watch) -> None:
     watch.expect("status of 422")
     question(alice).fill("x" * 32_001)
     question(alice).press("Enter")
@@ -69,7 +69,7 @@ def test_a_question_that_is_too_long_stays_in_the_box_with_a_sentence(alice: Pag
     expect(question(alice)).to_have_value("x" * 32_001)
 
 
-def test_a_question_goes_on_with_its_conversation(alice: Page, upstream: Upstream) -> None:
+def test_a_question_continues_its_conversation(alice: Page, upstream: Upstream) -> None:
     ask(alice, "How are you?")
     expect_end(alice, "complete")
     upstream.script(text("Still fine."), finish())
@@ -87,7 +87,7 @@ def test_an_example_is_asked_by_a_click(alice: Page) -> None:
     expect_end(alice, "complete")
 
 
-def test_a_question_goes_on_from_the_answer_that_its_tab_shows(alice: Page, upstream: Upstream) -> None:
+def test_a_question_continues_from_the_answer_on_screen(alice: Page, upstream: Upstream) -> None:
     ask(alice, "How are you?")
     expect_end(alice, "complete")
     tab = alice.context.new_page()
@@ -103,7 +103,7 @@ def test_a_question_goes_on_from_the_answer_that_its_tab_shows(alice: Page, upst
     expect(tab.locator("[data-role=user] [data-text]")).to_have_text(["How are you?", "And now?"])
 
 
-def test_a_question_waits_in_the_box_while_the_reply_before_is_written(alice: Page, upstream: Upstream) -> None:
+def test_a_question_stays_in_the_box_while_a_reply_runs(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("So far"), hang())
     ask(alice, "Hello?")
     question(alice).fill("And then?")
@@ -140,7 +140,7 @@ def test_the_demo_model_answers_and_says_what_it_is(alice: Page, server: Server,
 # Watching
 
 
-def test_the_first_word_is_visible_while_the_rest_is_not_yet_written(alice: Page, upstream: Upstream) -> None:
+def test_the_first_word_shows_before_the_rest_is_written(alice: Page, upstream: Upstream) -> None:
     upstream.script(pause("first"), text("First,"), pause("rest"), text(" then the rest."), finish())
     ask(alice, "Hello?")
     expect(answer(alice)).to_contain_text("Waiting for the model…")
@@ -153,7 +153,7 @@ def test_the_first_word_is_visible_while_the_rest_is_not_yet_written(alice: Page
     expect(button(alice, "Send")).to_be_visible()
 
 
-def test_thinking_is_folded_with_its_duration_and_stays_open_for_who_opened_it(alice: Page, upstream: Upstream) -> None:
+def test_reasoning_is_folded_with_its_duration_and_stays_open_once_opened(alice: Page, upstream: Upstream) -> None:
     upstream.script(reasoning("Let me see."), pause("answer"), text("Seen."), pause("end"), finish())
     ask(alice, "Hello?")
     summary, thoughts = answer(alice).locator("summary"), answer(alice).get_by_text("Let me see.")
@@ -229,7 +229,7 @@ def paragraphs(first: int, last: int) -> str:
     return "".join(f"Paragraph {number}.\n\n" for number in range(first, last + 1))
 
 
-def test_the_page_follows_the_text_only_while_the_reader_is_at_the_bottom(alice: Page, upstream: Upstream) -> None:
+def test_the_page_follows_only_a_reader_at_the_bottom(alice: Page, upstream: Upstream) -> None:
     upstream.script(
         text(paragraphs(1, 40)), pause("more"), text(paragraphs(41, 80)), pause("end"), text("The end."), finish()
     )
@@ -267,9 +267,7 @@ def test_two_conversations_are_written_at_once(alice: Page, upstream: Upstream) 
 # Stopping
 
 
-def test_stop_in_the_middle_closes_the_connection_to_the_model_and_the_text_never_grows(
-    alice: Page, upstream: Upstream
-) -> None:
+def test_stop_closes_the_connection_and_the_text_never_grows(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("So far"), pause("more"), text(" and further"), hang())
     ask(alice, "Hello?")
     expect(words(alice)).to_have_text("So far")
@@ -309,7 +307,7 @@ def test_stop_in_one_tab_shows_in_the_other(alice: Page, upstream: Upstream) -> 
 # Trying again
 
 
-def test_a_failed_reply_says_why_without_key_or_address_and_is_tried_again(alice: Page, upstream: Upstream) -> None:
+def test_a_failed_reply_says_why_and_can_be_retried(alice: Page, upstream: Upstream) -> None:
     upstream.script(*error(401, {"error": {"message": f"Incorrect API key {KEY} at {upstream.url}"}}))
     ask(alice, "Hello?")
     expect_end(alice, "failed")
@@ -321,7 +319,7 @@ def test_a_failed_reply_says_why_without_key_or_address_and_is_tried_again(alice
     expect_end(alice, "complete")
 
 
-def test_a_second_answer_stands_beside_the_first(alice: Page, upstream: Upstream) -> None:
+def test_a_second_answer_appears_next_to_the_first(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("First try"), hang())
     upstream.script(text("Second try"), finish())
     ask(alice, "Hello?")

@@ -13,14 +13,14 @@ from chat.models import Reply
 from tests.browser.conftest import Watch
 from tests.browser.pages import ask, expect_end, words
 from tests.browser.test_chat import (
-    test_a_failed_reply_says_why_without_key_or_address_and_is_tried_again,
-    test_a_question_goes_on_with_its_conversation,
-    test_a_second_answer_stands_beside_the_first,
+    test_a_failed_reply_says_why_and_can_be_retried,
+    test_a_question_continues_its_conversation,
+    test_a_second_answer_appears_next_to_the_first,
+    test_reasoning_is_folded_with_its_duration_and_stays_open_once_opened,
     test_stop_before_the_first_word,
+    test_stop_closes_the_connection_and_the_text_never_grows,
     test_stop_in_one_tab_shows_in_the_other,
-    test_stop_in_the_middle_closes_the_connection_to_the_model_and_the_text_never_grows,
-    test_the_first_word_is_visible_while_the_rest_is_not_yet_written,
-    test_thinking_is_folded_with_its_duration_and_stays_open_for_who_opened_it,
+    test_the_first_word_shows_before_the_rest_is_written,
     test_two_conversations_are_written_at_once,
     test_what_was_drawn_live_is_what_the_server_renders,
 )
@@ -28,12 +28,12 @@ from tests.browser.test_history import test_deleting_asks_first_and_removes_the_
 from tests.browser.test_survival import (
     CUT,
     RECOVERY_MS,
+    test_a_kill_before_the_first_word_restarts_the_reply,
+    test_a_kill_keeps_the_text_and_offers_retry,
+    test_a_reload_after_a_kill_shows_what_was_seen,
     test_a_reload_in_the_middle_loses_nothing_and_doubles_nothing,
-    test_a_reply_goes_on_when_its_tab_is_closed,
+    test_a_reply_continues_when_its_tab_is_closed,
     test_a_second_tab_sees_the_same,
-    test_after_a_kill_a_page_loaded_anew_shows_what_was_seen,
-    test_after_a_kill_before_the_first_word_the_reply_comes_by_itself,
-    test_after_a_kill_in_the_middle_what_was_on_screen_stays_and_a_second_answer_can_be_had,
     test_reloads_while_words_rush_in_lose_nothing_and_double_nothing,
 )
 from tests.nginx import HOST, Nginx, running
@@ -105,7 +105,7 @@ def server(
         endpoint.stop()
 
 
-def test_when_the_process_that_writes_dies_the_other_goes_on_and_the_reader_sees_one_reply(
+def test_another_process_continues_the_reply_of_a_dead_one(
     alice: Page, server: Deployment, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("status of 502", *CUT)
@@ -123,7 +123,7 @@ def test_when_the_process_that_writes_dies_the_other_goes_on_and_the_reader_sees
     dead.start()
 
 
-def test_six_tabs_follow_six_replies_and_there_is_room_for_a_seventh_page(alice: Page, upstream: Upstream) -> None:
+def test_six_streaming_tabs_leave_room_for_a_seventh_page(alice: Page, upstream: Upstream) -> None:
     tabs = [alice] + [alice.context.new_page() for _ in range(5)]
     for tab in tabs:
         upstream.script(text("One"), pause("rest"), text(" two."), finish())

@@ -83,7 +83,7 @@ def test_a_conversation_is_found_again(alice: Page, upstream: Upstream) -> None:
     expect(alice.locator("[data-text]")).to_have_text(["Where is it?", "Hello world"])
 
 
-def test_the_beginning_of_a_very_long_conversation_is_a_step_away(alice: Page, server: Server) -> None:
+def test_earlier_messages_of_a_long_conversation_can_be_shown(alice: Page, server: Server) -> None:
     def store() -> str:
         conversation = Conversation.objects.create(
             owner=User.objects.get(username="alice"), title="Long", model="scripted"
@@ -118,9 +118,7 @@ def test_deleting_asks_first_and_removes_the_entry(alice: Page, server: Server) 
     expect(entries(alice)).to_have_text(["one", "three"])
 
 
-def test_deleting_the_conversation_on_screen_leads_to_a_new_one_and_stops_its_reply(
-    alice: Page, upstream: Upstream, watch: Watch
-) -> None:
+def test_deleting_the_open_conversation_stops_its_reply(alice: Page, upstream: Upstream, watch: Watch) -> None:
     watch.expect("status of 404")
     upstream.script(text("So far"), hang())
     ask(alice, "Hello?")

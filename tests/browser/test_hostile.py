@@ -82,9 +82,7 @@ def expect_harmless(text: Locator) -> None:
     ["\n\n".join(LIVELY), "\n\n".join(WHOLE), FENCES, NESTED],
     ids=["what would run or load", "what the renderer knows", "code", "nested"],
 )
-def test_hostile_markdown_is_harmless_while_it_is_written_and_when_it_is_stored(
-    alice: Page, upstream: Upstream, hostile: str
-) -> None:
+def test_hostile_markdown_is_harmless_live_and_stored(alice: Page, upstream: Upstream, hostile: str) -> None:
     pieces = re.findall(r"(?s).{1,40}", hostile)
     upstream.script(*map(text, pieces), text("\n\nThe end."), pause("end"), finish())
     ask(alice, "Do your worst.")
@@ -98,7 +96,7 @@ def test_hostile_markdown_is_harmless_while_it_is_written_and_when_it_is_stored(
     expect_harmless(words(alice))
 
 
-def test_a_hostile_question_is_plain_text_in_the_message_the_title_and_the_sidebar(alice: Page) -> None:
+def test_a_hostile_question_is_plain_text_everywhere(alice: Page) -> None:
     hostile = "<img src=x onerror=alert(1)>\"'</title><script>alert(1)</script> [x](javascript:alert(1))"
     ask(alice, hostile)
     expect_end(alice, "complete")

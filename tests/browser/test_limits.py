@@ -34,9 +34,7 @@ def another_tab(page: Page) -> Page:
     return tab
 
 
-def test_a_reply_says_that_it_waits_and_a_question_that_is_refused_stays_in_the_box(
-    alice: Page, upstream: Upstream, watch: Watch
-) -> None:
+def test_a_full_server_queues_a_reply_and_refuses_the_next(alice: Page, upstream: Upstream, watch: Watch) -> None:
     watch.expect("status of 503")
     upstream.script(text("One"), pause("rest"), finish())
     ask(alice, "First?")
@@ -56,9 +54,7 @@ def test_a_reply_says_that_it_waits_and_a_question_that_is_refused_stays_in_the_
     expect(words(third)).to_have_text("Hello world")
 
 
-def test_the_address_of_a_refused_example_leads_back_to_the_first_page(
-    alice: Page, upstream: Upstream, watch: Watch
-) -> None:
+def test_the_address_of_a_refused_example_leads_home(alice: Page, upstream: Upstream, watch: Watch) -> None:
     watch.expect("status of 503")
     upstream.script(text("One"), pause("rest"), finish())
     ask(alice, "First?")

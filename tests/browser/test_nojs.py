@@ -36,7 +36,7 @@ def test_the_page_refreshes_itself_until_the_reply_has_ended(alice: Page, upstre
     expect(alice.locator("meta[http-equiv=refresh]")).to_have_count(0)
 
 
-def test_a_conversation_goes_on(alice: Page, upstream: Upstream) -> None:
+def test_a_conversation_continues(alice: Page, upstream: Upstream) -> None:
     send(alice, "How are you?")
     expect(answer(alice)).to_have_attribute("data-status", "complete")
     upstream.script(text("Still fine."), finish())

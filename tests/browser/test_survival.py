@@ -78,7 +78,7 @@ def test_a_second_tab_sees_the_same(alice: Page, upstream: Upstream) -> None:
         expect_end(page, "complete")
 
 
-def test_a_reply_goes_on_when_its_tab_is_closed(alice: Page, upstream: Upstream) -> None:
+def test_a_reply_continues_when_its_tab_is_closed(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
     ask(alice, "Count.")
     expect(words(alice)).to_have_text("One")
@@ -98,9 +98,7 @@ HIDE = """(hidden) => {
 }"""
 
 
-def test_a_hidden_tab_gives_its_connection_back_and_catches_up_when_it_is_seen_again(
-    alice: Page, upstream: Upstream
-) -> None:
+def test_a_hidden_tab_disconnects_and_catches_up_when_shown(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
     ask(alice, "Count.")
     expect(words(alice)).to_have_text("One")
@@ -135,7 +133,7 @@ def test_a_cut_connection_is_taken_up_where_it_was_cut(
     expect_end(remote, "complete")
 
 
-def test_a_long_way_that_breaks_again_and_again_brings_the_whole_reply(
+def test_a_connection_that_keeps_breaking_delivers_the_whole_reply(
     remote: Page, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect(*CUT)
@@ -158,9 +156,7 @@ def is_stream_from(request: Request, after: int) -> bool:
     return request.url.endswith(f"/events/?after={after}")
 
 
-def test_502_for_a_while_shows_reconnecting_and_then_the_reply_goes_on_by_itself(
-    remote: Page, proxy: Proxy, upstream: Upstream, watch: Watch
-) -> None:
+def test_a_reply_continues_by_itself_after_502s(remote: Page, proxy: Proxy, upstream: Upstream, watch: Watch) -> None:
     watch.expect("status of 502", *CUT)
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
     ask(remote, "Count.")
@@ -175,7 +171,7 @@ def test_502_for_a_while_shows_reconnecting_and_then_the_reply_goes_on_by_itself
     expect_end(remote, "complete")
 
 
-def test_what_ended_while_the_network_was_down_is_there_when_it_is_back(
+def test_a_reply_that_ended_offline_shows_when_online_again(
     remote: Page, alice: Page, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("status of 502", *CUT)
@@ -192,7 +188,7 @@ def test_what_ended_while_the_network_was_down_is_there_when_it_is_back(
     expect_end(remote, "complete")
 
 
-def test_a_lost_network_shows_at_once_and_the_reply_goes_on_when_it_is_back(
+def test_a_lost_network_shows_at_once_and_the_reply_continues_afterwards(
     alice: Page, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("ERR_INTERNET_DISCONNECTED", *CUT)
@@ -248,7 +244,7 @@ def test_a_question_that_cannot_be_sent_stays_in_the_box(remote: Page, proxy: Pr
     expect_end(remote, "complete")
 
 
-def test_a_reply_that_was_cut_off_goes_on_in_the_same_message(alice: Page, upstream: Upstream) -> None:
+def test_continue_completes_a_cut_reply_in_the_same_message(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("One"), cut())
     upstream.script(text(" two"), pause("rest"), text(" three."), finish())
     ask(alice, "Count.")
@@ -264,7 +260,7 @@ def test_a_reply_that_was_cut_off_goes_on_in_the_same_message(alice: Page, upstr
 # The session
 
 
-def test_who_is_signed_out_in_the_middle_signs_in_and_finds_the_reply(
+def test_signing_in_again_brings_back_a_running_reply(
     visit: Visit, server: Server, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("status of 401", *CUT)
@@ -287,9 +283,7 @@ def test_who_is_signed_out_in_the_middle_signs_in_and_finds_the_reply(
     expect_end(remote, "complete")
 
 
-def test_a_question_of_who_is_signed_out_stays_in_the_box_with_a_way_back(
-    alice: Page, server: Server, watch: Watch
-) -> None:
+def test_a_question_survives_being_signed_out(alice: Page, server: Server, watch: Watch) -> None:
     watch.expect("status of 401")
     question(alice).fill("Am I here?")
     server.database.run(Session.objects.all().delete)
@@ -303,9 +297,7 @@ def test_a_question_of_who_is_signed_out_stays_in_the_box_with_a_way_back(
 # The server
 
 
-def test_after_a_kill_in_the_middle_what_was_on_screen_stays_and_a_second_answer_can_be_had(
-    alice: Page, server: Server, upstream: Upstream, watch: Watch
-) -> None:
+def test_a_kill_keeps_the_text_and_offers_retry(alice: Page, server: Server, upstream: Upstream, watch: Watch) -> None:
     watch.expect("status of 502", *CUT)
     upstream.script(text("So far"), hang())
     ask(alice, "Hello?")
@@ -325,7 +317,7 @@ def test_after_a_kill_in_the_middle_what_was_on_screen_stays_and_a_second_answer
     expect(words(alice)).to_have_text("So far")
 
 
-def test_after_a_kill_before_the_first_word_the_reply_comes_by_itself(
+def test_a_kill_before_the_first_word_restarts_the_reply(
     alice: Page, server: Server, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("status of 502", *CUT)
@@ -337,7 +329,7 @@ def test_after_a_kill_before_the_first_word_the_reply_comes_by_itself(
     expect_end(alice, "complete")
 
 
-def test_after_a_kill_a_page_loaded_anew_shows_what_was_seen(
+def test_a_reload_after_a_kill_shows_what_was_seen(
     alice: Page, server: Server, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("status of 502", *CUT)
