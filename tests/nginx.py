@@ -73,6 +73,9 @@ def running(site: str, processes: list[int], folder: Path) -> Iterator[Nginx]:
         error_log stderr notice;
         events {{}}
         http {{
+            # As in Debian's nginx.conf: the site has to override what it does not want.
+            access_log {folder}/everything.log;
+            ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3;
             client_body_temp_path {folder}/body;
             proxy_temp_path {folder}/proxy;
             fastcgi_temp_path {folder}/fastcgi;
