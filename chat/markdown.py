@@ -49,7 +49,6 @@ MARKDOWN_CHARS = 100_000
 HTML_CHARS = 300_000
 RENDER_SECONDS = 2.0
 TABLE_CELLS = 10_000
-HIGHLIGHT_CHARS = 60_000
 HIGHLIGHT_LINE_CHARS = 2_000
 HIGHLIGHT_SPANS = 20_000
 HIGHLIGHT_SECONDS = 0.5
@@ -80,13 +79,13 @@ class OverBudget(Exception):
 class Budget:
     """What one text may still use."""
 
-    def __init__(self, chars: int) -> None:
+    def __init__(self) -> None:
         start = time.thread_time()
         self._deadline = start + RENDER_SECONDS
         self._steps = 0
         self.html = HTML_CHARS
         self.cells = TABLE_CELLS
-        self.spans = HIGHLIGHT_SPANS if chars <= HIGHLIGHT_CHARS else 0
+        self.spans = HIGHLIGHT_SPANS
         self.highlight_deadline = start + HIGHLIGHT_SECONDS
 
     def step(self) -> None:
@@ -105,7 +104,7 @@ def render(text: str) -> SafeString:
     """Return `text` as HTML that is safe to show, whoever wrote it."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
     end = _formatted_end(text)
-    html, rest = _format(text[:end], Budget(_utf16(text)))
+    html, rest = _format(text[:end], Budget())
     rest += text[end:]
     safe = mark_safe(CLEANER.clean(html))  # noqa: S308 - it comes from the cleaner.
     return format_html("{}{}", safe, plain(rest, TOO_MUCH)) if rest.strip("\n") else safe

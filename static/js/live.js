@@ -210,5 +210,9 @@ function codesBetween(first, end) {
 async function highlight(codes) {
   if (!codes.length) return;
   const { highlight } = await import("./highlight.js");
-  for (const code of codes) highlight(code);
+  for (const code of codes) {
+    highlight(code);
+    // The page may answer in between: hostile code of the greatest length takes half a second.
+    await new Promise((resolve) => setTimeout(resolve));
+  }
 }
