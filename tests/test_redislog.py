@@ -53,7 +53,7 @@ async def seconds_kept(log: RedisLog, reply: Reply) -> int:
 # Streams
 
 
-async def test_a_claim_is_in_the_stream_and_no_reader_sees_it(log: RedisLog, reply: Reply) -> None:
+async def test_readers_do_not_see_claims(log: RedisLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one")])
     with log.writer(reply.pk, 2, await log.fence(reply.pk, 2)) as writer:
@@ -63,7 +63,7 @@ async def test_a_claim_is_in_the_stream_and_no_reader_sees_it(log: RedisLog, rep
     assert await log.read(reply.pk, 1) == [(2, Delta(" two"))]
 
 
-async def test_who_follows_from_elsewhere_is_not_disturbed_by_a_claim(log: RedisLog, reply: Reply) -> None:
+async def test_followers_elsewhere_do_not_see_claims(log: RedisLog, reply: Reply) -> None:
     following = asyncio.create_task(everything(log, reply.pk))
     async with Stores(log._url).log() as elsewhere:
         with elsewhere.writer(reply.pk, 1) as writer:
@@ -76,7 +76,7 @@ async def test_who_follows_from_elsewhere_is_not_disturbed_by_a_claim(log: Redis
     assert await following == [(1, Delta("one")), (2, Delta(" two")), (3, DONE)]
 
 
-async def test_a_claim_that_came_late_changes_nothing(log: RedisLog, reply: Reply) -> None:
+async def test_a_late_claim_is_fenced(log: RedisLog, reply: Reply) -> None:
     await log.fence(reply.pk, 3)
     with pytest.raises(Fenced):
         await log.fence(reply.pk, 2)
@@ -84,7 +84,7 @@ async def test_a_claim_that_came_late_changes_nothing(log: RedisLog, reply: Repl
     assert await ids(log, reply) == ["0-3"]
 
 
-async def test_a_reply_that_waits_to_go_on_stays_closed_to_who_lost_it(log: RedisLog, reply: Reply) -> None:
+async def test_a_reopened_log_stays_fenced(log: RedisLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as late:
         assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
         reply.attempt = 2
@@ -99,7 +99,7 @@ async def test_a_reply_that_waits_to_go_on_stays_closed_to_who_lost_it(log: Redi
     assert 0 < await seconds_kept(log, reply) <= redislog.LONGEST
 
 
-async def test_streams_expire_soon_after_the_end_and_never_stay_for_ever(log: RedisLog, reply: Reply) -> None:
+async def test_streams_expire(log: RedisLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one")])
         assert KEPT.total_seconds() < await seconds_kept(log, reply) <= redislog.LONGEST
@@ -107,12 +107,12 @@ async def test_streams_expire_soon_after_the_end_and_never_stay_for_ever(log: Re
     assert 0 < await seconds_kept(log, reply) <= KEPT.total_seconds()
 
 
-async def test_a_claimed_stream_does_not_stay_for_ever(log: RedisLog, reply: Reply) -> None:
+async def test_streams_with_only_a_claim_expire(log: RedisLog, reply: Reply) -> None:
     await log.fence(reply.pk, 2)
     assert 0 < await seconds_kept(log, reply) <= redislog.LONGEST
 
 
-async def test_nothing_is_written_behind_a_gap(log: RedisLog, redis: RedisServer, reply: Reply) -> None:
+async def test_nothing_is_written_after_a_gap(log: RedisLog, redis: RedisServer, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one")])
         redis.restart()
@@ -121,7 +121,7 @@ async def test_nothing_is_written_behind_a_gap(log: RedisLog, redis: RedisServer
     assert await ids(log, reply) == []
 
 
-async def test_a_reply_whose_log_is_lost_is_not_another_ones_loss(log: RedisLog, alice: User) -> None:
+async def test_a_lost_stream_does_not_harm_other_replies(log: RedisLog, alice: User) -> None:
     lost, healthy = [await in_thread(claimed_reply)(alice) for _ in range(2)]
     with log.writer(lost.pk, 1) as one, log.writer(healthy.pk, 1) as other:
         await one.append([Delta("one")])
@@ -133,7 +133,7 @@ async def test_a_reply_whose_log_is_lost_is_not_another_ones_loss(log: RedisLog,
     assert results[1] is None
 
 
-async def test_the_end_is_stored_although_redis_is_gone(
+async def test_the_end_is_stored_while_redis_is_down(
     log: RedisLog, redis: RedisServer, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redislog, "OUTAGE", 0)
@@ -149,7 +149,7 @@ async def test_the_end_is_stored_although_redis_is_gone(
     assert (row.status, row.message.text) == ("interrupted", "one two")
 
 
-async def test_a_short_absence_goes_unnoticed(log: RedisLog, redis: RedisServer, reply: Reply) -> None:
+async def test_a_quick_restart_of_redis_goes_unnoticed(log: RedisLog, redis: RedisServer, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         redis.kill()
         appending = asyncio.create_task(writer.append([Delta("one")]))
@@ -220,9 +220,7 @@ async def test_a_reply_is_followed_and_stopped_through_another_process(
     assert written(events) == written(await visitor.whole(reply)) == stored(server, reply).message.text == "one two"
 
 
-async def test_a_transcript_shows_a_running_reply_as_far_as_it_has_come(
-    other: Server, upstream: Upstream, visitor: Visitor
-) -> None:
+async def test_a_transcript_shows_a_running_reply_so_far(other: Server, upstream: Upstream, visitor: Visitor) -> None:
     upstream.script(reasoning("hm"), text("one"), pause("rest"), text(" two"), finish())
     reply = await visitor.ask("Count.")
     await visitor.until(reply, "one")
@@ -237,7 +235,7 @@ async def test_a_transcript_shows_a_running_reply_as_far_as_it_has_come(
     await visitor.whole(reply)
 
 
-async def test_another_process_takes_over_and_its_reader_sees_everything_once(
+async def test_readers_see_everything_once_when_another_process_takes_over(
     server: Server, upstream: Upstream, visitor: Visitor, elsewhere: Visitor
 ) -> None:
     upstream.script(text("one"), hang())
@@ -254,7 +252,7 @@ async def test_another_process_takes_over_and_its_reader_sees_everything_once(
 
 
 @pytest.mark.parametrize("fault", [RedisServer.kill, RedisServer.hang, RedisServer.restart])
-async def test_redis_is_lost_in_the_middle_and_no_word_with_it(
+async def test_no_text_is_lost_with_redis(
     server: Server,
     upstream: Upstream,
     redis: RedisServer,
@@ -280,7 +278,7 @@ async def test_redis_is_lost_in_the_middle_and_no_word_with_it(
     assert written(await visitor.whole(await visitor.ask("How are you?"))) == "Fine."
 
 
-async def test_a_reply_that_ends_while_redis_is_gone_is_complete(
+async def test_a_reply_that_ends_while_redis_is_down_is_complete(
     server: Server, upstream: Upstream, redis: RedisServer, visitor: Visitor, elsewhere: Visitor
 ) -> None:
     upstream.script(text("one"), pause("end"), finish())
@@ -293,7 +291,7 @@ async def test_a_reply_that_ends_while_redis_is_gone_is_complete(
     assert stored(server, reply).status == "complete"
 
 
-async def test_who_dies_while_redis_forgets_leaves_an_interrupted_reply(
+async def test_a_process_and_redis_dying_together_interrupt_the_reply(
     server: Server, upstream: Upstream, redis: RedisServer, visitor: Visitor, elsewhere: Visitor
 ) -> None:
     upstream.script(text("one"), pause("more"), text(" two"), hang())
@@ -308,7 +306,7 @@ async def test_who_dies_while_redis_forgets_leaves_an_interrupted_reply(
     assert len(upstream.requests) == 1
 
 
-async def test_a_reply_that_broke_off_goes_on_behind_its_old_end(
+async def test_a_resumed_reply_is_followed_after_its_old_end(
     server: Server, upstream: Upstream, visitor: Visitor, elsewhere: Visitor
 ) -> None:
     upstream.script(text("one"), cut())

@@ -99,7 +99,7 @@ async def in_store(log: ReplyLog, reply: Reply) -> list[Entry]:
 # Writing
 
 
-async def test_a_piece_is_stored_when_append_returns(log: ReplyLog, reply: Reply) -> None:
+async def test_a_delta_is_stored_when_append_returns(log: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("Hello"), Delta(" world")])
         await writer.append([Reasoning("hm")])
@@ -154,7 +154,7 @@ async def test_replies_that_write_at_once_share_commits(
         assert text(await in_store(log, reply)) == "0 1 2 "
 
 
-async def test_the_end_stores_the_message_the_figures_and_the_event_together(log: ReplyLog, reply: Reply) -> None:
+async def test_the_end_stores_message_row_and_entry_together(log: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Reasoning("hm")])
         await writer.append([Delta("Hello")])
@@ -165,7 +165,7 @@ async def test_the_end_stores_the_message_the_figures_and_the_event_together(log
     assert (await everything(log, reply.pk))[-1] == (4, DONE)
 
 
-async def test_an_end_with_an_error_comes_back_as_it_was(log: ReplyLog, reply: Reply) -> None:
+async def test_an_end_with_an_error_is_read_as_written(log: ReplyLog, reply: Reply) -> None:
     end = End("failed", error=Error("busy", {"retry_after": 60}))
     with log.writer(reply.pk, 1) as writer:
         await writer.end(end)
@@ -177,7 +177,7 @@ def test_an_end_stored_by_another_version_is_read() -> None:
     assert decode(7, "end", stored) == (7, End("failed", error=Error("busy")))
 
 
-async def test_pieces_of_a_writer_that_was_cancelled_come_before_its_end(log: ReplyLog, reply: Reply) -> None:
+async def test_deltas_of_a_cancelled_append_come_before_the_end(log: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         appending = asyncio.create_task(writer.append([Delta("Hello")]))
         await asyncio.sleep(0)
@@ -188,7 +188,7 @@ async def test_pieces_of_a_writer_that_was_cancelled_come_before_its_end(log: Re
     assert [seq for seq, _ in await in_store(log, reply)] == [1, 2]
 
 
-async def test_who_takes_over_goes_on_behind_what_is_there(log: ReplyLog, elsewhere: ReplyLog, reply: Reply) -> None:
+async def test_taking_over_continues_after_the_stored_entries(log: ReplyLog, elsewhere: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Reasoning("hm"), Delta("Hello")])
     assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
@@ -204,9 +204,7 @@ async def test_who_takes_over_goes_on_behind_what_is_there(log: ReplyLog, elsewh
 # Fencing
 
 
-async def test_a_writer_whose_reply_was_claimed_writes_nothing(
-    log: ReplyLog, elsewhere: ReplyLog, reply: Reply
-) -> None:
+async def test_a_fenced_writer_writes_nothing(log: ReplyLog, elsewhere: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("mine")])
         assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
@@ -220,7 +218,9 @@ async def test_a_writer_whose_reply_was_claimed_writes_nothing(
     assert reply.status == Reply.Status.STREAMING
 
 
-async def test_who_is_fenced_does_not_keep_others_from_writing(log: ReplyLog, elsewhere: ReplyLog, alice: User) -> None:
+async def test_a_fenced_writer_does_not_keep_others_from_writing(
+    log: ReplyLog, elsewhere: ReplyLog, alice: User
+) -> None:
     fenced, healthy = [await in_thread(claimed_reply)(alice) for _ in range(2)]
     await in_thread(Reply.objects.claim)(fenced.pk, 1, "elsewhere")
     await elsewhere.fence(fenced.pk, 2)
@@ -262,7 +262,7 @@ async def test_storing_again_does_no_harm(log: ReplyLog, reply: Reply, monkeypat
 # Following
 
 
-async def test_readers_who_come_before_in_the_middle_and_after_see_the_same(log: ReplyLog, reply: Reply) -> None:
+async def test_readers_see_the_same_whenever_they_come(log: ReplyLog, reply: Reply) -> None:
     early = asyncio.create_task(everything(log, reply.pk))
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one ")])
@@ -275,7 +275,7 @@ async def test_readers_who_come_before_in_the_middle_and_after_see_the_same(log:
     assert await early == await middle == late
 
 
-async def test_a_reader_goes_on_from_its_place(log: ReplyLog, reply: Reply) -> None:
+async def test_a_reader_continues_after_its_cursor(log: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         for number in range(4):
             await writer.append([Delta(str(number))])
@@ -316,21 +316,19 @@ async def write_with_a_gap(log: ReplyLog, reply: Reply) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 5, 2**31 - 1])
-async def test_a_place_that_is_not_in_the_log_is_reported(log: ReplyLog, reply: Reply, after: int) -> None:
+async def test_a_cursor_that_is_not_in_the_log_is_lost(log: ReplyLog, reply: Reply, after: int) -> None:
     with pytest.raises(CursorLost):
         await everything(log, reply.pk, after)
 
 
-async def test_a_reader_behind_the_end_is_told_instead_of_waiting(log: ReplyLog, reply: Reply) -> None:
+async def test_a_cursor_at_the_end_is_lost(log: ReplyLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.end(DONE)
     with pytest.raises(CursorLost):
         await everything(log, reply.pk, after=1)
 
 
-async def test_a_reader_that_falls_far_behind_reads_from_the_store(
-    log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_slow_reader_reads_from_the_store(log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chat.replylog.inbox.UNREAD", 2)
     reader = log.follow(reply.pk, 0)
     assert await anext(reader) == []
@@ -342,7 +340,7 @@ async def test_a_reader_that_falls_far_behind_reads_from_the_store(
     assert [seq for seq, _ in seen] == list(range(1, 14))
 
 
-async def test_what_another_process_writes_arrives_too(log: ReplyLog, elsewhere: ReplyLog, reply: Reply) -> None:
+async def test_readers_see_what_another_process_writes(log: ReplyLog, elsewhere: ReplyLog, reply: Reply) -> None:
     here = asyncio.create_task(everything(log, reply.pk))
     with elsewhere.writer(reply.pk, 1) as writer:
         for number in range(3):
@@ -351,7 +349,7 @@ async def test_what_another_process_writes_arrives_too(log: ReplyLog, elsewhere:
     assert text(await here) == "012"
 
 
-async def test_what_is_brought_twice_is_read_once(log: ReplyLog, reply: Reply) -> None:
+async def test_entries_published_twice_are_read_once(log: ReplyLog, reply: Reply) -> None:
     one, two = (1, Delta("one")), (2, Delta("two"))
     async with aclosing(log.follow(reply.pk, 0)) as reader:
         assert await anext(reader) == []
@@ -360,9 +358,7 @@ async def test_what_is_brought_twice_is_read_once(log: ReplyLog, reply: Reply) -
         assert await anext(reader) == [one, two]
 
 
-async def test_a_reader_to_whom_nothing_happens_is_told_so(
-    log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_reader_gets_an_empty_list(log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chat.replylog.base.IDLE", 0.02)
     async with aclosing(log.follow(reply.pk, 0)) as reader:
         assert await anext(reader) == []
@@ -395,7 +391,7 @@ async def test_readers_elsewhere_hear_of_a_deletion_soon(
             assert await anext(reader) == []
 
 
-async def test_readers_leave_nothing_behind(log: ReplyLog, reply: Reply) -> None:
+async def test_the_log_forgets_readers_that_leave(log: ReplyLog, reply: Reply) -> None:
     reader = log.follow(reply.pk, 0)
     await anext(reader)
     assert log._inboxes
@@ -412,7 +408,7 @@ PIECES = st.one_of(st.builds(Delta, st.text(min_size=1)), st.builds(Reasoning, s
     patience=st.lists(st.integers(0, 4), max_size=12),
 )
 @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_any_disconnects_and_re_reads_give_the_stored_text_once(
+def test_reconnecting_readers_see_the_text_once(
     stores: Stores, sam: User, monkeypatch: pytest.MonkeyPatch, appends: list[list[Piece]], patience: list[int]
 ) -> None:
     """The reader leaves after `patience` lists of entries each time, and comes back with the last seq it has seen.
@@ -458,7 +454,7 @@ def test_any_disconnects_and_re_reads_give_the_stored_text_once(
 # Rows in the database
 
 
-async def test_ended_replies_leave_the_log_after_a_while(rows: DatabaseLog, alice: User) -> None:
+async def test_the_purge_forgets_replies_that_ended_long_ago(rows: DatabaseLog, alice: User) -> None:
     old, fresh, running = [await in_thread(claimed_reply)(alice) for _ in range(3)]
     for reply in (old, fresh, running):
         with rows.writer(reply.pk, 1) as writer:
@@ -473,7 +469,7 @@ async def test_ended_replies_leave_the_log_after_a_while(rows: DatabaseLog, alic
         await everything(rows, old.pk)
 
 
-async def test_a_reply_that_went_on_leaves_the_log_like_any_other(rows: DatabaseLog, reply: Reply) -> None:
+async def test_the_purge_forgets_resumed_replies(rows: DatabaseLog, reply: Reply) -> None:
     with rows.writer(reply.pk, 1) as writer:
         await writer.append([Delta("Hello")])
         await writer.end(End("stopped"))
@@ -489,7 +485,7 @@ async def test_a_reply_that_went_on_leaves_the_log_like_any_other(rows: Database
     assert not await ReplyEvent.objects.aexists()
 
 
-async def test_a_quiet_reader_looks_into_the_store_and_notices_that_the_reply_is_gone(
+async def test_an_idle_reader_notices_that_the_reply_is_gone(
     rows: DatabaseLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DatabaseLog, "poll_pause", 0.01)

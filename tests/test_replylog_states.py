@@ -1,7 +1,7 @@
-"""Any order of claims, appends, stops, take-overs and ends by several processes, beside a simple model of them.
+"""Any order of claims, appends, stops, take-overs and ends by several processes, compared with a simple model.
 
-The orders are the same in each run. `STATES=1000` tries so many others, which is worth it after a change of a log or of
-the claims: `STATES=1000 python -m pytest tests/test_replylog_states.py`.
+The orders are the same in each run. `STATES=1000` tries that many others, which is worth it after a change of a log or
+of the claims: `STATES=1000 python -m pytest tests/test_replylog_states.py`.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class Expected:
     process: str = ""
     # Attempts before this one write nothing.
     fence: int = 0
-    # What who has seen all up to a seq has on screen, by that seq.
+    # What a reader that has seen all up to a seq has on screen, by that seq.
     screens: list[Snapshot] = field(default_factory=lambda: [NOTHING])
     ends: dict[int, End] = field(default_factory=dict)
     # The seqs that the log holds, and how often it has lost some.
@@ -93,11 +93,11 @@ class Expected:
     def stored(self) -> Snapshot:
         return self.screens[self.held[-1]] if self.held else NOTHING
 
-    def holds(self, place: int) -> bool:
-        """Whether the log must know what follows the place."""
-        if place == 0:
+    def holds(self, cursor: int) -> bool:
+        """Whether the log must know what follows the cursor."""
+        if cursor == 0:
             return self.runs or bool(self.held)
-        return place in self.held and (self.runs or place != self.held[-1])
+        return cursor in self.held and (self.runs or cursor != self.held[-1])
 
     def claim(self, process: str) -> int:
         self.status, self.process = "streaming", process
@@ -168,12 +168,12 @@ class Hand:
 
 
 class Reader:
-    """Follows a reply from a place, in a task of its own."""
+    """Follows a reply from a cursor, in its own task."""
 
-    def __init__(self, reply: Expected, log: ReplyLog, place: int) -> None:
+    def __init__(self, reply: Expected, log: ReplyLog, cursor: int) -> None:
         self._reply = reply
-        self._place = place
-        self._must_find = reply.holds(place)
+        self._cursor = cursor
+        self._must_find = reply.holds(cursor)
         self._losses = reply.losses
         self._seen: list[Entry] = []
         self._lost = False
@@ -183,7 +183,7 @@ class Reader:
 
     async def _read(self, log: ReplyLog) -> None:
         try:
-            async for entries in log.follow(self._reply.pk, self._place):
+            async for entries in log.follow(self._reply.pk, self._cursor):
                 self._seen += entries
                 self._news.set()
         except CursorLost:
@@ -201,16 +201,16 @@ class Reader:
         if self._lost:
             assert not self._must_find or self._losses != self._reply.losses
         else:
-            assert self._place < len(self._reply.screens)
+            assert self._cursor < len(self._reply.screens)
         self._check()
 
     @property
     def _last(self) -> int:
-        return self._seen[-1][0] if self._seen else self._place
+        return self._seen[-1][0] if self._seen else self._cursor
 
     def _check(self) -> None:
         """Each entry makes of the screen before it what it should; no seq is left out or comes twice."""
-        screen = self._reply.screens[self._place] if self._seen else NOTHING
+        screen = self._reply.screens[self._cursor] if self._seen else NOTHING
         for entry in self._seen:
             seq, event = entry
             assert seq == screen.seq + 1 or isinstance(event, Snapshot)
@@ -313,7 +313,7 @@ class Replies(RuleBasedStateMachine):
         return self._begun(claimed, self._run(self._so_far(claimed))) or multiple()
 
     async def _so_far(self, claimed: Claimed) -> Snapshot | None:
-        """What there is of a claimed reply, as `generation.py` asks for it; None for who is fenced off already."""
+        """What there is of a claimed reply, as `generation.py` asks for it; None for a fenced attempt."""
         if claimed.attempt == 1:
             return NOTHING
         try:
@@ -333,10 +333,10 @@ class Replies(RuleBasedStateMachine):
             if not self._fenced_by_row:
                 assert claimed.attempt >= reply.fence
                 reply.fence = claimed.attempt
-        anew = bool(reply.kept.text) and so_far.seq <= reply.kept.seq
+        resumed = bool(reply.kept.text) and so_far.seq <= reply.kept.seq
         hand = Hand(claimed, so_far)
         self._hands.append(hand)
-        if anew:
+        if resumed:
             assert self._run(stored(hand.writer.restart(reply.kept))) == hand.may_write
             if hand.may_write:
                 reply.lose(range(reply.kept.seq, reply.kept.seq + 1))
@@ -351,7 +351,7 @@ class Replies(RuleBasedStateMachine):
 
     @rule(target=hands, hand=hands, process=PROCESS)
     def take_over_during_an_append(self, hand: Hand, process: str) -> Hand | MultipleResults[Hand]:
-        """What comes first is known to who takes over; what does not is nowhere."""
+        """Whoever takes over knows what was stored before; anything else is nowhere."""
         reply, seen, may_write = hand.reply, hand.reply.attempt, hand.may_write
         piece = Delta(self._word())
         taken = Claimed(reply, seen + 1, self._logs[process])
@@ -385,7 +385,7 @@ class Replies(RuleBasedStateMachine):
 
     @rule(target=hands, reply=REPLY, process=PROCESS, at_once=st.booleans())
     def resume(self, reply: int, process: str, at_once: bool) -> Hand | MultipleResults[Hand]:
-        """It is stopped, if it still runs, and goes on: a process begins with it at once, or dies right there."""
+        """Stop it if it still runs, then resume it: a process claims it at once, or dies right there."""
         self.stop(reply, process)
         expected = self._all[reply]
         resumed = self._query(lambda: asking.resume(Reply.objects.get(pk=expected.pk), "demo"))
@@ -416,13 +416,13 @@ class Replies(RuleBasedStateMachine):
 
     # Reading
 
-    @rule(target=readers, reply=REPLY, process=PROCESS, place=st.integers(0, 100))
-    def follow(self, reply: int, process: str, place: int) -> Reader:
-        """From any place that there is, or the one behind."""
+    @rule(target=readers, reply=REPLY, process=PROCESS, cursor=st.integers(0, 100))
+    def follow(self, reply: int, process: str, cursor: int) -> Reader:
+        """From any cursor that exists, or one past the last."""
         expected = self._all[reply]
 
         async def following() -> Reader:
-            reader = Reader(expected, self._logs[process], place % (len(expected.screens) + 1))
+            reader = Reader(expected, self._logs[process], cursor % (len(expected.screens) + 1))
             await reader.begun()
             return reader
 
@@ -477,7 +477,7 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_in_a_hurry")
-def test_any_order_of_what_can_happen_keeps_every_promise(stores: Stores, alice: User) -> None:
+def test_any_order_of_events_keeps_every_promise(stores: Stores, alice: User) -> None:
     class Tried(Replies):
         def __init__(self) -> None:
             super().__init__(stores, alice)

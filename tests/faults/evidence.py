@@ -8,7 +8,7 @@ from chat.events import Delta, End, Entry, Reasoning, whole
 from chat.models import Reply
 from tests.visitor import Event
 
-# Of the two models one can go on with the beginning of an answer.
+# One of the two models can continue the beginning of an answer.
 GOES_ON, BEGINS_ANEW = "large", "small"
 
 
@@ -41,7 +41,7 @@ class Question:
 
 @dataclass
 class Connection:
-    """A reader's connection: the place it asked for, and what it was sent."""
+    """A reader's connection: the cursor it sent, and what it received."""
 
     after: int
     events: list[Event] = field(default_factory=list)
@@ -99,7 +99,7 @@ class Evidence:
         if reply.error_code != "interrupted" or reply.attempt < 2 or not self.died:
             yield f"it was interrupted at attempt {reply.attempt}, not by a death: {reply.error_code}"
         if reply.model == GOES_ON and reply.message.text:
-            yield "it was interrupted although its model can go on"
+            yield "it was interrupted although its model can continue"
         if not reply.message.text and not reply.reasoning:
             yield "it was interrupted before anything was shown, and did not start again"
 
@@ -108,7 +108,7 @@ class Evidence:
         if seqs != list(range(1, len(seqs) + 1)):
             yield f"its log has the numbers {seqs}"
         if any(isinstance(event, End) for _, event in self.log[:-1]):
-            yield "its log goes on behind an end"
+            yield "its log continues after an end"
         seq, last = self.log[-1] if self.log else (0, None)
         logged = self._logged(0, seq)
         if isinstance(last, End):
@@ -116,18 +116,18 @@ class Evidence:
                 yield f"its log ends at {seq} as {last.status} with {logged}, unlike its row"
         # Where they are not stored together the row comes first, and who writes both may die in between.
         elif self.atomic or not self.died or seq >= self.reply.last_seq:
-            yield f"its log has no end behind {seq}"
+            yield f"its log has no end after {seq}"
         elif not all(row.startswith(log) for row, log in zip(self._whole, logged, strict=True)):
             yield "its log has words that its row has not"
 
     def _of_the_reader(self, connections: list[Connection]) -> Iterator[str]:
-        place = 0
+        cursor = 0
         for connection in connections:
-            if connection.after != place:
-                yield f"a reader at {place} asked for what follows {connection.after}"
+            if connection.after != cursor:
+                yield f"a reader at {cursor} asked for what follows {connection.after}"
             for event in connection.events:
-                yield from self._of_the_event(place, event)
-                place = event.seq
+                yield from self._of_the_event(cursor, event)
+                cursor = event.seq
         events = [event for connection in connections for event in connection.events]
         ends = [event for event in events if event.name == "end"]
         if len(ends) != 1 or events[-1] is not ends[0]:
@@ -135,21 +135,21 @@ class Evidence:
         elif ends[0].data["status"] != self.reply.status:
             yield f"a reader was told that it is {ends[0].data['status']}"
 
-    def _of_the_event(self, place: int, event: Event) -> Iterator[str]:
-        """A reader who is at `place` may be sent all that follows, up to the event's own seq, and nothing else."""
+    def _of_the_event(self, cursor: int, event: Event) -> Iterator[str]:
+        """A reader at `cursor` may be sent all that follows, up to the event's own seq, and nothing else."""
         match event.name:
             case "snapshot":
                 seq = event.data["seq"]
-                if seq < place or (event.data["text"], event.data["reasoning"]) != self._up_to(seq):
-                    yield f"a reader at {place} was shown what is not stored: {event}"
+                if seq < cursor or (event.data["text"], event.data["reasoning"]) != self._up_to(seq):
+                    yield f"a reader at {cursor} was shown what is not stored: {event}"
             case "end":
-                if event.id != self.reply.last_seq or self._up_to(place) != self._whole:
-                    yield f"a reader at {place} was told of the end {event.id}, which is {self.reply.last_seq}"
+                if event.id != self.reply.last_seq or self._up_to(cursor) != self._whole:
+                    yield f"a reader at {cursor} was told of the end {event.id}, which is {self.reply.last_seq}"
             case kind:
                 text = event.data["text"]
                 shown = (text, "") if kind == "delta" else ("", text)
-                if event.id <= place or shown != self._logged(place, event.id):
-                    yield f"a reader at {place} was shown what is not stored there: {event}"
+                if event.id <= cursor or shown != self._logged(cursor, event.id):
+                    yield f"a reader at {cursor} was shown what is not stored there: {event}"
 
     @property
     def _whole(self) -> tuple[str, str]:
@@ -159,7 +159,7 @@ class Evidence:
         return self._whole if seq == self.reply.last_seq else self._logged(0, seq)
 
     def _logged(self, after: int, seq: int) -> tuple[str, str]:
-        """The text and the reasoning that the log holds behind `after`, up to and with `seq`."""
-        events = [event for place, event in self.log if after < place <= seq]
+        """The text and the reasoning in the log after `after`, up to and including `seq`."""
+        events = [event for cursor, event in self.log if after < cursor <= seq]
         logged = whole([event for event in events if isinstance(event, Delta | Reasoning)], seq)
         return logged.text, logged.reasoning

@@ -1,15 +1,15 @@
-"""A TCP proxy that stands between two parties and does on command what networks do.
+"""A TCP proxy between two parties that does on command what networks do.
 
     with Proxy(server.port) as proxy:
-        ...  # Talk to proxy.url in the place of the server.
-        proxy.impair(latency=0.1, rate=10_000)  # What is open and what comes, until the next order.
-        proxy.impair(limit=500, only_new=True)  # What is open goes on as before.
-        proxy.reset()  # All that is open is broken off; what comes is impaired as before.
+        ...  # Talk to proxy.url instead of the server.
+        proxy.impair(latency=0.1, rate=10_000)  # Open and new connections, until the next order.
+        proxy.impair(limit=500, only_new=True)  # Open connections stay as they are.
+        proxy.reset()  # Resets all open connections; new ones are impaired as before.
         proxy.mend()
 
-Each `impair` replaces the one before. What a method asks for has happened when it returns.
+Each `impair` replaces the one before. When a method returns, it has taken effect.
 
-The proxy has an event loop in a thread of its own, so that its methods may be called from any other.
+The proxy runs an event loop in its own thread, so that its methods may be called from any other.
 """
 
 import asyncio
@@ -85,32 +85,32 @@ class Proxy:
         black_hole: bool = False,
         only_new: bool = False,
     ) -> None:
-        """Pass on as `Line` says, on all connections, or only on those that come."""
+        """Pass on as `Line` says, on all connections or only on new ones."""
         self._order(self._impair(Line(latency, rate, limit, reset, black_hole), only_new))
 
     def cut(self) -> None:
-        """End all that is open, both ways, in the middle."""
+        """Close all open connections, both ways."""
         self._order(self._end(reset=False))
 
     def reset(self) -> None:
-        """Break off all that is open with a TCP reset."""
+        """Reset all open connections."""
         self._order(self._end(reset=True))
 
     def swallow(self) -> None:
-        """Swallow what passes on all that is open, as if the host behind it had vanished; new connections work."""
+        """Swallow everything on open connections, as if the host had vanished; new connections work."""
         self._order(self._swallow())
 
     def refuse(self) -> None:
-        """Refuse new connections; what is open stays."""
+        """Refuse new connections; open ones stay."""
         self._order(self._refuse())
 
     def break_down(self) -> None:
-        """Cut all that is open, and answer what comes with 502, as a proxy does that cannot reach its server."""
+        """Close all open connections and answer new ones with 502, as a proxy without its server does."""
         self._broken_down = True
         self.cut()
 
     def mend(self) -> None:
-        """Pass on all that comes and all that is still open, as if nothing had been."""
+        """Pass everything on again, on open and on new connections."""
         self._broken_down = False
         self._order(self._mend())
 

@@ -39,10 +39,10 @@ REPLIES = 6
 # The questions of a round come within this time, and so does its fate, in seconds.
 ASKED_WITHIN = 1.5
 STRUCK_WITHIN = 2.5
-# So many replies are stopped, within this time, in seconds.
+# The share of replies that are stopped, and the seconds within which they are.
 STOPPED = 0.25
 STOPPED_WITHIN = 3.0
-# Who is refused or cut off comes back after a time between these, in seconds.
+# People who are refused or cut off come back after a time between these, in seconds.
 BACK_OFF = 0.05, 0.3
 # Another process claims what a dead one has left within this time of the lease's end; the slack is for a slow machine,
 # and for SQLite: a process that falls asleep in a transaction keeps all others from writing. In seconds.
@@ -65,7 +65,7 @@ DECK = [Fate.KILLED, Fate.KILLED, Fate.TERMINATED, Fate.TERMINATED, Fate.FROZEN]
 
 
 class Author:
-    """The endpoint's part: it writes what a question asks for, and goes on right behind the beginning it is given."""
+    """The endpoint's part: it writes what a question asks for, and continues right after the beginning it is given."""
 
     def __init__(self) -> None:
         self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
@@ -194,7 +194,7 @@ class KillLoop:
                 readers = [self._read(reply, chance, person), self._read(reply, chance, person[::-1])]
                 stops = [self._stop(reply, chance, person)] if chance.random() < STOPPED else []
                 await asyncio.gather(*readers, *stops)
-                # Who comes when all is over sees the same.
+                # Readers that come after the end see the same.
                 await self._read(reply, chance, person)
         except TimeoutError:
             self._complain(f"{name} was not asked, read to its end and stopped within {PATIENCE} seconds")
@@ -222,13 +222,13 @@ class KillLoop:
         """Follow the reply to its end, over as many connections as it takes, each through the other process."""
         connections: list[Connection] = []
         self._seen[UUID(reply["id"])].readers.append(connections)
-        place = 0
+        cursor = 0
         for visitor in cycle(person):
-            connections.append(connection := Connection(place))
+            connections.append(connection := Connection(cursor))
             with suppress(httpx.TransportError):
                 await self._receive(reply, visitor, connection)
             for event in connection.events:
-                place = event.seq
+                cursor = event.seq
                 if event.name == "end":
                     return
             await asyncio.sleep(chance.uniform(*BACK_OFF))
@@ -356,7 +356,7 @@ class KillLoop:
 
     def _check_times(self) -> None:
         if (longest := max(self._overdue, self._overdue_asleep)) > CLAIMED_WITHIN + SLACK:
-            self._complain(f"a reply ran on for {longest:.1f} s behind its lease")
+            self._complain(f"a reply ran for {longest:.1f} s after its lease")
         if self._death_to_end > LEASE.total_seconds() + CLAIMED_WITHIN + SLACK:
             self._complain(f"an interrupted reply ended {self._death_to_end:.1f} s after the death of its process")
 

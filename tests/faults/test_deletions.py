@@ -15,7 +15,7 @@ from tests.upstream import Upstream, finish, pause, text
 from tests.visitor import Visitor, written
 
 # Seconds within which readers are told, with slack for a slow machine.
-TOLD_WITHIN = base.LOOK + 5
+TOLD_WITHIN = base.LOOK + 10
 
 
 @pytest.fixture(scope="module", params=["database", pytest.param("redis", marks=pytest.mark.redis)])

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from chat.sse import ServerSentEvent
 from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
 from tests.visitor import Event
 
-# So many that each fate comes at least once.
+# Enough for each fate to come at least once.
 ROUNDS = 7
 # The loop takes less than a minute and gives up by itself, but for a process that hangs, in seconds.
 PATIENCE = 400
@@ -46,13 +47,14 @@ def test_every_reply_survives_the_death_of_its_process(backend: str) -> None:
 
 QUESTION = Question("1.0", GOES_ON, thoughts=1, words=2, first_seconds=0, pause_seconds=0)
 THOUGHT, ONE, TWO = "1.0?0 ", "1.0:0 ", "1.0:1 "
+ENDED = datetime(2026, 1, 1, tzinfo=UTC)
 LOG: list[Entry] = [(1, Reasoning(THOUGHT)), (2, Delta(ONE)), (3, Delta(TWO)), (4, End("complete"))]
 
 
 def reply(**fields: Any) -> Reply:
     """The row of the reply, as it is when all went well."""
     text = fields.pop("text", ONE + TWO)
-    row = {"model": GOES_ON, "status": "complete", "attempt": 1, "last_seq": 4, "reasoning": THOUGHT}
+    row = {"model": GOES_ON, "status": "complete", "attempt": 1, "last_seq": 4, "reasoning": THOUGHT, "ended": ENDED}
     return Reply(message=Message(text=text), **row | fields)
 
 
@@ -74,7 +76,7 @@ def read(*connections: Connection) -> Evidence:
 
 
 def ended(status: str, **evidence: Any) -> Evidence:
-    """A reply that broke off behind its first word."""
+    """A reply that ended early, after its first word."""
     row = reply(status=status, text=ONE, last_seq=3, attempt=2, model=BEGINS_ANEW, error_code="interrupted")
     return replace(WELL, reply=row, log=[*LOG[:2], (3, End(status))], readers=[], **evidence)
 
@@ -98,17 +100,21 @@ def test_what_went_well_is_no_contradiction(evidence: Evidence) -> None:
 @pytest.mark.parametrize(
     ("evidence", "contradiction"),
     [
+        (replace(WELL, reply=reply(ended=None)), "has not ended"),
         (replace(WELL, reply=reply(text=ONE + ONE + TWO)), "not what the model wrote"),
         (replace(WELL, reply=reply(text=ONE)), "it is complete with"),
         (replace(WELL, reply=reply(status="failed", error_code="broken")), "it is failed: broken"),
         (ended("stopped"), "nobody asked for that"),
         (ended("stopped", stop_asked=True, stopped_at=("stopped", "")), "after its stop it changed"),
         (ended("interrupted"), "not by a death"),
-        (replace(ended("interrupted", died=True), question=QUESTION, reply=reply(status="interrupted")), "can go on"),
+        (
+            replace(ended("interrupted", died=True), question=QUESTION, reply=reply(status="interrupted")),
+            "can continue",
+        ),
         (replace(WELL, reply=reply(status="interrupted", text="", reasoning="")), "did not start again"),
         (replace(WELL, log=[*LOG[:1], *LOG[2:]]), "its log has the numbers [1, 3, 4]"),
         (replace(WELL, log=[*LOG[:2], *LOG[1:]]), "its log has the numbers [1, 2, 2, 3, 4]"),
-        (replace(WELL, log=[*LOG[:2], (3, LOG[3][1]), LOG[3]]), "goes on behind an end"),
+        (replace(WELL, log=[*LOG[:2], (3, LOG[3][1]), LOG[3]]), "continues after an end"),
         (replace(WELL, log=[*LOG[:2], (3, Delta(ONE)), LOG[3]]), "unlike its row"),
         (replace(WELL, log=LOG[:3]), "has no end"),
         (replace(WELL, log=LOG[:3], atomic=False), "has no end"),

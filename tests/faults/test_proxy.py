@@ -85,7 +85,7 @@ def test_much_passes_unchanged(client: socket.socket, server: socket.socket) -> 
     assert receive(server, len(sent)) == sent
 
 
-def test_a_reset_passes_behind_what_was_sent_before(client: socket.socket, server: socket.socket, proxy: Proxy) -> None:
+def test_a_reset_passes_after_what_was_sent_before(client: socket.socket, server: socket.socket, proxy: Proxy) -> None:
     client.sendall(b"question")
     receive(server, 8)
     server.sendall(b"half an ans")
@@ -96,7 +96,7 @@ def test_a_reset_passes_behind_what_was_sent_before(client: socket.socket, serve
         client.recv(1)
 
 
-def test_who_finds_no_target_is_broken_off(listener: socket.socket, proxy: Proxy) -> None:
+def test_clients_without_a_target_are_reset(listener: socket.socket, proxy: Proxy) -> None:
     listener.close()
     with pytest.raises(ConnectionResetError), connect(proxy) as client:
         client.recv(1)
@@ -124,9 +124,7 @@ def test_latency_holds_up_much_no_longer_than_little(
     assert 1 <= time.monotonic() - began < 5
 
 
-def test_a_slow_connection_passes_so_many_bytes_a_second(
-    proxy: Proxy, client: socket.socket, server: socket.socket
-) -> None:
+def test_a_slow_connection_passes_its_rate(proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
     proxy.impair(rate=1000)
     began = time.monotonic()
     server.sendall(b"x" * 300)
@@ -135,7 +133,7 @@ def test_a_slow_connection_passes_so_many_bytes_a_second(
 
 
 @pytest.mark.parametrize("limit", [0, 5])
-def test_behind_the_limit_the_connection_is_cut(
+def test_the_connection_is_cut_after_the_limit(
     proxy: Proxy, client: socket.socket, server: socket.socket, limit: int
 ) -> None:
     proxy.impair(limit=limit)
@@ -154,9 +152,7 @@ def test_up_to_the_limit_nothing_happens(proxy: Proxy, client: socket.socket, se
     assert is_silent(client)
 
 
-def test_behind_the_limit_the_connection_is_broken_off(
-    proxy: Proxy, client: socket.socket, server: socket.socket
-) -> None:
+def test_the_connection_is_reset_after_the_limit(proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
     proxy.impair(limit=0, reset=True)
     server.sendall(b"1")
     for side in (client, server):
@@ -164,9 +160,7 @@ def test_behind_the_limit_the_connection_is_broken_off(
             side.recv(1)
 
 
-def test_a_black_hole_takes_bytes_and_ends_and_lets_them_go_when_it_is_mended(
-    proxy: Proxy, client: socket.socket, server: socket.socket
-) -> None:
+def test_a_mended_black_hole_lets_bytes_and_ends_go(proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
     proxy.impair(black_hole=True)
     client.sendall(b"question")
     server.sendall(b"answer")
@@ -188,7 +182,7 @@ def test_a_black_hole_takes_connections(proxy: Proxy, listener: socket.socket) -
             assert receive(server, 8) == b"question"
 
 
-def test_what_is_open_can_stay_as_it_is(
+def test_open_connections_can_stay_as_they_are(
     proxy: Proxy, listener: socket.socket, client: socket.socket, server: socket.socket
 ) -> None:
     proxy.impair(limit=0, only_new=True)
@@ -210,7 +204,7 @@ def test_a_cut_is_an_orderly_end_both_ways(proxy: Proxy, client: socket.socket, 
     assert server.recv(1) == b""
 
 
-def test_what_is_sent_into_a_cut_connection_does_not_break_it_off(
+def test_sending_into_a_cut_connection_does_not_reset_it(
     proxy: Proxy, client: socket.socket, server: socket.socket
 ) -> None:
     proxy.cut()
@@ -218,14 +212,14 @@ def test_what_is_sent_into_a_cut_connection_does_not_break_it_off(
     assert client.recv(1) == b""
 
 
-def test_a_reset_breaks_off_both_ways(proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
+def test_a_reset_ends_both_ways(proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
     proxy.reset()
     for side in (client, server):
         with pytest.raises(ConnectionResetError):
             side.recv(1)
 
 
-def test_what_comes_after_a_reset_is_passed_on(
+def test_connections_after_a_reset_pass(
     proxy: Proxy, listener: socket.socket, client: socket.socket, server: socket.socket
 ) -> None:
     proxy.reset()
@@ -234,7 +228,7 @@ def test_what_comes_after_a_reset_is_passed_on(
         assert receive(server, 5) == b"again"
 
 
-def test_who_is_refused_comes_through_when_it_is_mended(
+def test_refused_clients_pass_when_mended(
     proxy: Proxy, listener: socket.socket, client: socket.socket, server: socket.socket
 ) -> None:
     proxy.refuse()

@@ -1,4 +1,4 @@
-"""What networks do between a reader and Parley: who comes back with the last id sees the text once, without a gap."""
+"""What networks do between a reader and Parley: readers that return see the text once, without a gap."""
 
 import asyncio
 import itertools
@@ -40,7 +40,7 @@ async def alice(server: Server) -> AsyncIterator[Visitor]:
 
 @pytest.fixture
 async def remote(server: Server, proxy: Proxy) -> AsyncIterator[Visitor]:
-    """Alice, behind the proxy."""
+    """Alice, through the proxy."""
     async with Visitor(server, "alice") as remote:
         remote.client.base_url = httpx.URL(proxy.url)
         yield remote
@@ -50,7 +50,7 @@ def told(seen: list[Event], name: str) -> str:
     return "".join(event.data["text"] for event in seen if event.name == name)
 
 
-async def test_wherever_a_stream_is_cut_the_rest_is_read_behind_the_last_id(
+async def test_the_rest_follows_the_last_id_wherever_a_stream_is_cut(
     upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
 ) -> None:
     steps = [reasoning("h"), reasoning("m"), text("Grüße"), text(" 👋")]
@@ -78,7 +78,7 @@ async def test_wherever_a_stream_is_cut_the_rest_is_read_behind_the_last_id(
 
 @pytest.mark.parametrize("reset", [False, True], ids=["cut", "reset"])
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_line_that_breaks_again_and_again_brings_a_growing_reply_once(
+async def test_a_growing_reply_is_read_once_over_breaking_connections(
     upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor, seed: int, reset: bool
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
@@ -95,7 +95,7 @@ async def test_a_line_that_breaks_again_and_again_brings_a_growing_reply_once(
     assert (written(seen), seen[-1].data["status"]) == ("".join(COUNTED), "complete")
 
 
-async def test_a_slow_reader_sees_all_and_keeps_nobody_waiting(
+async def test_a_slow_reader_sees_all_and_delays_nobody(
     upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
 ) -> None:
     long = "x" * 100
@@ -108,7 +108,7 @@ async def test_a_slow_reader_sees_all_and_keeps_nobody_waiting(
     assert written(await slow) == long * 200
 
 
-async def test_a_reader_whose_network_fell_silent_comes_back_to_all_that_it_missed(
+async def test_a_reader_returns_to_all_that_it_missed(
     upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
 ) -> None:
     upstream.script(text("one"), pause("rest"), *map(text, COUNTED), finish())
@@ -127,7 +127,7 @@ async def test_a_reader_whose_network_fell_silent_comes_back_to_all_that_it_miss
     assert written(seen) == "one" + "".join(COUNTED)
 
 
-async def test_a_silence_that_ends_brings_what_was_held_up(
+async def test_held_up_events_arrive_when_the_silence_ends(
     upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
 ) -> None:
     upstream.script(text("one"), pause("rest"), text(" two"), finish())
@@ -156,7 +156,7 @@ async def test_a_stop_whose_answer_is_lost_has_stopped_the_reply(
     assert await remote.stop(reply) == "stopped"
 
 
-async def test_a_stream_that_answers_a_question_is_taken_up_at_its_own_address(
+async def test_a_broken_answer_to_a_question_continues_at_its_own_address(
     upstream: Upstream, proxy: Proxy, remote: Visitor
 ) -> None:
     upstream.script(text("one"), pause("rest"), text(" two"), finish())

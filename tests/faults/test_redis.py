@@ -1,4 +1,4 @@
-"""What networks do between Parley and Redis: what was shown stays, and replies go on or end truthfully.
+"""What networks do between Parley and Redis: what was shown stays, and replies continue or end truthfully.
 
 A Redis that dies, forgets or hangs is in tests/test_redislog.py.
 """
@@ -23,8 +23,7 @@ pytestmark = pytest.mark.redis
 COUNTED = [f"{number} " for number in range(100)]
 COUNTING = [step for number in COUNTED for step in (text(number), sleep(0.01))]
 SEED = 3
-# A reader whose process hears of nothing looks after so many seconds whether the reply has ended, and a page tries for
-# some more; all of it is waited for.
+# Seconds. An idle reader looks after some of them whether the reply has ended, and a page tries for some more.
 PATIENCE = 60
 
 
@@ -107,7 +106,7 @@ async def test_a_reply_is_whole_although_redis_is(
 
 
 @pytest.mark.parametrize("fault", [Proxy.cut, Proxy.reset])
-async def test_a_reply_is_whole_although_its_connections_break_again_and_again(
+async def test_a_reply_is_whole_although_connections_keep_breaking(
     server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor, fault: Callable[[Proxy], None]
 ) -> None:
     steps = [step for part in range(10) for step in (pause(f"{part}"), *COUNTING[20 * part : 20 * part + 20])]
@@ -123,7 +122,7 @@ async def test_a_reply_is_whole_although_its_connections_break_again_and_again(
 
 
 @pytest.mark.parametrize("fault", [Proxy.cut, Proxy.reset])
-async def test_connections_that_broke_while_nobody_needed_them_are_not_missed(
+async def test_connections_that_broke_while_idle_are_replaced(
     upstream: Upstream, proxy: Proxy, alice: Visitor, fault: Callable[[Proxy], None]
 ) -> None:
     for _ in range(5):
@@ -132,7 +131,7 @@ async def test_connections_that_broke_while_nobody_needed_them_are_not_missed(
         fault(proxy)
 
 
-async def test_what_is_stored_but_not_confirmed_is_not_stored_twice(
+async def test_entries_without_a_confirmation_are_not_stored_twice(
     server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor
 ) -> None:
     upstream.script(text("one"), pause("rest"), text(" two"), pause("end"), finish())
@@ -165,7 +164,7 @@ async def test_a_short_silence_goes_unnoticed(
 
 
 @pytest.mark.parametrize("broken", [False, True], ids=["swallowed", "refused"])
-async def test_a_process_that_is_cut_off_ends_its_reply_and_everybody_sees_all_of_it(
+async def test_readers_see_all_that_a_cut_off_process_wrote(
     server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor, broken: bool
 ) -> None:
     upstream.script(text("one"), pause("rest"), text(" two"), hang())
@@ -191,7 +190,7 @@ async def test_a_process_that_is_cut_off_ends_its_reply_and_everybody_sees_all_o
     await expect_whole(server, reply, await alice.whole(reply), await elsewhere.whole(reply))
 
 
-async def test_a_reader_whose_process_is_cut_off_sees_the_rest_as_soon_as_it_is_mended(
+async def test_readers_of_a_cut_off_process_see_the_rest_later(
     server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor
 ) -> None:
     upstream.script(*COUNTING[:100], pause("rest"), *COUNTING[100:], finish())
