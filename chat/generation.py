@@ -123,10 +123,10 @@ class Run:
         except Fenced:
             self._logger.info("Reply %s is no longer this process's", self.reply_id)
         except Unreachable:
-            # What readers have seen of it is unknown. Whoever finds it as an orphan tries again.
+            # What readers have seen of it is unknown. The process tries again at its next beat.
             self._logger.warning("Reply %s has to wait: its log does not answer", self.reply_id)
         except Exception:
-            # The reply stays claimed until this process or its successor looks for orphans.
+            # The reply stays claimed. The process finds it without a run at its next beat, and makes it again.
             self._logger.exception("Reply %s could not be finished", self.reply_id)
         finally:
             # Another process may continue or delete the reply, and that is not published here.

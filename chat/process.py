@@ -22,7 +22,6 @@ from uuid import UUID
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.db import DatabaseError
-from django.db.models import Q
 from django.http import HttpRequest
 
 from chat import metrics
@@ -278,22 +277,26 @@ class Process:
         self.last_beat = time.monotonic()
 
     async def look_after(self) -> None:
-        """Drop what other processes have claimed, and claim what dead ones have left."""
-        await self._drop_what_others_have()
+        """Bring runs and rows together, and claim what dead processes have left."""
+        await self._compare()
         await self._claim_orphans()
 
     async def _purge(self) -> None:
         await self.log.purge()
         await _purge()
 
-    async def _drop_what_others_have(self) -> None:
+    async def _compare(self) -> None:
+        """Drop what other processes have claimed, and make again what a run has left claimed when it failed."""
         # Those of this moment: a reply may end and be resumed in another run while the database is asked.
         runs = [run for run in self._runs.values() if run.state in (State.QUEUED, State.CLAIMED)]
         queued = {run.reply_id for run in runs if run.state is State.QUEUED}
-        ours = await _ours(self.name, queued) if runs else set()
+        claimed, waiting = await _ours(self.name, queued)
         for run in runs:
-            if run.reply_id not in ours:
+            if run.reply_id not in claimed and run.reply_id not in waiting:
                 run.drop()
+        for reply_id, attempt in claimed.items():
+            if reply_id not in self._runs and not self.draining:
+                self._run(reply_id, attempt, begun_elsewhere=True)
 
     async def _claim_orphans(self) -> None:
         if self.draining:
@@ -320,12 +323,11 @@ def _purge() -> None:
 
 
 @in_thread
-def _ours(name: str, queued: set[UUID]) -> set[UUID]:
-    """The running replies that name this process, and those of `queued` that nobody has claimed."""
-    mine = Q(status=Reply.Status.STREAMING, process=name)
-    waiting = Q(status=Reply.Status.QUEUED, pk__in=queued)
-    replies = Reply.objects.filter(mine | waiting if queued else mine)
-    return set(replies.values_list("pk", flat=True))
+def _ours(name: str, queued: set[UUID]) -> tuple[dict[UUID, int], set[UUID]]:
+    """The replies that this process has claimed, with their attempts, and those of `queued` that nobody has."""
+    claimed = dict(Reply.objects.claimed_by(name).values_list("pk", "attempt"))
+    waiting = Reply.objects.filter(status=Reply.Status.QUEUED, pk__in=queued) if queued else Reply.objects.none()
+    return claimed, set(waiting.values_list("pk", flat=True))
 
 
 @in_thread

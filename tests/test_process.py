@@ -15,6 +15,7 @@ from chat.database import in_thread
 from chat.events import Delta, End, Entry
 from chat.generation import Run
 from chat.models import Reply, ServerProcess, User
+from chat.replylog import Unreachable
 from tests.client import AsyncClient
 from tests.hosts import LONG, PATIENCE, Host, expire, hosts, status
 from tests.upstream import Upstream, finish, hang, pause, sleep, text
@@ -155,6 +156,31 @@ async def test_what_has_begun_elsewhere_is_claimed_also_when_all_slots_are_taken
     await busy.look_after()
     assert (await read(busy, lost))[1].status == "interrupted"
     assert await status(first) == "streaming"
+
+
+async def test_a_run_that_failed_is_made_again_by_its_process(
+    start: Any, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.script(text("so far"), hang())
+    here, there = await start(), await start()
+    reply, _ = await ask(here, alice)
+    await until(here, reply, "so far")
+    await here.die()
+
+    async def fail(*_: Any) -> None:
+        raise Unreachable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(there.log, "fence", fail)
+        await there.look_after()
+        async with asyncio.timeout(PATIENCE):
+            while there.has(reply.pk):  # noqa: ASYNC110 (its task ends by itself)
+                await asyncio.sleep(0.01)
+    assert await status(reply) == "streaming"
+    await there.look_after()
+    assert (await read(there, reply))[1].status == "interrupted"
+    await reply.arefresh_from_db()
+    assert (reply.attempt, reply.process) == (3, there.name)
 
 
 # Stop
