@@ -6,7 +6,7 @@ from django.db import transaction
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import aget_object_or_404, render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from chat.database import in_thread
 from chat.models import Conversation, Message, Reply
@@ -31,11 +31,13 @@ async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
     return await page(request, conversation, question_form(request, model=conversation.model))
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @signed_in
 async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Put another answer to the same question on screen."""
     conversation = await _get(request, pk)
+    if request.method == "GET":
+        return SeeOther(conversation.get_absolute_url())
     message = await _message(conversation, request.POST.get("message", ""))
     if message is None:
         return problem(request, 422, "unknown_message", "This answer no longer exists. Reload the page.")

@@ -10,19 +10,19 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import aget_object_or_404
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from chat import asking
 from chat.forms import QuestionForm
 from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.replylog import Unreachable
-from chat.views.admission import accepted, admit
+from chat.views.admission import accepted, address, admit
 from chat.views.pages import SeeOther, page, question_form
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 
 
-# The page of a refused question has the address of its form, where a browser that reloads it comes by GET.
+# The page of a refusal has the address of the form. A browser asks for that by GET when a person presses Enter there.
 @require_http_methods(["GET", "POST"])
 @signed_in
 async def start(request: SignedInRequest) -> HttpResponseBase:
@@ -42,19 +42,23 @@ async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     return await _answer(request, conversation, question_form(request, _body(request), conversation.model))
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @signed_in
 async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask the same question again; the new answer becomes a sibling of the old one."""
     reply, model = await _reply_and_model(request, pk)
+    if request.method == "GET":
+        return SeeOther(address(reply))
     return accepted(request, await admit(request, partial(asking.retry, reply, model)))
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @signed_in
 async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Continue a reply that broke off, in the same message."""
     reply, model = await _reply_and_model(request, pk)
+    if request.method == "GET":
+        return SeeOther(address(reply))
     resumed = await admit(request, partial(asking.resume, reply, model))
     if resumed is None:
         sentence = "This reply can't be continued: it is running or complete, or the conversation has moved on."

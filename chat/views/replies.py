@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import aget_object_or_404, render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from chat.database import in_thread
 from chat.live import read_live
@@ -43,11 +43,13 @@ async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     return event_stream(request, reply, int(after))
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @signed_in
 async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Answer once the reply has ended."""
     reply = await get_reply(request, pk)
+    if request.method == "GET":
+        return SeeOther(address(reply))
     await stop_reply(request, reply.pk)
     if not wants_json(request):
         return SeeOther(address(reply))

@@ -110,9 +110,12 @@ def test_a_bad_question_gets_a_sentence_and_is_not_stored(
     assert not Conversation.objects.exists()
 
 
-def test_the_address_of_a_refused_question_leads_to_its_page(client: Client, ended: Reply) -> None:
+def test_the_address_of_a_refused_form_leads_to_its_page(client: Client, ended: Reply) -> None:
     conversation = ended.message.conversation.get_absolute_url()
-    for address, page in {"/c/": "/", f"{conversation}messages/": conversation}.items():
+    message = f"{conversation}#message-{ended.pk}"
+    pages = {"/c/": "/", f"{conversation}messages/": conversation, f"{conversation}branch/": conversation}
+    pages |= {f"/replies/{ended.pk}/{action}/": message for action in ("stop", "retry", "continue")}
+    for address, page in pages.items():
         response = client.get(address, headers=HTML)
         assert (response.status_code, response["location"]) == (303, page)
 
