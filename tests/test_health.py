@@ -1,13 +1,16 @@
 """What load balancers and Prometheus ask."""
 
 import asyncio
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import httpx
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import connection
 from pytest_django import Settings
 from redis import Redis
 
@@ -135,6 +138,20 @@ def test_a_process_that_never_reached_its_database_is_alive_but_not_ready(start_
     assert get(lost, "/healthz/").status_code == 200
     answer = get(lost, "/readyz/")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "database")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="another database is locked in another way")
+def test_a_process_is_not_ready_while_its_database_takes_no_writes(start_server: Servers) -> None:
+    server = start_server(None, CHAT_LEASE_SECONDS="1")
+    assert becomes_ready(server)
+    with closing(sqlite3.connect(server.database.name, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        while (answer := get(server, "/readyz/")).status_code == 200:
+            time.sleep(0.05)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "database")
+        assert get(server, "/healthz/").status_code == 200
+        other.execute("ROLLBACK")
+    assert becomes_ready(server)
 
 
 @pytest.mark.redis
