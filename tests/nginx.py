@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,11 +89,16 @@ def running(site: str, processes: list[int], folder: Path) -> Iterator[Nginx]:
     process = subprocess.Popen(
         [program("nginx"), "-p", folder, "-c", folder / "nginx.conf"], stderr=subprocess.PIPE, text=True
     )
+    assert process.stderr
+    # It says so when it already listens.
+    next(line for line in process.stderr if "getrlimit" in line)
+    # nginx would wait for ever to write into a full pipe.
+    reading = threading.Thread(target=process.stderr.read)
+    reading.start()
     try:
-        assert process.stderr
-        # It says so when it already listens.
-        next(line for line in process.stderr if "getrlimit" in line)
         yield Nginx(f"https://{HOST}:{port}", certificate, port, http_port, folder / "access.log")
     finally:
         process.terminate()
-        process.communicate()
+        reading.join()
+        process.stderr.close()
+        process.wait()

@@ -7,6 +7,8 @@ server runs: whatever starts Daphne, its command or `runserver`, has imported bo
 import asyncio
 import contextvars
 import logging
+import time
+from collections.abc import Callable
 from typing import Any
 
 from daphne import server
@@ -22,8 +24,12 @@ logger = logging.getLogger(__name__)
 
 # The database has this long to tell whether other processes are alive, in seconds.
 ALONE_SECONDS = 1
-# A request on a connection that is still open at the end arrives within this time, in seconds.
-ARRIVAL = 0.5
+# At the end, requests may still arrive on connections that a client keeps open. A proxy that has another process to ask
+# closes those that it does not use for a second (docs/nginx.conf). In seconds.
+ARRIVAL = 0.2
+ARRIVAL_BY_PROXY = 1.5
+# Requests that have arrived are answered within this time, in seconds.
+ANSWER = 5
 # A stream whose reply has just ended has this long to say so before the process ends, in seconds.
 LAST_WORDS = 1
 
@@ -56,15 +62,18 @@ async def _end(self: server.Server, process: Process) -> None:
     # A proxy that keeps connections open could send a question on one that is about to close, and not learn its fate.
     Channel.closing = True
     draining = asyncio.create_task(process.drain())
-    if not await _is_alone(process):
+    if not (alone := await _is_alone(process)):
         _stop_listening(self)
     try:
         await draining
     except Exception:
         logger.exception("The process could not drain")
     _stop_listening(self)
-    await _no_idle_connection(ARRIVAL)
-    await _finish_requests(self)
+    # Closing a connection while a request is on its way would leave the client without an answer.
+    arrival = ARRIVAL if alone else ARRIVAL_BY_PROXY
+    await _until(lambda: not any(channel.idle for channel in Channel.alive), arrival)
+    await _until(lambda: all(protocol._response_started for protocol, _ in _requests(self)), ANSWER)
+    await _end_streams(self)
     await process.close()
 
 
@@ -85,21 +94,25 @@ def _stop_listening(self: server.Server) -> None:
         port.stopListening()
 
 
-async def _finish_requests(self: server.Server) -> None:
-    requests = [task for connection in self.connections.values() if (task := connection.get("application_instance"))]
-    if requests:
-        _, late = await asyncio.wait(requests, timeout=LAST_WORDS)
-        for request in late:
-            request.cancel()
-        await asyncio.wait(requests)
+def _requests(self: server.Server) -> list[tuple[Any, asyncio.Task[None]]]:
+    """The requests that are being handled, and their tasks."""
+    tasks = ((protocol, details.get("application_instance")) for protocol, details in self.connections.items())
+    return [(protocol, task) for protocol, task in tasks if task and not task.done()]
 
 
-async def _no_idle_connection(seconds: float) -> None:
-    """Wait until each open connection has brought its last request, at most this long."""
-    for _ in range(int(seconds / 0.05)):
-        if not any(channel.idle for channel in Channel.alive):
-            return
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for the condition, at most this long."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:  # noqa: ASYNC110 (nothing tells)
         await asyncio.sleep(0.05)
+
+
+async def _end_streams(self: server.Server) -> None:
+    if tasks := [task for _, task in _requests(self)]:
+        _, late = await asyncio.wait(tasks, timeout=LAST_WORDS)
+        for task in late:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def _send(self: server.Server, protocol: Any, message: dict[str, Any]) -> None:
