@@ -14,6 +14,16 @@ DOCUMENTS = [
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))),
 ]
 DECISIONS = sorted(path for path in (ROOT / "docs/decisions").glob("[0-9]*.md"))
+READ_BY_PEOPLE = [
+    *map(Path, DOCUMENTS),
+    *(path.relative_to(ROOT) for folder in ("templates", "static/js") for path in sorted((ROOT / folder).rglob("*.*"))),
+    Path("chat/sentences.py"),
+]
+# What reads as if translated, instead of: must, again, instead of, no longer, this many, continue, people who.
+TRANSLATED = re.compile(
+    r"\bshall\b|\banew\b|\bin the place of\b|\b(?:not?|none) (?:any ?more)\b|\bso many\b|\bgo(?:es|ne|ing)? on\b"
+    r"|(?:^|[.:] )Who (?:has|is|wants|reads)\b"
+)
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
@@ -88,6 +98,11 @@ def test_a_decision_is_half_a_page_and_in_the_list(decision: Path) -> None:
 def test_decisions_have_numbers_of_their_own() -> None:
     numbers = [path.name[:4] for path in DECISIONS]
     assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("text", READ_BY_PEOPLE, ids=str)
+def test_plain_english(text: Path) -> None:
+    assert TRANSLATED.findall((ROOT / text).read_text()) == []
 
 
 @pytest.mark.parametrize("name", ["base", "dev", "prod"])
