@@ -106,19 +106,24 @@ class _Watched:
     def _watch(cls) -> None:
         while True:
             time.sleep(1)
-            now = time.monotonic()
-            at_work = list(cls._all)
-            silent = [work._limit for work in at_work if now - work._began > work._limit]
-            for work in at_work if silent else ():
-                if now - work._began > min(silent):
-                    logger.warning("PostgreSQL has not answered for %d seconds", now - work._began)
-                    work._began = now
-                    postgresql.cut(work._connection)
+            try:
+                cls._cut_the_silent(time.monotonic())
+            except Exception:
+                logger.exception("Could not look for a silent PostgreSQL")
+
+    @classmethod
+    def _cut_the_silent(cls, now: float) -> None:
+        at_work = list(cls._all)
+        silences = [work._limit for work in at_work if now - work._began > work._limit]
+        for work in at_work if silences else ():
+            if now - work._began > min(silences):
+                logger.warning("PostgreSQL has not answered for %d seconds", now - work._began)
+                work._began = now
+                postgresql.cut(work._connection)
 
 
 def patient[**P, T](work: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Make work come again while the database is away. Doing it twice must do no harm: nobody knows of the first time
-    whether it was done."""
+    """Retry work while the database is away. It must do no harm twice: only the answer may have got lost."""
 
     @wraps(work)
     async def retry(*args: P.args, **kwargs: P.kwargs) -> T:
