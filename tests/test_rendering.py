@@ -161,7 +161,7 @@ async def test_closing_drops_the_texts_that_wait(rendering: Rendering, renderer:
 EXPENSIVE = "> # a\nb\n" * 12_000
 
 
-async def test_expensive_replies_keep_no_page_from_others(server: Server) -> None:
+async def test_an_expensive_reply_keeps_no_page_from_others(server: Server) -> None:
     async with Visitor(server, "alice") as alice, Visitor(server, "bob") as bob:
         address = server.database.run(expensive_conversation)
         pages = [asyncio.create_task(alice.client.get(address, timeout=60)) for _ in range(12)]
@@ -169,15 +169,14 @@ async def test_expensive_replies_keep_no_page_from_others(server: Server) -> Non
         assert (await bob.client.get("/history/", timeout=60)).status_code == 200
         assert not any(page.done() for page in pages)
         for page in await asyncio.gather(*pages):
-            assert page.text.count('<pre class="plain"') == 2
+            assert '<pre class="plain"' in page.text
 
 
 def expensive_conversation() -> str:
-    """The address of a conversation of Alice's with two replies that nobody has seen yet."""
+    """The address of a conversation of Alice's with a reply that nobody has seen yet."""
     conversation = Conversation.objects.create(owner=User.objects.get(username="alice"), title="a", model="demo")
-    for text in (EXPENSIVE, f"{EXPENSIVE}b"):
-        question = conversation.messages.create(role=USER, text="a", parent=conversation.leaf)
-        conversation.leaf = conversation.messages.create(role=ASSISTANT, text=text, parent=question)
-        Reply.objects.create(message=conversation.leaf, model="demo", status=Reply.Status.COMPLETE)
+    question = conversation.messages.create(role=USER, text="a")
+    conversation.leaf = conversation.messages.create(role=ASSISTANT, text=EXPENSIVE, parent=question)
+    Reply.objects.create(message=conversation.leaf, model="demo", status=Reply.Status.COMPLETE)
     conversation.save()
     return conversation.get_absolute_url()
