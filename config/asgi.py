@@ -1,12 +1,11 @@
 """The ASGI application. Any ASGI server can load it; what Daphne needs beyond that is in config/server/daphne.py."""
 
-import gc
 import os
 import sys
 
 import django
 
-# Before Django starts, as its settings may name Daphne too.
+# Daphne imports this module; under another server nothing here may import Twisted.
 served_by_daphne = "daphne.server" in sys.modules
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -26,7 +25,3 @@ if served_by_daphne:
     from config.server import daphne
 
     daphne.extend(process)
-
-# What has been loaded by now stays: collections need not look at it each time, and rarer ones cost less in all.
-gc.freeze()
-gc.set_threshold(50_000, 20, 50)
