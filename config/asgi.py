@@ -5,9 +5,6 @@ import sys
 
 import django
 
-# Daphne imports this module; under another server nothing here may import Twisted.
-served_by_daphne = "daphne.server" in sys.modules
-
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup(set_prefix=False)
 
@@ -21,7 +18,8 @@ process = Process.from_settings()
 pages = SharedThreads(process.serving(Handler()))  # type: ignore[arg-type]
 application = Protocols(Health(pages, process), process)
 
-if served_by_daphne:
+# Only where Daphne has imported this module, so that other servers need no Twisted.
+if "daphne.server" in sys.modules:
     from config.server import daphne
 
     daphne.extend(process)

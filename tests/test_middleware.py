@@ -1,6 +1,8 @@
 """Django's middleware runs in the event loop, under its own names."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.conf import settings
@@ -8,7 +10,7 @@ from django.utils.module_loading import import_string
 from pytest_django import Settings
 
 from chat.models import User
-from config.server.middleware import INLINE, Handler, Inline
+from config.server.middleware import INLINE, Handler, Inline, InlineMiddleware
 from tests import client
 from tests.client import Client
 
@@ -20,14 +22,14 @@ def test_every_middleware_of_djangos_is_replaced() -> None:
         assert issubclass(import_string(INLINE[path]), (Inline, import_string(path)))
 
 
-@pytest.mark.parametrize("handler", [Handler, client.Handler])
+@pytest.mark.parametrize("make", [Handler, partial(client.Handler, enforce_csrf_checks=True)])
 def test_no_middleware_is_adapted_to_a_thread(
-    handler: type[Handler], settings: Settings, caplog: pytest.LogCaptureFixture
+    make: Callable[[], InlineMiddleware], settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Django says so in its log when DEBUG is on: a synchronous one would keep a thread as long as the view takes."""
     settings.DEBUG = True
     with caplog.at_level(logging.DEBUG, "django.request"):
-        handler().load_middleware(is_async=True)
+        make().load_middleware(is_async=True)
     assert [line for line in caplog.messages if "handler adapted for middleware" in line] == []
 
 
