@@ -15,6 +15,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.encoding import escape_uri_path
+from django.utils.translation import gettext_lazy as _
 
 from chat.models import User
 from chat.security_log import record
@@ -27,7 +28,7 @@ def signup(request: HttpRequest) -> dict[str, bool]:
 
 # At sign-up. Letters of other alphabets, full width and `@` make names that look like somebody else's.
 username_validators = [
-    RegexValidator(r"^[A-Za-z0-9._-]+\Z", "Use letters without accents, digits, dots, hyphens and underscores.")
+    RegexValidator(r"^[A-Za-z0-9._-]+\Z", _("Use letters without accents, digits, dots, hyphens and underscores."))
 ]
 
 
@@ -68,10 +69,10 @@ def origin(request: HttpRequest) -> str:
 class AccountAdapter(DefaultAccountAdapter):
     error_messages = {
         **DefaultAccountAdapter.error_messages,
-        "email_password_mismatch": "That address and password don't match.",
-        "username_password_mismatch": "That username and password don't match.",
-        "too_many_login_attempts": "Too many attempts. Try again in five minutes.",
-        "username_blacklisted": "This username is reserved. Choose another one.",
+        "email_password_mismatch": _("That address and password don't match."),
+        "username_password_mismatch": _("That username and password don't match."),
+        "too_many_login_attempts": _("Too many attempts. Try again in five minutes."),
+        "username_blacklisted": _("This username is reserved. Choose another one."),
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:

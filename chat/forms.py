@@ -4,8 +4,12 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.formats import number_format
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
-NOT_TEXT = "The question contains characters that aren't text. Remove them."
+EMPTY = _("Write a question first.")
+NOT_TEXT = _("The question contains characters that aren't text. Remove them.")
 
 
 class QuestionForm(forms.Form):
@@ -14,16 +18,16 @@ class QuestionForm(forms.Form):
     text = forms.CharField(
         strip=False,
         widget=forms.Textarea,
-        error_messages={"required": "Write a question first.", "blank": "Write a question first."},
+        error_messages={"required": EMPTY},
     )
     model = forms.ChoiceField(
-        required=False, error_messages={"invalid_choice": "This model isn't available. Choose another one."}
+        required=False, error_messages={"invalid_choice": _("This model isn't available. Choose another one.")}
     )
 
     parent = forms.UUIDField(
         required=False,
         widget=forms.HiddenInput,
-        error_messages={"invalid": "The message to continue from no longer exists. Reload the page."},
+        error_messages={"invalid": _("The message to continue from no longer exists. Reload the page.")},
     )
 
     CODES = {
@@ -47,18 +51,18 @@ class QuestionForm(forms.Form):
 
     @property
     def message(self) -> str:
-        return str(next(iter(self.errors.values()))[0]) if self.code != "bad_question" else NOT_TEXT
+        return str(NOT_TEXT if self.code == "bad_question" else next(iter(self.errors.values()))[0])
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")
         most = settings.CHAT_QUESTION_CHARS
         # Whitespace is not the only invisible text.
         if not any(character.isprintable() and not character.isspace() for character in text):
-            raise forms.ValidationError(self.fields["text"].error_messages["blank"], code="required")
+            raise forms.ValidationError(EMPTY, code="required")
         if len(text) > most:
-            raise forms.ValidationError(
-                f"Your question has {len(text):,} characters. The limit is {most:,}.", code="max_length"
-            )
+            sentence = gettext("Your question has %(count)s characters. The limit is %(most)s.")
+            figures = {"count": grouped(len(text)), "most": grouped(most)}
+            raise forms.ValidationError(sentence % figures, code="max_length")
         try:
             text.encode()
         except UnicodeEncodeError:
@@ -67,3 +71,8 @@ class QuestionForm(forms.Form):
 
     def clean_model(self) -> str:
         return self.cleaned_data["model"] or self._default_model
+
+
+def grouped(number: int) -> str:
+    """A number with its thousands set apart."""
+    return number_format(number, force_grouping=True)

@@ -1,4 +1,8 @@
-"""Errors in words."""
+"""What people read: errors in words, and sentences that can be translated."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -51,3 +55,41 @@ def test_a_wait_is_told_in_a_fitting_unit(seconds: int, duration: str) -> None:
 
 def test_a_wait_that_is_no_number_is_ignored() -> None:
     assert sentences.of(Error("busy", {"retry_after": "soon"})) == sentences.of(Error("busy"))
+
+
+# The modules whose sentences people read. Log lines, system checks and commands are for operators, and stay English.
+SPOKEN = [
+    *(settings.BASE_DIR / "chat" / "views").glob("*.py"),
+    *(settings.BASE_DIR / "chat" / "admin").glob("*.py"),
+    *(settings.BASE_DIR / "chat" / name for name in ("accounts.py", "forms.py", "sentences.py")),
+]
+MARKS = {"_", "gettext", "ngettext"}
+FOR_OPERATORS = {"error", "exception", "info", "log", "record", "warning"}
+
+
+def unmarked(node: ast.AST) -> Iterator[str]:
+    """The sentences below a node that gettext does not see: texts that begin with a capital and hold a space."""
+    if isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in MARKS | FOR_OPERATORS:
+            return
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return  # A docstring.
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if node.value[:1].isupper() and " " in node.value.strip() and not node.value.isupper():
+            yield node.value
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from unmarked(child)
+
+
+@pytest.mark.parametrize("path", SPOKEN, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_sentence_can_be_translated(path: Path) -> None:
+    assert not [*unmarked(ast.parse(path.read_text()))]
+
+
+def test_no_sentence_is_put_together_before_it_is_translated() -> None:
+    for path in SPOKEN:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in MARKS:
+                assert all(isinstance(text, ast.Constant) for text in node.args[:1]), path

@@ -14,6 +14,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from chat.admin.lookups import NamedLookups
 from chat.admin.transcripts import transcript
@@ -33,11 +35,11 @@ if TYPE_CHECKING:
 
 
 class StatusFilter(admin.SimpleListFilter):
-    title = "status of the reply on screen"
+    title = _("status of the reply on screen")
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status.value, status.label) for status in Reply.Status]
+        return [(status.value, str(status.label)) for status in Reply.Status]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(last_status=self.value()) if self.value() else queryset
@@ -46,7 +48,7 @@ class StatusFilter(admin.SimpleListFilter):
 class ModelFilter(admin.SimpleListFilter):
     """The models that can be chosen now. To look for all that were ever used would read the whole table."""
 
-    title = "model"
+    title = _("model")
     parameter_name = "model"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -67,7 +69,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     show_full_result_count = False
     # A non-empty list enables the search box; get_search_results does the searching.
     search_fields = ["title"]
-    search_help_text = "Finds conversations that contain every word, in the title, the owner or the messages."
+    search_help_text = _("Finds conversations that contain every word, in the title, the owner or the messages.")
     fields = [("owner", "model", "message_count", "created", "updated", "last_status")]
     readonly_fields = ["message_count", "created", "updated", "last_status"]
     # Only its owner can open its page in the chat.
@@ -86,11 +88,11 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         )
 
     # Without an order: it would count the messages of every conversation.
-    @admin.display(description="messages")
+    @admin.display(description=_("messages"))
     def message_count(self, conversation: Listed) -> int:
         return conversation.message_count
 
-    @admin.display(description="status", ordering="last_status")
+    @admin.display(description=_("status"), ordering="last_status")
     def last_status(self, conversation: Listed) -> SafeString | None:
         if conversation.last_status is None:
             return None
@@ -118,7 +120,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Titles and figures. Django's own list names each row and loads all texts for that."""
         messages = Message.objects.filter(conversation__in=objs).count()
-        return list(map(str, objs)), {"conversations": len(objs), "messages": messages}, set(), []
+        figures = {gettext("conversations"): len(objs), gettext("messages"): messages}
+        return list(map(str, objs)), figures, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
         self.delete_queryset(request, Conversation.objects.filter(pk=obj.pk))

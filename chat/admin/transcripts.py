@@ -9,6 +9,7 @@ from django.core.paginator import Paginator
 from django.db.models import Count, F, Window
 from django.db.models.functions import Lag, RowNumber
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from chat import sentences
 from chat.live import read_live
@@ -45,32 +46,37 @@ def transcript(process: Process, conversation: Conversation, page_number: str) -
 def _facts(message: Any) -> Iterator[tuple[str, str]]:
     is_answer = message.role == Message.Role.ASSISTANT
     if message.count > 1:
-        yield "Answer" if is_answer else "Question", f"{message.position} of {message.count}"
+        place = gettext("%(position)d of %(count)d") % {"position": message.position, "count": message.count}
+        yield gettext("Answer") if is_answer else gettext("Question"), place
     # Messages of several branches alternate here, so the one above need not be the parent.
     if message.parent_id != message.before:
-        yield "In reply to", f"the message of {_time(message.parent_created)}" if message.parent_id else "nothing"
+        parent = gettext("nothing")
+        if message.parent_id:
+            parent = gettext("the message of %(time)s") % {"time": _time(message.parent_created)}
+        yield gettext("In reply to"), parent
     if is_answer:
         yield from _reply_facts(message.reply)
     else:
-        yield "Asked", _time(message.created)
+        yield gettext("Asked"), _time(message.created)
 
 
 def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
-    yield "Model", reply.model
-    yield "Asked", _time(reply.asked)
+    yield gettext("Model"), reply.model
+    yield gettext("Asked"), _time(reply.asked)
     if reply.started:
-        yield "First token", _later(reply.started, reply.asked)
+        yield gettext("First token"), _later(reply.started, reply.asked)
     if reply.ended:
-        yield "Finished", _later(reply.ended, reply.asked)
+        yield gettext("Finished"), _later(reply.ended, reply.asked)
     if reply.usage:
-        yield "Tokens", ", ".join(f"{count:,} {name.removesuffix('_tokens')}" for name, count in reply.usage.items())
-    yield "Attempt", str(reply.attempt)
+        counts = (f"{count:,} {name.removesuffix('_tokens')}" for name, count in reply.usage.items())
+        yield gettext("Tokens"), ", ".join(counts)
+    yield gettext("Attempt"), str(reply.attempt)
     if reply.finish_reason:
-        yield "Finish reason", reply.finish_reason
+        yield gettext("Finish reason"), reply.finish_reason
     if reply.upstream_id:
-        yield "Upstream id", reply.upstream_id
+        yield gettext("Upstream id"), reply.upstream_id
     if reply.error:
-        yield "Error", sentences.for_staff(reply.error)
+        yield gettext("Error"), sentences.for_staff(reply.error)
 
 
 def _time(moment: datetime) -> str:
@@ -78,4 +84,4 @@ def _time(moment: datetime) -> str:
 
 
 def _later(moment: datetime, start: datetime) -> str:
-    return f"after {(moment - start).total_seconds():.1f} s"
+    return gettext("after %(seconds).1f s") % {"seconds": (moment - start).total_seconds()}

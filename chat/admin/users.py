@@ -12,6 +12,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext
 
 from chat.admin.lookups import NamedLookups
 from chat.models import Conversation, Message, Reply, User
@@ -45,10 +46,14 @@ class UserAdmin(NamedLookups, DjangoUserAdmin):  # type: ignore[type-arg]  # It 
         messages = Message.objects.filter(conversation__owner__in=objs).count()
         missing = set()
         if conversations and not request.user.has_perm("chat.delete_conversation"):
-            missing.add("conversation")
+            missing.add(gettext("conversation"))
         if not may_touch(request, objs):
-            missing.add("member of the staff")
-        figures = {"users": len(objs), "conversations": conversations, "messages": messages}
+            missing.add(gettext("member of the staff"))
+        figures = {
+            gettext("users"): len(objs),
+            gettext("conversations"): conversations,
+            gettext("messages"): messages,
+        }
         return list(map(str, objs)), figures, missing, []
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:

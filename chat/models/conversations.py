@@ -11,6 +11,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from chat.models import tree
 from chat.models.ids import uuid7
@@ -58,7 +59,7 @@ class Conversation(models.Model):
     # Without its index, deleting would scan all conversations once per message.
     leaf = models.ForeignKey("Message", null=True, on_delete=models.DB_SET_NULL, related_name="+")
     created = models.DateTimeField(default=timezone.now, editable=False)
-    updated = models.DateTimeField("last activity", default=timezone.now, editable=False, db_index=True)
+    updated = models.DateTimeField(_("last activity"), default=timezone.now, editable=False, db_index=True)
 
     objects = ConversationQuerySet.as_manager()
 

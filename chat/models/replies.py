@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from chat.events import Error, Outcome
 from chat.models.conversations import Conversation, Message
@@ -95,12 +96,12 @@ class Reply(models.Model):
     """
 
     class Status(models.TextChoices):
-        QUEUED = "queued"
-        STREAMING = "streaming"
-        COMPLETE = "complete"
-        STOPPED = "stopped"
-        INTERRUPTED = "interrupted"
-        FAILED = "failed"
+        QUEUED = "queued", _("Queued")
+        STREAMING = "streaming", _("Streaming")
+        COMPLETE = "complete", _("Complete")
+        STOPPED = "stopped", _("Stopped")
+        INTERRUPTED = "interrupted", _("Interrupted")
+        FAILED = "failed", _("Failed")
 
     RUNNING = (Status.QUEUED, Status.STREAMING)
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.http import HttpResponseBase, JsonResponse
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from chat import sentences, sse
 from chat.asking import ReplyRunning
@@ -25,14 +26,13 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
     """What `store` has stored, in a thread; raises Refusal with the reason why there may not be another reply."""
     process = Process.of(request)
     if process.full:
-        raise Refusal(
-            503, "busy", "The server is busy. Try again in a few seconds. Your text is still here.", BUSY_RETRY
-        )
+        sentence = gettext("The server is busy. Try again in a few seconds. Your text is still here.")
+        raise Refusal(503, "busy", sentence, BUSY_RETRY)
     try:
         with process.expecting():
             return await in_thread(store)()
     except ReplyRunning:
-        sentence = "The previous reply is still being written. Wait for it to finish, or stop it first."
+        sentence = gettext("The previous reply is still being written. Wait for it to finish, or stop it first.")
         raise Refusal(409, "reply_running", sentence) from None
     except OverLimit as limit:
         raise Refusal(429, limit.code, sentences.limit(limit.code, limit.params), limit.retry_after) from None
@@ -65,7 +65,7 @@ async def stop_reply(request: SignedInRequest, reply_id: UUID) -> None:
     try:
         await Process.of(request).stop(reply_id)
     except TimeoutError:
-        raise Refusal(503, "not_stopped", "The reply couldn't be stopped. Try again.") from None
+        raise Refusal(503, "not_stopped", gettext("The reply couldn't be stopped. Try again.")) from None
 
 
 def address(reply: Reply) -> str:

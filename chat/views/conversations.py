@@ -6,6 +6,7 @@ from django.db import transaction
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import aget_object_or_404, render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chat.database import in_thread
@@ -40,7 +41,7 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
         return SeeOther(conversation.get_absolute_url())
     message = await _message(conversation, request.POST.get("message", ""))
     if message is None:
-        return problem(request, 422, "unknown_message", "This answer no longer exists. Reload the page.")
+        return problem(request, 422, "unknown_message", gettext("This answer no longer exists. Reload the page."))
     await in_thread(conversation.show)(message)
     return SeeOther(conversation.get_absolute_url())
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import aget_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
 from chat import asking
@@ -61,8 +62,11 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
         return SeeOther(address(reply))
     resumed = await admit(request, partial(asking.resume, reply, model))
     if resumed is None:
-        sentence = "This reply can't be continued: it is running or complete, or the conversation has moved on."
-        raise Refusal(409, "not_resumable", f"{sentence} Reload the page.")
+        sentence = gettext(
+            "This reply can't be continued: it is running or complete, or the conversation has moved on. "
+            "Reload the page."
+        )
+        raise Refusal(409, "not_resumable", sentence)
     with suppress(Unreachable):
         # Hide the old End from readers. The writer restarts the log in any case.
         await Process.of(request).log.reopen(resumed.pk)
@@ -101,7 +105,7 @@ async def _store(request: SignedInRequest, conversation: Conversation | None, fo
             raise Message.DoesNotExist
         return await admit(request, partial(asking.begin, request.user, question, model))
     except Message.DoesNotExist:
-        sentence = "The message to continue from no longer exists. Reload the page."
+        sentence = gettext("The message to continue from no longer exists. Reload the page.")
         raise Refusal(422, "unknown_parent", sentence) from None
 
 
@@ -109,7 +113,7 @@ def _body(request: HttpRequest) -> Mapping[str, Any]:
     """The fields of a form or of a JSON object of texts."""
     if request.content_type != "application/json":
         return request.POST
-    unreadable = Refusal(400, "bad_json", "The request must be a JSON object of strings, with a `text`.")
+    unreadable = Refusal(400, "bad_json", gettext("The request must be a JSON object of strings, with a `text`."))
     try:
         data = json.loads(request.body)
         # JSON can spell halves of surrogate pairs, which are no text.

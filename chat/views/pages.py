@@ -13,6 +13,7 @@ from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import render
 from django.utils import dateformat, timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext
 
 from chat.database import in_thread
 from chat.forms import QuestionForm
@@ -137,7 +138,8 @@ def _day(moment: datetime) -> date:
 def _label(day: date) -> str:
     today = timezone.localdate()
     if day == today:
-        return "Today"
+        return gettext("Today")
     if day == today - timedelta(days=1):
-        return "Yesterday"
-    return dateformat.format(day, "l j F" if day.year == today.year else "j F Y")
+        return gettext("Yesterday")
+    # A translation is a date format too, in the order of its language.
+    return dateformat.format(day, gettext("l j F") if day.year == today.year else gettext("j F Y"))

@@ -12,6 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
 from django.utils.encoding import escape_uri_path
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from chat import sentences
 from chat.limits import OverLimit
@@ -20,17 +23,16 @@ from chat.process import Process
 from chat.security_log import record
 
 # The heading of a problem's page, by its code or else by its status.
-TITLES: dict[int | str, str] = {
-    "csrf": "This page has expired",
-    "reply_running": "Still writing",
-    403: "Not allowed",
-    404: "Page not found",
-    413: "Too large",
-    429: "Too many requests",
-    500: "Something went wrong",
-    503: "Temporarily unavailable",
+TITLES: dict[int | str, str | Promise] = {
+    "csrf": _("This page has expired"),
+    "reply_running": _("Still writing"),
+    403: _("Not allowed"),
+    404: _("Page not found"),
+    413: _("Too large"),
+    429: _("Too many requests"),
+    500: _("Something went wrong"),
+    503: _("Temporarily unavailable"),
 }
-SIGNED_OUT = "You've been signed out. Sign in and try again."
 
 
 class Refusal(Exception):
@@ -68,7 +70,7 @@ def problem(request: HttpRequest, status: int, code: str, message: str, retry_af
     if wants_json(request):
         response: HttpResponse = JsonResponse({"error": {"code": code, "message": message}}, status=status)
     else:
-        title = TITLES.get(code) or TITLES.get(status, "That didn't work")
+        title = TITLES.get(code) or TITLES.get(status, _("That didn't work"))
         context = {"status": status, "title": title, "message": message}
         response = render(request, "problem.html", context, status=status)
     if retry_after is not None:
@@ -84,7 +86,7 @@ def signed_in[**P](view: SignedInView[P]) -> View[P]:
         user = await request.auser()
         if not isinstance(user, User):
             if wants_json(request):
-                return problem(request, 401, "signed_out", SIGNED_OUT)
+                return problem(request, 401, "signed_out", gettext("You've been signed out. Sign in and try again."))
             return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
         # Templates and forms read it from a thread without asking the database again.
         request.user = user
@@ -113,28 +115,28 @@ def in_turn[**P](view: SignedInView[P]) -> SignedInView[P]:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return problem(
-        request, 400, "bad_request", "The server couldn't read the request. Go back, reload the page and try again."
-    )
+    sentence = gettext("The server couldn't read the request. Go back, reload the page and try again.")
+    return problem(request, 400, "bad_request", sentence)
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     record("Access denied", logging.WARNING, request, path=escape_uri_path(request.path))
-    return problem(request, 403, "forbidden", "You don't have permission to do this. Ask your administrator for it.")
+    sentence = gettext("You don't have permission to do this. Ask your administrator for it.")
+    return problem(request, 403, "forbidden", sentence)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return problem(request, 403, "csrf", "Go back, reload the page and try again.")
+    return problem(request, 403, "csrf", gettext("Go back, reload the page and try again."))
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return problem(request, 404, "not_found", "It doesn't exist, or it belongs to someone else.")
+    return problem(request, 404, "not_found", gettext("It doesn't exist, or it belongs to someone else."))
 
 
 def too_large(request: HttpRequest) -> HttpResponse:
-    most = filesizeformat(settings.CHAT_BODY_BYTES)
-    return problem(request, 413, "too_large", f"That's too large to send. The limit is {most}.")
+    sentence = gettext("That's too large to send. The limit is %(size)s.")
+    return problem(request, 413, "too_large", sentence % {"size": filesizeformat(settings.CHAT_BODY_BYTES)})
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return problem(request, 500, "server_error", "The server ran into a problem. Try again in a moment.")
+    return problem(request, 500, "server_error", gettext("The server ran into a problem. Try again in a moment."))

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import aget_object_or_404, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chat.database import in_thread
@@ -39,7 +40,7 @@ async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     reply = await get_reply(request, pk)
     after = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
     if not (after.isascii() and after.isdecimal() and len(after) <= 10 and int(after) <= LARGEST_SEQ):
-        return problem(request, 400, "bad_after", "`after` must be a number. Reload the page.")
+        return problem(request, 400, "bad_after", gettext("`after` must be a number. Reload the page."))
     return event_stream(request, reply, int(after))
 
 
