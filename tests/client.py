@@ -15,7 +15,7 @@ from config.server.middleware import InlineMiddleware
 class Handler(InlineMiddleware, AsyncClientHandler):
     """Django's handler for asynchronous tests, with the middleware of production and a process of its own."""
 
-    def __init__(self, enforce_csrf_checks: bool) -> None:
+    def __init__(self, enforce_csrf_checks: bool = False) -> None:
         super().__init__(enforce_csrf_checks)
         self.process = Process.from_settings()
 
