@@ -13,14 +13,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Text to append to the reply."""
+    """Text to append to the answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """Text to append to the model's thinking."""
+    """Text to append to the model's thinking, which comes before its answer: a delta too."""
 
     text: str
 
@@ -76,35 +76,35 @@ class Finished:
     usage: dict[str, Any] | None
 
 
-type Piece = Delta | Reasoning
-type Entry = tuple[int, Piece | Snapshot | End]
+type AnyDelta = Delta | Reasoning
+type Entry = tuple[int, AnyDelta | Snapshot | End]
 
 
-def joined(pieces: list[Piece]) -> list[Piece]:
-    """Return the same text in as few pieces as possible: neighbours of one kind become one."""
-    return [kind("".join(piece.text for piece in group)) for kind, group in groupby(pieces, key=type)]
+def joined(deltas: list[AnyDelta]) -> list[AnyDelta]:
+    """Return the same text in as few deltas as possible: neighbours of one kind become one."""
+    return [kind("".join(delta.text for delta in group)) for kind, group in groupby(deltas, key=type)]
 
 
-def size(pieces: Iterable[Piece]) -> int:
+def size(deltas: Iterable[AnyDelta]) -> int:
     """Return the length of the text in bytes of UTF-8."""
-    return sum(len(piece.text.encode()) for piece in pieces)
+    return sum(len(delta.text.encode()) for delta in deltas)
 
 
-def cut(pieces: list[Piece], room: int) -> list[Piece]:
-    """Return the beginning of the pieces in at most `room` bytes, without half a character."""
-    if size(pieces) <= room:
-        return pieces
-    fitting: list[Piece] = []
-    for piece in pieces:
-        data = piece.text.encode()
+def cut(deltas: list[AnyDelta], room: int) -> list[AnyDelta]:
+    """Return the beginning of the deltas in at most `room` bytes, without half a character."""
+    if size(deltas) <= room:
+        return deltas
+    fitting: list[AnyDelta] = []
+    for delta in deltas:
+        data = delta.text.encode()
         if text := data[: max(0, room)].decode(errors="ignore"):
-            fitting.append(type(piece)(text))
+            fitting.append(type(delta)(text))
         room -= len(data)
     return fitting
 
 
-def whole(pieces: list[Piece], seq: int) -> Snapshot:
-    """Return all of a reply that the pieces make, up to and including `seq`."""
-    text = "".join(piece.text for piece in pieces if isinstance(piece, Delta))
-    reasoning = "".join(piece.text for piece in pieces if isinstance(piece, Reasoning))
+def whole(deltas: list[AnyDelta], seq: int) -> Snapshot:
+    """Return all of a reply that the deltas make, up to and including `seq`."""
+    text = "".join(delta.text for delta in deltas if isinstance(delta, Delta))
+    reasoning = "".join(delta.text for delta in deltas if isinstance(delta, Reasoning))
     return Snapshot(text, reasoning, seq)

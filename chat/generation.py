@@ -17,7 +17,7 @@ from chat import metrics, sentences
 from chat.catalog import Catalog, Model
 from chat.completions import CompletionError, TooLarge
 from chat.database import in_thread
-from chat.events import Delta, End, Error, Finished, Opened, Piece, Snapshot, cut, size
+from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, cut, size
 from chat.models import Message, Reply
 from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Resume, plan
 from chat.replylog import NOTHING, CursorLost, Fenced, NotStored, ReplyLog, Unreachable, Writer
@@ -220,7 +220,7 @@ class Run:
         room = self._resources.reply_bytes - writer.size
         async with aclosing(model.stream(messages)) as stream:
             async for events in stream:
-                pieces: list[Piece] = []
+                deltas: list[AnyDelta] = []
                 for event in events:
                     match event:
                         case Opened():
@@ -228,18 +228,18 @@ class Run:
                         case Finished():
                             finished = event
                         case _:
-                            pieces.append(event)
-                if fitting := cut(pieces, room):
+                            deltas.append(event)
+                if fitting := cut(deltas, room):
                     await self._append(reply, writer, fitting)
-                room -= size(pieces)
+                room -= size(deltas)
                 if room < 0:
                     raise TooLarge
         return finished
 
-    async def _append(self, reply: Reply, writer: Writer, pieces: list[Piece]) -> None:
+    async def _append(self, reply: Reply, writer: Writer, deltas: list[AnyDelta]) -> None:
         first = not writer.seq
-        await writer.append(pieces)
-        answers = reply.answered is None and any(isinstance(piece, Delta) for piece in pieces)
+        await writer.append(deltas)
+        answers = reply.answered is None and any(isinstance(delta, Delta) for delta in deltas)
         if first:
             metrics.first_piece.observe((timezone.now() - reply.asked).total_seconds())
         if first or answers:
@@ -297,7 +297,7 @@ async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
 
 @in_thread
 def _mark(reply: Reply, *, first: bool, answers: bool) -> None:
-    """Store when the first piece and the first word of the answer came."""
+    """Store when the first delta and the first word of the answer came."""
     now = timezone.now()
     times = {}
     if first:

@@ -15,11 +15,11 @@ queued = Gauge("parley_replies_queued", "Replies that wait for their turn in thi
 readers = Gauge("parley_readers", "Open event streams.", registry=_registry)
 first_piece = Histogram(
     "parley_first_piece_seconds",
-    "From the question to its first piece in the log.",
+    "From the question to its first delta in the log.",
     buckets=ANSWERS,
     registry=_registry,
 )
-stored = Counter("parley_events_stored", "Pieces and ends of replies that were stored.", registry=_registry)
+stored = Counter("parley_events_stored", "Deltas and ends of replies that were stored.", registry=_registry)
 commit = Histogram(
     "parley_commit_seconds",
     "One commit of what all replies have gathered.",

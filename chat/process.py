@@ -2,7 +2,7 @@
 
 The process renews its row once in a while. As long as it does, the replies that it has claimed are its own; afterwards
 any other process may claim them. Whoever claims a reply raises its `attempt`, and a process that was only asleep finds
-itself fenced off with the next piece that it writes, or at its next beat.
+itself fenced off with the next delta that it writes, or at its next beat.
 """
 
 import asyncio

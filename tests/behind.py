@@ -1,8 +1,8 @@
 """How far a reader in another process is behind one in the process that writes.
 
-    python -m tests.behind --pieces 100
+    python -m tests.behind --deltas 100
 
-Each piece is timed as it arrives at both readers; the table has the differences, in milliseconds, for each store.
+Each delta is timed as it arrives at both readers; the table has the differences, in milliseconds, for each store.
 """
 
 import argparse
@@ -21,28 +21,28 @@ import tests.environment  # noqa: F401
 from tests.faults.kill_loop import ROOT
 from tests.stores import BACKENDS, stores
 
-GAP = 0.37  # Seconds between two pieces, which the pace of looking does not divide.
+GAP = 0.37  # Seconds between two deltas, which the pace of looking does not divide.
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pieces", type=int, default=100)
+    parser.add_argument("--deltas", type=int, default=100)
     parser.add_argument("--here", metavar="NAME", help="the stores are those of the environment")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     os.environ.setdefault("DATABASE_URL", "sqlite://:memory:")
     django.setup()
     if options.here:
-        asyncio.run(measure(options.here, options.pieces))
+        asyncio.run(measure(options.here, options.deltas))
         return
-    print("| | pieces | median | 95th percentile | longest |\n| --- | --- | --- | --- | --- |", flush=True)  # noqa: T201
+    print("| | deltas | median | 95th percentile | longest |\n| --- | --- | --- | --- | --- |", flush=True)  # noqa: T201
     for backend in BACKENDS:
-        command = [sys.executable, "-m", "tests.behind", f"--here={backend}", f"--pieces={options.pieces}"]
+        command = [sys.executable, "-m", "tests.behind", f"--here={backend}", f"--deltas={options.deltas}"]
         with stores(backend) as environment:
             subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True)
 
 
-async def measure(name: str, pieces: int) -> None:
+async def measure(name: str, deltas: int) -> None:
     # They need Django's setup.
     from django.core.management import call_command
     from django.db import connection
@@ -56,7 +56,7 @@ async def measure(name: str, pieces: int) -> None:
     place = str(connection.settings_dict["NAME"])
     database = Database(place, os.environ["DATABASE_URL"], DjangoDbBlocker(_ispytest=True))
     with Upstream() as upstream:
-        upstream.default = [step for number in range(pieces) for step in (text(f"{number}."), sleep(GAP))] + [finish()]
+        upstream.default = [step for number in range(deltas) for step in (text(f"{number}."), sleep(GAP))] + [finish()]
         servers = [Server(database, {"OPENAI_BASE_URL": upstream.url, "OPENAI_MODEL": "small"}) for _ in range(2)]
         for server in servers:
             server.start()
@@ -67,14 +67,14 @@ async def measure(name: str, pieces: int) -> None:
         finally:
             for server in servers:
                 await asyncio.to_thread(server.kill)
-    # The first piece may have been there before the readers.
-    behind = [(far[number] - near[number]) * 1000 for number in range(1, pieces)]
+    # The first delta may have been there before the readers.
+    behind = [(far[number] - near[number]) * 1000 for number in range(1, deltas)]
     slow = quantiles(behind, n=20)[-1]
     print(f"| {name} | {len(behind)} | {median(behind):.0f} | {slow:.0f} | {max(behind):.0f} |", flush=True)  # noqa: T201
 
 
 async def arrivals(visitor: Any, reply: dict[str, Any]) -> dict[int, float]:
-    """When each piece was there."""
+    """When each delta was there."""
     arrived: dict[int, float] = {}
     async for event in visitor.follow(reply):
         for number in event.data.get("text", "").split(".")[:-1]:

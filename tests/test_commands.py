@@ -266,7 +266,7 @@ def test_running_replies_are_listed_oldest_question_first(alice: User) -> None:
     first, second = (asking.begin(alice, "What is a xylophone?", "small") for _ in range(2))
     Reply.objects.claim(second.pk, 0, "host:1:ab")
     headings, *rows = listed()
-    assert headings == ["REPLY", "STATUS", "MODEL", "PROCESS", "ATTEMPT", "ASKED", "FIRST PIECE", "LEASE LEFT", "ENDED"]
+    assert headings == ["REPLY", "STATUS", "MODEL", "PROCESS", "ATTEMPT", "ASKED", "FIRST DELTA", "LEASE LEFT", "ENDED"]
     assert [cells[:5] for cells in rows] == [
         [str(first.pk), "queued", "small", "-", "0"],
         [str(second.pk), "streaming", "small", "host:1:ab", "1"],

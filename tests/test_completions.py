@@ -86,7 +86,7 @@ async def ask(
     return events
 
 
-def pieces(events: list[Event]) -> list[Event]:
+def deltas(events: list[Event]) -> list[Event]:
     return [event for event in events if isinstance(event, Delta | Reasoning)]
 
 
@@ -270,7 +270,7 @@ async def test_a_piece_arrives_before_the_next_is_sent(upstream: Upstream, endpo
 async def test_it_copes_with(upstream: Upstream, endpoint: Endpoint, steps: list[Step], expected: list[Event]) -> None:
     upstream.script(*steps)
     events = await ask(endpoint)
-    assert pieces(events) == expected
+    assert deltas(events) == expected
     assert isinstance(events[-1], Finished)
 
 
@@ -493,13 +493,13 @@ KEEP_ALIVE = [raw(b": still here\n\n"), sleep(0.02)] * 20
 @pytest.mark.parametrize(
     ("limits", "steps", "kind"),
     [
-        pytest.param(FIRST_PIECE, [hang()], errors.TooSlow, id="first piece, nothing"),
-        pytest.param(FIRST_PIECE, [head(), hang()], errors.TooSlow, id="first piece, a head"),
-        pytest.param(FIRST_PIECE, [delta(role="assistant"), hang()], errors.TooSlow, id="first piece, a role"),
-        pytest.param(FIRST_PIECE, [head(), *KEEP_ALIVE], errors.TooSlow, id="first piece, keep-alives"),
+        pytest.param(FIRST_PIECE, [hang()], errors.TooSlow, id="first delta, nothing"),
+        pytest.param(FIRST_PIECE, [head(), hang()], errors.TooSlow, id="first delta, a head"),
+        pytest.param(FIRST_PIECE, [delta(role="assistant"), hang()], errors.TooSlow, id="first delta, a role"),
+        pytest.param(FIRST_PIECE, [head(), *KEEP_ALIVE], errors.TooSlow, id="first delta, keep-alives"),
         pytest.param(GAP, [text("a"), hang()], errors.Stalled, id="gap, nothing"),
         pytest.param(GAP, [text("a"), *KEEP_ALIVE], errors.Stalled, id="gap, keep-alives"),
-        pytest.param(TOTAL, [text("a"), *[text("b"), sleep(0.02)] * 50], errors.TooLong, id="total, pieces"),
+        pytest.param(TOTAL, [text("a"), *[text("b"), sleep(0.02)] * 50], errors.TooLong, id="total, deltas"),
         pytest.param(TOTAL, [hang()], errors.TooLong, id="total, nothing"),
     ],
 )

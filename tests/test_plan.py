@@ -17,7 +17,7 @@ MORE = Snapshot("so far and on", "hm", 8)
 @pytest.mark.parametrize(
     ("kept", "so_far", "shown", "expected", "without_continuing"),
     [
-        pytest.param(NOTHING, NOTHING, False, Begin(), Begin(), id="new, or its process died before the first piece"),
+        pytest.param(NOTHING, NOTHING, False, Begin(), Begin(), id="new, or its process died before the first delta"),
         pytest.param(NOTHING, NOTHING, True, Interrupt(LOST), Interrupt(LOST), id="its log is lost"),
         pytest.param(NOTHING, THOUGHT, True, Interrupt(INTERRUPTED), Interrupt(INTERRUPTED), id="only reasoning"),
         pytest.param(NOTHING, TEXT, True, Continue(TEXT), Interrupt(INTERRUPTED), id="text"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from chat import asking
 from chat.database import in_thread
-from chat.events import Delta, End, Entry, Error, Piece, Reasoning, Snapshot
+from chat.events import AnyDelta, Delta, End, Entry, Error, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, User
 from chat.replylog import CursorLost, Fenced, ReplyLog, base, commit
 from chat.replylog.coding import decode
@@ -400,16 +400,16 @@ async def test_the_log_forgets_readers_that_leave(log: ReplyLog, reply: Reply) -
 
 
 PATIENT = 1_000_000
-PIECES = st.one_of(st.builds(Delta, st.text(min_size=1)), st.builds(Reasoning, st.text(min_size=1)))
+DELTAS = st.one_of(st.builds(Delta, st.text(min_size=1)), st.builds(Reasoning, st.text(min_size=1)))
 
 
 @given(
-    appends=st.lists(st.lists(PIECES.filter(lambda piece: "\0" not in piece.text), min_size=1, max_size=3), max_size=8),
+    appends=st.lists(st.lists(DELTAS.filter(lambda delta: "\0" not in delta.text), min_size=1, max_size=3), max_size=8),
     patience=st.lists(st.integers(0, 4), max_size=12),
 )
 @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_reconnecting_readers_see_the_text_once(
-    stores: Stores, sam: User, monkeypatch: pytest.MonkeyPatch, appends: list[list[Piece]], patience: list[int]
+    stores: Stores, sam: User, monkeypatch: pytest.MonkeyPatch, appends: list[list[AnyDelta]], patience: list[int]
 ) -> None:
     """The reader leaves after `patience` lists of entries each time, and comes back with the last seq it has seen.
 
@@ -419,8 +419,8 @@ def test_reconnecting_readers_see_the_text_once(
 
     async def write(log: ReplyLog, reply: Reply) -> None:
         with log.writer(reply.pk, 1) as writer:
-            for pieces in appends:
-                await writer.append(pieces)
+            for deltas in appends:
+                await writer.append(deltas)
             await writer.end(DONE)
 
     async def read(log: ReplyLog, reply: Reply) -> list[Entry]:
@@ -444,10 +444,10 @@ def test_reconnecting_readers_see_the_text_once(
         return seen
 
     seen = asyncio.run(both())
-    pieces = [piece for some in appends for piece in some]
+    deltas = [delta for some in appends for delta in some]
     assert [seq for seq, _ in seen] == list(range(1, len(seen) + 1))
     for kind in (Delta, Reasoning):
-        expected = "".join(piece.text for piece in pieces if isinstance(piece, kind))
+        expected = "".join(delta.text for delta in deltas if isinstance(delta, kind))
         assert "".join(event.text for _, event in seen if isinstance(event, kind)) == expected
 
 

@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 
 from chat import asking
 from chat.database import in_thread
-from chat.events import Delta, End, Entry, Piece, Reasoning, Snapshot
+from chat.events import AnyDelta, Delta, End, Entry, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, ServerProcess, User
 from chat.replylog import NOTHING, CursorLost, Fenced, ReplyLog, Writer, commit, database, redis
 from chat.replylog.database import DatabaseLog
@@ -104,7 +104,7 @@ class Expected:
         self.attempt += 1
         return self.attempt
 
-    def grow(self, *events: Piece | End) -> None:
+    def grow(self, *events: AnyDelta | End) -> None:
         for event in events:
             seq = len(self.screens)
             self.screens.append(shown(self.screens[-1], (seq, event)))
@@ -344,16 +344,16 @@ class Replies(RuleBasedStateMachine):
 
     @rule(hand=hands, kinds=st.sampled_from([(Delta,), (Reasoning,), (Reasoning, Delta), (Delta, Reasoning)]))
     def append(self, hand: Hand, kinds: tuple[type[Delta | Reasoning], ...]) -> None:
-        pieces: list[Piece] = [kind(self._word()) for kind in kinds]
-        assert self._run(stored(hand.writer.append(pieces))) == hand.may_write
+        deltas: list[AnyDelta] = [kind(self._word()) for kind in kinds]
+        assert self._run(stored(hand.writer.append(deltas))) == hand.may_write
         if hand.may_write:
-            hand.reply.grow(*pieces)
+            hand.reply.grow(*deltas)
 
     @rule(target=hands, hand=hands, process=PROCESS)
     def take_over_during_an_append(self, hand: Hand, process: str) -> Hand | MultipleResults[Hand]:
         """Whoever takes over knows what was stored before; anything else is nowhere."""
         reply, seen, may_write = hand.reply, hand.reply.attempt, hand.may_write
-        piece = Delta(self._word())
+        delta = Delta(self._word())
         taken = Claimed(reply, seen + 1, self._logs[process])
 
         async def take_over() -> Snapshot | None:
@@ -361,12 +361,12 @@ class Replies(RuleBasedStateMachine):
             return await self._so_far(taken) if reply.runs else None
 
         async def both() -> tuple[bool, Snapshot | None]:
-            return await asyncio.gather(stored(hand.writer.append([piece])), take_over())
+            return await asyncio.gather(stored(hand.writer.append([delta])), take_over())
 
         was_stored, so_far = self._run(both())
         if was_stored:
             assert may_write
-            reply.grow(piece)
+            reply.grow(delta)
         return (reply.runs and self._begun(self._claimed(reply, process), so_far)) or multiple()
 
     @rule(hand=consumes(hands), status=st.sampled_from(["complete", "stopped", "interrupted", "failed"]))

@@ -21,9 +21,9 @@ from chat.completions.errors import (
     Unavailable,
     word,
 )
-from chat.events import Delta, Finished, Opened, Piece, Reasoning
+from chat.events import AnyDelta, Delta, Finished, Opened, Reasoning
 
-type Event = Piece | Opened | Finished
+type Event = AnyDelta | Opened | Finished
 
 # Finish reasons that say the answer is not whole, as vLLM, Mistral and OpenRouter, and DeepSeek send them.
 _BROKEN: dict[str, type[Refused]] = {
@@ -40,7 +40,7 @@ _USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 class Completion:
     """One streamed answer as far as its bytes have come.
 
-    `begun` says that there is a piece, `done` that nothing more is to be read.
+    `begun` says that there is a delta, `done` that nothing more is to be read.
     """
 
     def __init__(self) -> None:
@@ -56,14 +56,14 @@ class Completion:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events in the next bytes; none while only keep-alives and empty chunks come."""
-        pieces: list[Piece] = []
+        deltas: list[AnyDelta] = []
         try:
             for event in self._decoder.feed(chunk):
                 if event.data == "[DONE]":
                     self.done = True
                     break
                 if event.data.strip():
-                    self._read(event, pieces)
+                    self._read(event, deltas)
             if self._decoder.dropped:
                 # A reply with a hole in it would be worse than one that ended.
                 raise NotAStream
@@ -71,12 +71,12 @@ class Completion:
             # `finished` raises it, so that people see what came before it.
             self._error = error
             self.done = True
-        if not pieces:
+        if not deltas:
             return []
-        self._answered = self._answered or any(isinstance(piece, Delta) for piece in pieces)
+        self._answered = self._answered or any(isinstance(delta, Delta) for delta in deltas)
         opened = [] if self.begun else [Opened(self._upstream_id)]
         self.begun = True
-        return [*opened, *pieces]
+        return [*opened, *deltas]
 
     def finished(self) -> Finished:
         """Return how the answer ended, or raise CompletionError.
@@ -89,7 +89,7 @@ class Completion:
             return Finished(self.finish_reason, self._usage)
         raise CutOff if self.begun else NoAnswer
 
-    def _read(self, event: sse.ServerSentEvent, pieces: list[Piece]) -> None:
+    def _read(self, event: sse.ServerSentEvent, deltas: list[AnyDelta]) -> None:
         try:
             chunk = json.loads(event.data)
         except (ValueError, RecursionError) as error:
@@ -103,7 +103,7 @@ class Completion:
         self._usage = _usage(chunk.get("usage")) or self._usage
         for choice in choices if isinstance(choices, list) else []:
             if isinstance(choice, dict) and self._follows(choice.get("index")):
-                self._read_choice(choice, pieces)
+                self._read_choice(choice, deltas)
 
     def _follows(self, index: Any) -> bool:
         """Tell the choice that came first from others, which a proxy may have asked for. Some leave the index out."""
@@ -113,9 +113,9 @@ class Completion:
             self._index = index
         return index == self._index
 
-    def _read_choice(self, choice: dict[str, Any], pieces: list[Piece]) -> None:
+    def _read_choice(self, choice: dict[str, Any], deltas: list[AnyDelta]) -> None:
         if isinstance(delta := choice.get("delta"), dict):
-            self._read_delta(delta, pieces)
+            self._read_delta(delta, deltas)
         if choice.get("error"):
             raise _reported(choice)
         if reason := word(choice.get("finish_reason"), 64):
@@ -123,18 +123,18 @@ class Completion:
                 raise broken
             self.finish_reason = _FINISH_REASONS.get(reason, reason)
 
-    def _read_delta(self, delta: dict[str, Any], pieces: list[Piece]) -> None:
+    def _read_delta(self, delta: dict[str, Any], deltas: list[AnyDelta]) -> None:
         for key in ("reasoning_content", "reasoning"):
             if text := _text(delta.get(key)):
-                pieces.append(Reasoning(text))
+                deltas.append(Reasoning(text))
                 break
         content = delta.get("content")
         if isinstance(content, list):
-            pieces.extend(_parts(content))
+            deltas.extend(_parts(content))
         elif text := _text(content):
-            pieces.append(Delta(text))
+            deltas.append(Delta(text))
         if text := _text(delta.get("refusal")):
-            pieces.append(Delta(text))
+            deltas.append(Delta(text))
 
 
 def _reported(chunk: dict[str, Any]) -> Refused:
@@ -165,16 +165,16 @@ def _text(value: Any) -> str:
     return value.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _parts(parts: list[Any]) -> list[Piece]:
+def _parts(parts: list[Any]) -> list[AnyDelta]:
     """Return the texts of typed parts, as Mistral sends them."""
-    pieces: list[Piece] = []
+    deltas: list[AnyDelta] = []
     for part in parts:
         if not isinstance(part, dict):
             continue
         if part.get("type") == "thinking":
             inner = part.get("thinking")
-            texts = [piece.text for piece in _parts(inner)] if isinstance(inner, list) else [_text(inner)]
-            pieces.extend(Reasoning(text) for text in texts if text)
+            texts = [delta.text for delta in _parts(inner)] if isinstance(inner, list) else [_text(inner)]
+            deltas.extend(Reasoning(text) for text in texts if text)
         elif text := _text(part.get("text")):
-            pieces.append(Delta(text))
-    return pieces
+            deltas.append(Delta(text))
+    return deltas

@@ -44,7 +44,7 @@ _STREAM_TYPES = ("text/event-stream", "text/plain", "application/octet-stream", 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long to wait for the connection, the first piece, the next piece and the whole answer, in seconds."""
+    """How long to wait for the connection, the first delta, the next delta and the whole answer, in seconds."""
 
     connect: float
     first_piece: float
@@ -73,7 +73,7 @@ class Endpoint:
     ) -> AsyncGenerator[list[Event]]:
         """Yield the answer as it comes, a list of events for each read; a Finished is last. Raises CompletionError.
 
-        Asks at most three times, and only as long as no piece has come. If the last message is the beginning of the
+        Asks at most three times, and only as long as no delta has come. If the last message is the beginning of the
         answer, the model continues it; `way` says how this endpoint is asked to (see CHAT_CONTINUE).
         """
         loop = asyncio.get_running_loop()
@@ -110,7 +110,7 @@ class Endpoint:
                     await _check(response)
                 chunks = response.aiter_raw()
                 while not completion.done:
-                    # Only pieces extend the limit: keep-alives would defeat a limit on reads.
+                    # Only deltas extend the limit: keep-alives would defeat a limit on reads.
                     async with asyncio.timeout_at(min(due, deadline)):
                         chunk = await anext(chunks, b"")
                     if not chunk:

@@ -183,7 +183,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("asked", models.DateTimeField(default=django.utils.timezone.now)),
-                ("started", models.DateTimeField(null=True, verbose_name="first piece")),
+                ("started", models.DateTimeField(null=True, verbose_name="first delta")),
                 ("answered", models.DateTimeField(null=True, verbose_name="first word of the answer")),
                 ("ended", models.DateTimeField(null=True)),
                 ("last_seq", models.PositiveIntegerField(default=0)),

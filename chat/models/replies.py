@@ -113,7 +113,7 @@ class Reply(models.Model):
     process = models.CharField(max_length=200, blank=True)
     queued = models.DateTimeField("queued since", db_default=Now())
     asked = models.DateTimeField(default=timezone.now)
-    started = models.DateTimeField("first piece", null=True)
+    started = models.DateTimeField("first delta", null=True)
     answered = models.DateTimeField("first word of the answer", null=True)
     ended = models.DateTimeField(null=True)
     last_seq = models.PositiveIntegerField(default=0)

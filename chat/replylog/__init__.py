@@ -1,4 +1,4 @@
-"""The live log of replies: where a piece is stored before anyone sees it, and where every reader follows it."""
+"""The live log of replies: where a delta is stored before anyone sees it, and where every reader follows it."""
 
 from chat.replylog.base import NOTHING, CursorLost, ReplyLog, Unreachable, Writer
 from chat.replylog.commit import Fenced, NotStored

@@ -9,7 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from chat.database import in_thread
-from chat.events import Delta, End, Entry, Outcome, Piece, Reasoning, Snapshot, joined, size, whole
+from chat.events import AnyDelta, Delta, End, Entry, Outcome, Reasoning, Snapshot, joined, size, whole
 from chat.models import Reply
 from chat.replylog.commit import Append, Failure, GroupCommit
 from chat.replylog.inbox import Inbox
@@ -47,38 +47,38 @@ class Writer:
         self._commit = commit
         self._reply_id = reply_id
         self._attempt = attempt
-        self._pieces: list[Piece] = [Reasoning(so_far.reasoning), Delta(so_far.text)]
+        self._deltas: list[AnyDelta] = [Reasoning(so_far.reasoning), Delta(so_far.text)]
         self.seq = so_far.seq
 
     @property
     def size(self) -> int:
         """The length of the reply so far, in bytes."""
-        return size(self._pieces)
+        return size(self._deltas)
 
-    async def append(self, pieces: list[Piece]) -> None:
-        """Return when the pieces are stored; raises Fenced when somebody else has claimed the reply, and NotStored.
+    async def append(self, deltas: list[AnyDelta]) -> None:
+        """Return when the deltas are stored; raises Fenced when somebody else has claimed the reply, and NotStored.
 
-        Cancelling the wait does not take the pieces back.
+        Cancelling the wait does not take the deltas back.
         """
-        pieces = joined(pieces)
-        self._pieces += pieces
-        await self._commit.put(self._append(pieces))
+        deltas = joined(deltas)
+        self._deltas += deltas
+        await self._commit.put(self._append(deltas))
 
     async def end(self, end: End, upstream_id: str = "") -> None:
         """Store the End together with the row of the reply; raises Fenced like `append`."""
         append = self._append([end])
-        append.outcome = Outcome(end, whole(self._pieces, self.seq), upstream_id)
+        append.outcome = Outcome(end, whole(self._deltas, self.seq), upstream_id)
         await self._commit.put(append)
 
     async def restart(self, kept: Snapshot) -> None:
         """Replace the log of a reply that is being resumed by what is kept of it; raises like `append`."""
-        self._pieces = [Reasoning(kept.reasoning), Delta(kept.text)]
+        self._deltas = [Reasoning(kept.reasoning), Delta(kept.text)]
         self.seq = kept.seq - 1
         append = self._append([kept])
         append.restarts = True
         await self._commit.put(append)
 
-    def _append(self, events: Sequence[Piece | Snapshot | End]) -> Append:
+    def _append(self, events: Sequence[AnyDelta | Snapshot | End]) -> Append:
         entries: list[Entry] = list(enumerate(events, self.seq + 1))
         self.seq += len(entries)
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -145,7 +145,7 @@ class ReplyLog(ABC):
 
     async def snapshot(self, reply_id: UUID) -> Snapshot:
         """All that is stored now; raises CursorLost when the log has ended or is gone, and Unreachable."""
-        pieces: list[Piece] = []
+        deltas: list[AnyDelta] = []
         seq = 0
         while entries := await self.read(reply_id, seq):
             seq = entries[-1][0]
@@ -153,10 +153,10 @@ class ReplyLog(ABC):
                 if isinstance(event, End):
                     raise CursorLost
                 if isinstance(event, Snapshot):
-                    pieces = [Reasoning(event.reasoning), Delta(event.text)]
+                    deltas = [Reasoning(event.reasoning), Delta(event.text)]
                 else:
-                    pieces.append(event)
-        return whole(pieces, seq)
+                    deltas.append(event)
+        return whole(deltas, seq)
 
     async def fence(self, reply_id: UUID, attempt: int) -> Snapshot:
         """Keep earlier attempts from writing, and return all that they have written; raises as `snapshot` does.

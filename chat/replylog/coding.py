@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from chat.events import Delta, End, Entry, Error, Reasoning, Snapshot
 
-_PIECES: dict[str, type[Delta] | type[Reasoning]] = {"delta": Delta, "reasoning": Reasoning}
+_DELTAS: dict[str, type[Delta] | type[Reasoning]] = {"delta": Delta, "reasoning": Reasoning}
 _KINDS: dict[type, str] = {Delta: "delta", Reasoning: "reasoning"}
 
 
@@ -25,4 +25,4 @@ def decode(seq: int, kind: str, data: str) -> Entry:
         return seq, End(**fields, error=Error(error["code"], error.get("params", {})) if error else None)
     if kind == "snapshot":
         return seq, Snapshot(**json.loads(data))
-    return seq, _PIECES[kind](data)
+    return seq, _DELTAS[kind](data)

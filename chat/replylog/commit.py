@@ -132,8 +132,8 @@ class GroupCommit:
 async def _release(batch: list[Append]) -> None:
     """Let the writers of a stored batch continue, and wait until they have appended what they already have.
 
-    Releasing them right before the next commit gets the pieces that arrived during the frame into that commit. Released
-    right after their own, they would append too early for some pieces, which would then wait for one more frame.
+    Releasing them right before the next commit gets the deltas that arrived during the frame into that commit. Released
+    right after their own, they would append too early for some deltas, which would then wait for one more frame.
     """
     for append in batch:
         if not append.stored.done():

@@ -42,7 +42,7 @@ KEY = "sk-secret"
 INTERNAL = "http://models.internal:4000"
 # Endpoints say such things in errors, and nobody may read them here.
 REVEALING = {"error": {"message": f"Incorrect API key provided: {KEY}. Asked {INTERNAL}."}}
-# The limits of the server for the first piece and the gap, in seconds: a busy machine must not reach them by itself.
+# The limits of the server for the first delta and the gap, in seconds: a busy machine must not reach them by itself.
 LIMIT = "5"
 SO_FAR = [text("so far"), hang()]
 

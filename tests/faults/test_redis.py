@@ -19,7 +19,7 @@ from tests.visitor import Event, Visitor, written
 
 pytestmark = pytest.mark.redis
 
-# A reply of many pieces, over about a second.
+# A reply of many deltas, over about a second.
 COUNTED = [f"{number} " for number in range(100)]
 COUNTING = [step for number in COUNTED for step in (text(number), sleep(0.01))]
 SEED = 3

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from chat.models import Reply, ServerProcess
 
-HEADINGS = ("REPLY", "STATUS", "MODEL", "PROCESS", "ATTEMPT", "ASKED", "FIRST PIECE", "LEASE LEFT", "ENDED")
+HEADINGS = ("REPLY", "STATUS", "MODEL", "PROCESS", "ATTEMPT", "ASKED", "FIRST DELTA", "LEASE LEFT", "ENDED")
 # How many ended replies --all adds.
 ENDED = 20
 
