@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
+from hashlib import sha1
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as TimedOut
 
 from chat.database import AWAY, PAUSE, in_thread, patient, retry_on_deadlock
@@ -55,6 +56,7 @@ BROKEN = (Disconnected, AttributeError, TypeError)
 FAILURES = (RedisError, *BROKEN)
 
 SCRIPT = Path(__file__).with_name("stream.lua").read_text()
+SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisLog(ReplyLog):
@@ -172,15 +174,23 @@ class RedisLog(ReplyLog):
             await asyncio.sleep(PAUSE)
 
     async def _try_to_append(self, appends: list[Append]) -> list[object]:
-        script = self._writer.register_script(SCRIPT)
         try:
-            async with self._writer.pipeline(transaction=False) as pipeline:
-                for append in appends:
-                    await script([_key(append.reply_id)], _arguments(append), client=pipeline)
-                answers: list[object] = await pipeline.execute(raise_on_error=False)
-                return answers
+            answers = await self._run_script(appends)
+            if any(isinstance(answer, NoScriptError) for answer in answers):
+                # Redis has been restarted, or has never seen it.
+                await self._writer.script_load(SCRIPT)
+                answers = await self._run_script(appends)
         except FAILURES as error:
             return [error] * len(appends)
+        return answers
+
+    async def _run_script(self, appends: list[Append]) -> list[object]:
+        # Not by register_script: in a pipeline it asks each time whether Redis knows the script, a round trip more.
+        async with self._writer.pipeline(transaction=False) as pipeline:
+            for append in appends:
+                pipeline.evalsha(SHA, 1, _key(append.reply_id), *_arguments(append))
+            answers: list[object] = await pipeline.execute(raise_on_error=False)
+        return answers
 
     async def poll(self, cursors: dict[UUID, int]) -> dict[UUID, list[Entry]]:
         if not cursors:
