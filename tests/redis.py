@@ -1,4 +1,4 @@
-"""A Redis server for tests, which can be killed and started again: it keeps nothing."""
+"""A Redis server for tests, which can kill it and start it again. It keeps nothing."""
 
 import signal
 import subprocess
@@ -24,7 +24,7 @@ class RedisServer:
         self._folder.cleanup()
 
     def start(self) -> None:
-        """Start the process, which knows nothing of what was there before, and wait until it listens."""
+        """Start the process, which is empty, and wait until it listens."""
         place = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", self._folder.name]
         self._process = subprocess.Popen(
             [program("redis-server"), *place, "--save", "", "--appendonly", "no"], stdout=subprocess.PIPE, text=True
@@ -33,7 +33,7 @@ class RedisServer:
         next(line for line in self._process.stdout if "Ready to accept connections" in line)
 
     def hang(self) -> None:
-        """Take connections and answer nobody."""
+        """Accept connections but answer none."""
         assert self._process, "Redis does not run"
         self._process.send_signal(signal.SIGSTOP)
 

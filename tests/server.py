@@ -1,4 +1,4 @@
-"""Real servers for tests: Daphne in a process of its own, on a real socket, with a database of its own."""
+"""Real servers for tests: Daphne in its own process, on a real socket, with its own database."""
 
 import itertools
 import os
@@ -44,19 +44,19 @@ class Database:
         self._blocker = blocker
 
     def run[T](self, query: Callable[[], T]) -> T:
-        """What `query` returns when it runs against this database.
+        """Run `query` against this database and return its result.
 
-        It runs in a thread of its own, because Django refuses queries where an event loop runs, and Playwright has one.
+        It runs in its own thread, because Django refuses queries where an event loop runs, and Playwright has one.
         """
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(self._run, query).result()
 
     def _run[T](self, query: Callable[[], T]) -> T:
         default = connections["default"]
-        # It may be of another kind than the one of the tests.
+        # It may be another kind of database than that of the tests.
         place = environ.Env.db_url_config(self.url)
         options = default.settings_dict["OPTIONS"] if place["ENGINE"] == default.settings_dict["ENGINE"] else {}
-        # A pool is that of its first database.
+        # A pool belongs to its first database.
         options = {name: value for name, value in options.items() if name != "pool"}
         backend = load_backend(place["ENGINE"])
         described = {**default.settings_dict, **place, "OPTIONS": options}
@@ -69,7 +69,7 @@ class Database:
 
 
 class Databases:
-    """Makes databases as copies of one that is migrated once: on the server of PostgreSQL at `url`, else on SQLite."""
+    """Makes copies of a database that is migrated once: on the PostgreSQL server at `url`, otherwise on SQLite."""
 
     def __init__(self, folder: Path, blocker: DjangoDbBlocker, url: str) -> None:
         self._folder = folder
@@ -124,7 +124,7 @@ class Databases:
 
 
 class Server:
-    """A Daphne process. It can be killed and started again, at the same address and on the same database."""
+    """A Daphne process. A test can kill it and start it again, at the same address and on the same database."""
 
     def __init__(self, database: Database, environment: dict[str, str]) -> None:
         self.database = database
@@ -171,19 +171,19 @@ class Server:
         ready.set()
 
     def kill(self) -> None:
-        """SIGKILL: the process cannot do anything about it."""
+        """Send SIGKILL, which no process can handle."""
         if self._process:
             self._process.kill()
             self._ended()
 
     def terminate(self) -> int:
-        """SIGTERM, as at a deployment; the exit status once the process has ended."""
+        """Send SIGTERM, as a deployment does; return the exit status once the process has ended."""
         assert self._process, "the server does not run"
         self._process.terminate()
         return self._ended()
 
     def stop(self) -> None:
-        """End the process in peace, so that it can write down its coverage, or by force."""
+        """Ask the process to end, so that it can save its coverage, and kill it if it does not."""
         if self._process:
             with suppress(subprocess.TimeoutExpired):
                 self.terminate()
@@ -210,22 +210,22 @@ class Server:
             self.restart()
 
     def restart(self) -> None:
-        """Start the process again; one that still runs is killed before."""
+        """Start the process again, after killing it if it still runs."""
         self.kill()
         self.start()
 
     def wait_for_line(self, part: str) -> None:
-        """Return when a process of this server has written a line that holds this."""
+        """Wait until a process of this server has logged a line that contains `part`."""
         with self._more:
             if not self._more.wait_for(lambda: part in self.log(), START_SECONDS):
                 raise TimeoutError(f"There is no line with {part!r}:\n{self.log()}")
 
     def log(self) -> str:
-        """All that the processes of this server have written."""
+        """Everything that the processes of this server have logged."""
         return "".join(self._lines)
 
     def session_cookie(self, username: str, **fields: Any) -> str:
-        """The `sessionid` of a person who is signed in; who does not exist yet is made, with `fields`."""
+        """Sign a person in and return the `sessionid`. A person who does not exist is created, with `fields`."""
 
         def sign_in() -> str:
             user, _ = User.objects.get_or_create(username=username, defaults=fields)
@@ -237,16 +237,16 @@ class Server:
 
 
 def forget_everybody() -> None:
-    """Delete all people, with whatever is still being written for them, and all counts of attempts."""
+    """Delete all people, with what is still being written for them, and all counts of attempts."""
     with transaction.atomic():
-        # Locked in the order in which servers lock them, lest each waits for the other.
+        # In the order in which servers lock them, so that neither waits for the other.
         list(Reply.objects.select_for_update().order_by("pk").values_list("pk"))
         User.objects.all().delete()
     cache.clear()
 
 
 class Servers:
-    """Starts servers and, at the end, stops those that still run."""
+    """Starts servers, and stops those that still run at the end."""
 
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
@@ -261,7 +261,7 @@ class Servers:
         self._running.close()
 
     def __call__(self, database: Database | None = None, **environment: str) -> Server:
-        """Start a server, on a database of its own or beside another on the same one."""
+        """Start a server, on its own database or on that of another server."""
         server = Server(database or self._databases.make(), {"CHAT_LEASE_SECONDS": LEASE_SECONDS, **environment})
         self._running.callback(server.stop)
         server.start()

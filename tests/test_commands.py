@@ -146,6 +146,20 @@ def test_lint_says_that_the_javascript_was_not_checked(machine: Path) -> None:
     assert "There is no npm, so the JavaScript was not checked." in commands
 
 
+def test_a_suite_that_fails_fails_the_whole_but_stops_no_other(machine: Path) -> None:
+    for file in ("requirements/dev.txt", ".venv/base", ".venv/dev"):
+        (machine / file).parent.mkdir(exist_ok=True)
+        (machine / file).touch()
+    install(machine / ".venv/bin/python", f'echo "$@" >> {machine}/calls; case "$*" in *--cov) exit 1; esac')
+    result = make(machine, "--keep-going", "sqlite", "browser", "postgresql", "redis")
+    assert result.returncode == 2
+    sqlite, browser, postgresql, redis = (machine / "calls").read_text().splitlines()
+    assert sqlite.endswith("-m not chromium --cov")
+    assert browser.endswith("-m chromium")
+    assert postgresql.startswith("-m tests.stores postgresql")
+    assert redis.startswith("-m tests.stores redis")
+
+
 def test_the_environment_file_is_private_and_starts_parley(machine: Path) -> None:
     make(machine, ".env", f"VENV={sys.prefix}")
     assert stat.S_IMODE((machine / ".env").stat().st_mode) == 0o600

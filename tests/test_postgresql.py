@@ -58,7 +58,7 @@ def another_transaction() -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def replies(transactional_db: None, sam: User) -> tuple[Reply, Reply]:
-    """Two, in the order of their ids and not in that of their rows."""
+    """Two, in the order of their ids, which is not that of their rows."""
     low, high = sorted((claimed_reply(sam) for _ in range(2)), key=lambda reply: reply.pk)
     for reply in (high, low):
         Reply.objects.filter(pk=reply.pk).update(model="moved")

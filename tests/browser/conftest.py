@@ -14,10 +14,10 @@ from tests.programs import program
 from tests.server import Databases, Server, Servers, forget_everybody
 from tests.upstream import Upstream
 
-# A busy machine takes its time.
+# A busy machine is slow.
 expect.set_options(timeout=10_000)
 
-# Unless it is told not to, Chromium asks its makers for updates and the like.
+# Without these Chromium contacts its makers, for updates for example.
 CHROMIUM = """
     --no-sandbox --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic
     --host-resolver-rules="MAP chat.example.org 127.0.0.1"
@@ -29,13 +29,13 @@ type NewContext = Callable[..., BrowserContext]
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browsers come last: Playwright's event loop runs to the session's end, and beside it no test can have its own."""
+    """Run browsers last: Playwright's event loop runs until the session ends and excludes any other in its thread."""
     items.sort(key=lambda item: item.get_closest_marker("chromium") is not None)
 
 
 @pytest.fixture(scope="session")
 def base_url() -> None:
-    """Addresses come from the servers; and the plugin's own fixture of this name warns of its form."""
+    """Replaces the plugin's fixture, which raises a warning. Addresses come from the servers."""
 
 
 @pytest.fixture(scope="session")
@@ -47,15 +47,15 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 class Watch:
-    """Notes what no page may do: errors, violations of the policy, dialogs, requests to anywhere else."""
+    """Records what no page may do: errors, violations of the policy, dialogs, requests to other hosts."""
 
     def __init__(self) -> None:
-        # Browsers ask for it where a page names no icon of its own.
+        # Browsers request it when a page names no icon.
         self._expected = ["/favicon.ico"]
         self._faults: list[str] = []
 
     def expect(self, *parts: str) -> None:
-        """Let errors pass in the console that hold one of these."""
+        """Ignore errors in the console that contain one of these."""
         self._expected += parts
 
     @property
@@ -86,7 +86,7 @@ class Watch:
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    """Fails a test whose pages do what no page may do."""
+    """Fails the test if its pages do what no page may do."""
     watch = Watch()
     yield watch
     assert watch.faults == []
@@ -94,7 +94,7 @@ def watch() -> Iterator[Watch]:
 
 @pytest.fixture
 def new_context(new_context: CreateContextCallback, watch: Watch) -> NewContext:
-    """Makes contexts that are watched; the plugin's own `context` and `page` come from here too."""
+    """Makes watched contexts. The plugin's own `context` and `page` use it too."""
 
     def watched(**options: Any) -> BrowserContext:
         context = new_context(**options)
@@ -104,7 +104,7 @@ def new_context(new_context: CreateContextCallback, watch: Watch) -> NewContext:
     return watched
 
 
-# Servers and people. The tests of a module share a server; for each of them nobody has been there before.
+# Servers and people. The tests of a module share a server, and each finds it as if nobody had used it.
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def server(databases: Databases, collected_static: None, endpoint: Upstream) -> 
     """A real server as in production, in front of the scripted endpoint."""
     with Servers(databases) as start:
         yield start(DEBUG="0", OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="scripted")
-        # A server lets its replies finish before it goes; those that hang would keep it.
+        # A server lets its replies end before it stops; those that hang would keep it.
         endpoint.stop()
 
 
@@ -122,11 +122,11 @@ class Visit(Protocol):
 
 @pytest.fixture
 def visit(server: Server, new_context: NewContext) -> Visit:
-    """Gives a person, signed in unless without a name, a browser of their own: `visit("bob", color_scheme="dark")`."""
+    """Opens a browser for a person, who is signed in if named: `visit("bob", color_scheme="dark")`."""
     server.database.run(forget_everybody)
 
     def visit(username: str = "", **options: Any) -> Page:
-        # The certificate of a test is nobody's.
+        # No authority has signed the certificate of a test.
         context = new_context(**{"base_url": server.url, "ignore_https_errors": True, **options})
         if username:
             value = server.session_cookie(username)

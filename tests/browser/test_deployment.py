@@ -1,5 +1,5 @@
-"""The browser suite's main cases once more, through docs/nginx.conf before two processes on PostgreSQL and Redis."""
-# ruff: noqa: F401 (tests that are imported run here too, with the server of this module)
+"""The main browser tests again, through docs/nginx.conf, with two processes on PostgreSQL and Redis."""
+# ruff: noqa: F401 (imported tests run here too, with this module's server)
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -96,7 +96,7 @@ def server(
         }
         processes = [Server(database, environment) for _ in range(2)]
         nginx = stack.enter_context(running(SITE, [process.port for process in processes], folder))
-        # On a port of its own, its address is not the one that is in the example.
+        # Its port, and so its address, differs from that of the example.
         environment["CSRF_TRUSTED_ORIGINS"] = nginx.url
         for process in processes:
             stack.callback(process.stop)
