@@ -57,7 +57,7 @@ class Outcome:
     """What the row of a reply gets together with the End in its log."""
 
     end: End
-    whole: Snapshot
+    snapshot: Snapshot
     upstream_id: str
 
 
@@ -90,7 +90,7 @@ def size(deltas: Iterable[AnyDelta]) -> int:
     return sum(len(delta.text.encode()) for delta in deltas)
 
 
-def cut(deltas: list[AnyDelta], room: int) -> list[AnyDelta]:
+def truncated(deltas: list[AnyDelta], room: int) -> list[AnyDelta]:
     """Return the beginning of the deltas in at most `room` bytes, without half a character."""
     if size(deltas) <= room:
         return deltas
@@ -103,7 +103,7 @@ def cut(deltas: list[AnyDelta], room: int) -> list[AnyDelta]:
     return fitting
 
 
-def whole(deltas: list[AnyDelta], seq: int) -> Snapshot:
+def snapshot_of(deltas: list[AnyDelta], seq: int) -> Snapshot:
     """Return all of a reply that the deltas make, up to and including `seq`."""
     text = "".join(delta.text for delta in deltas if isinstance(delta, Delta))
     reasoning = "".join(delta.text for delta in deltas if isinstance(delta, Reasoning))

@@ -17,7 +17,7 @@ from chat import metrics, sentences
 from chat.catalog import Catalog, Model
 from chat.completions import CompletionError, TooLarge
 from chat.database import in_thread
-from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, cut, size
+from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
 from chat.models import Message, Reply
 from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Resume, plan
 from chat.replylog import NOTHING, CursorLost, Fenced, NotStored, ReplyLog, Unreachable, Writer
@@ -229,7 +229,7 @@ class Run:
                             finished = event
                         case _:
                             deltas.append(event)
-                if fitting := cut(deltas, room):
+                if fitting := truncated(deltas, room):
                     await self._append(reply, writer, fitting)
                 room -= size(deltas)
                 if room < 0:

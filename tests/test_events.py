@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat.events import AnyDelta, Delta, Reasoning, cut, joined
+from chat.events import AnyDelta, Delta, Reasoning, joined, truncated
 
 DELTAS = st.lists(st.builds(Delta, st.text()) | st.builds(Reasoning, st.text()))
 
@@ -21,7 +21,7 @@ def test_joining_keeps_the_text_and_leaves_no_neighbours_of_one_kind(deltas: lis
 @given(DELTAS, st.integers(-1, 40))
 def test_cutting_keeps_as_many_whole_characters_as_fit(deltas: list[AnyDelta], room: int) -> None:
     every = "".join(delta.text for delta in deltas)
-    kept = "".join(delta.text for delta in cut(deltas, room))
+    kept = "".join(delta.text for delta in truncated(deltas, room))
     assert every.startswith(kept)
     assert len(kept.encode()) <= max(0, room)
     assert kept == every or len(every[: len(kept) + 1].encode()) > room

@@ -53,14 +53,14 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
 
     def finish(self, pk: UUID, attempt: int, outcome: Outcome) -> bool:
         """Store the end of the reply with its whole text, if `attempt` still owns it; twice does no harm."""
-        end, whole, now = outcome.end, outcome.whole, timezone.now()
+        end, snapshot, now = outcome.end, outcome.snapshot, timezone.now()
         fields: dict[str, Any] = {
             "status": end.status,
             "finish_reason": end.finish_reason,
             "usage": end.usage,
             "upstream_id": outcome.upstream_id,
-            "reasoning": whole.reasoning,
-            "last_seq": whole.seq,
+            "reasoning": snapshot.reasoning,
+            "last_seq": snapshot.seq,
             "ended": now,
         }
         if end.error:
@@ -68,8 +68,8 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         with transaction.atomic():
             if not self.running().filter(pk=pk, attempt=attempt).update(**fields):
                 # An earlier try may have stored it, though its answer got lost.
-                return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=whole.seq).exists()
-            Message.objects.filter(pk=pk).update(text=whole.text)
+                return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=snapshot.seq).exists()
+            Message.objects.filter(pk=pk).update(text=snapshot.text)
             Conversation.objects.filter(messages=pk).update(updated=now)
             if end.usage:
                 entry = self.filter(pk=pk).values("ledger_entry")

@@ -9,7 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from chat.database import in_thread
-from chat.events import AnyDelta, Delta, End, Entry, Outcome, Reasoning, Snapshot, joined, size, whole
+from chat.events import AnyDelta, Delta, End, Entry, Outcome, Reasoning, Snapshot, joined, size, snapshot_of
 from chat.models import Reply
 from chat.replylog.commit import Append, Failure, GroupCommit
 from chat.replylog.inbox import Inbox
@@ -67,7 +67,7 @@ class Writer:
     async def end(self, end: End, upstream_id: str = "") -> None:
         """Store the End together with the row of the reply; raises Fenced like `append`."""
         append = self._append([end])
-        append.outcome = Outcome(end, whole(self._deltas, self.seq), upstream_id)
+        append.outcome = Outcome(end, snapshot_of(self._deltas, self.seq), upstream_id)
         await self._commit.put(append)
 
     async def restart(self, kept: Snapshot) -> None:
@@ -156,7 +156,7 @@ class ReplyLog(ABC):
                     deltas = [Reasoning(event.reasoning), Delta(event.text)]
                 else:
                     deltas.append(event)
-        return whole(deltas, seq)
+        return snapshot_of(deltas, seq)
 
     async def fence(self, reply_id: UUID, attempt: int) -> Snapshot:
         """Keep earlier attempts from writing, and return all that they have written; raises as `snapshot` does.

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
-from chat.events import Delta, End, Entry, Reasoning, whole
+from chat.events import Delta, End, Entry, Reasoning, snapshot_of
 from chat.models import Reply
 from tests.visitor import Event
 
@@ -161,5 +161,5 @@ class Evidence:
     def _logged(self, after: int, seq: int) -> tuple[str, str]:
         """The text and the reasoning in the log after `after`, up to and including `seq`."""
         events = [event for cursor, event in self.log if after < cursor <= seq]
-        logged = whole([event for event in events if isinstance(event, Delta | Reasoning)], seq)
+        logged = snapshot_of([event for event in events if isinstance(event, Delta | Reasoning)], seq)
         return logged.text, logged.reasoning
