@@ -119,7 +119,7 @@ class _Watched:
             if now - work._began > min(silences):
                 logger.warning("PostgreSQL has not answered for %d seconds", now - work._began)
                 work._began = now
-                postgresql.cut(work._connection)
+                postgresql.disconnect(work._connection)
 
 
 def patient[**P, T](work: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:

@@ -20,7 +20,7 @@ def check(connection: Any) -> None:
         raise ConnectionError
 
 
-def cut(wrapper: Any) -> None:
+def disconnect(wrapper: Any) -> None:
     """Fail whoever waits for an answer on Django's connection, and trust no idle connection of its pool.
 
     May be called from any thread.
