@@ -20,7 +20,7 @@ from chat.database import in_thread
 from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
 from chat.models import Message, Reply
 from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Resume, plan
-from chat.replylog import NOTHING, CursorLost, Fenced, NotStored, ReplyLog, Unreachable, Writer
+from chat.replylog import NOTHING, CursorLost, Fenced, LogUnreachable, NotStored, ReplyLog, Writer
 from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class Run:
             await self._make()
         except Fenced:
             self._logger.info("Reply %s is no longer this process's", self.reply_id)
-        except Unreachable:
+        except LogUnreachable:
             # What readers have seen of it is unknown. The process tries again at its next beat.
             self._logger.warning("Reply %s has to wait: its log does not answer", self.reply_id)
         except Exception:

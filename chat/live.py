@@ -6,7 +6,7 @@ from uuid import UUID
 
 from chat.events import End, Error, Snapshot
 from chat.models import Message, Reply
-from chat.replylog import CursorLost, ReplyLog, Unreachable
+from chat.replylog import CursorLost, LogUnreachable, ReplyLog
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ DELETED = End(Reply.Status.INTERRUPTED, error=Error("deleted"))
 async def standing(log: ReplyLog, reply_id: UUID) -> tuple[Snapshot | None, End | None]:
     """All of a reply so far, and its end if it has ended; no snapshot of a reply that is deleted.
 
-    Raises Unreachable when that cannot be known now.
+    Raises LogUnreachable when that cannot be known now.
     """
     replies = Reply.objects.select_related("message").filter(pk=reply_id)
     reply = await replies.afirst()
@@ -29,13 +29,13 @@ async def standing(log: ReplyLog, reply_id: UUID) -> tuple[Snapshot | None, End 
         else:
             if reply.started and not snapshot.seq:
                 # The log was lost, and whoever writes the reply is about to notice.
-                raise Unreachable
+                raise LogUnreachable
             return snapshot, None
     if reply is None:
         return None, DELETED
     if reply.is_running:
         # It is being resumed, and its log is about to begin again.
-        raise Unreachable
+        raise LogUnreachable
     end = End(reply.status, reply.finish_reason, reply.usage, reply.error)
     return Snapshot(reply.message.text, reply.reasoning, reply.last_seq), end
 
@@ -50,7 +50,7 @@ async def read_live(log: ReplyLog, messages: Iterable[Message]) -> None:
 async def _read(log: ReplyLog, message: Message) -> None:
     try:
         snapshot, end = await standing(log, message.pk)
-    except Unreachable:
+    except LogUnreachable:
         # A page of the chat follows the reply from its beginning as soon as the log answers again.
         logger.warning("Reply %s is shown without its text so far: its log does not answer", message.pk)
         return

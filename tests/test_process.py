@@ -15,7 +15,7 @@ from chat.database import in_thread
 from chat.events import Delta, End, Entry
 from chat.generation import Run
 from chat.models import Reply, ServerProcess, User
-from chat.replylog import Unreachable
+from chat.replylog import LogUnreachable
 from tests.client import AsyncClient
 from tests.hosts import LONG, PATIENCE, Host, expire, hosts, status
 from tests.upstream import Upstream, finish, hang, pause, sleep, text
@@ -168,7 +168,7 @@ async def test_a_run_that_failed_is_made_again_by_its_process(
     await here.die()
 
     async def fail(*_: Any) -> None:
-        raise Unreachable
+        raise LogUnreachable
 
     with monkeypatch.context() as patched:
         patched.setattr(there.log, "fence", fail)

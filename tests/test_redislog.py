@@ -10,7 +10,7 @@ import pytest
 from chat.database import in_thread
 from chat.events import Delta, End, Snapshot
 from chat.models import Reply, User
-from chat.replylog import Fenced, NotStored, Unreachable
+from chat.replylog import Fenced, LogUnreachable, NotStored
 from chat.replylog import redis as redislog
 from chat.replylog.base import KEPT
 from chat.replylog.redis import RedisLog
@@ -142,7 +142,7 @@ async def test_the_end_is_stored_while_redis_is_down(
         redis.kill()
         with pytest.raises(NotStored):
             await writer.append([Delta(" two")])
-        with pytest.raises(Unreachable):
+        with pytest.raises(LogUnreachable):
             await log.read(reply.pk, 0)
         await writer.end(End("interrupted"))
     row = await Reply.objects.select_related("message").aget(pk=reply.pk)
@@ -166,7 +166,7 @@ async def test_readers_that_queue_do_not_each_wait_for_a_silent_redis(
     redis.hang()
     started = time.monotonic()
     outcomes = await asyncio.gather(*(log.read(reply.pk, 0) for _ in range(200)), return_exceptions=True)
-    assert all(isinstance(outcome, Unreachable) for outcome in outcomes)
+    assert all(isinstance(outcome, LogUnreachable) for outcome in outcomes)
     assert time.monotonic() - started < 200 / redislog.ASKING * 0.5
 
 

@@ -36,7 +36,7 @@ class CursorLost(Exception):
     """The log does not hold what follows the reader's cursor."""
 
 
-class Unreachable(Exception):
+class LogUnreachable(Exception):
     """The store does not answer; it may later."""
 
 
@@ -108,7 +108,7 @@ class ReplyLog(ABC):
         """All entries after `after`, stored and to come, in order and once, up to and including the End.
 
         An empty list means that nothing has happened for a while, or that the reply no longer runs. Raises CursorLost
-        and Unreachable.
+        and LogUnreachable.
         """
         # Subscribe before reading the store: what is stored in between arrives twice, not never.
         with self._subscribed(reply_id, after) as inbox:
@@ -144,7 +144,7 @@ class ReplyLog(ABC):
             self._tending.cancel()
 
     async def snapshot(self, reply_id: UUID) -> Snapshot:
-        """All that is stored now; raises CursorLost when the log has ended or is gone, and Unreachable."""
+        """All that is stored now; raises CursorLost when the log has ended or is gone, and LogUnreachable."""
         deltas: list[AnyDelta] = []
         seq = 0
         while entries := await self.read(reply_id, seq):
@@ -167,15 +167,15 @@ class ReplyLog(ABC):
 
     @abstractmethod
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
-        """The stored entries after `after`, at most PAGE of them; raises CursorLost and Unreachable."""
+        """The stored entries after `after`, at most PAGE of them; raises CursorLost and LogUnreachable."""
 
     @abstractmethod
     async def check(self) -> None:
-        """Raise Unreachable unless the store takes writes."""
+        """Raise LogUnreachable unless the store takes writes."""
 
     @abstractmethod
     async def reopen(self, reply_id: UUID) -> None:
-        """Hide the End of a reply that is being resumed; raises Unreachable."""
+        """Hide the End of a reply that is being resumed; raises LogUnreachable."""
 
     @abstractmethod
     async def purge(self) -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from chat.database import AWAY, in_thread, patient, retry_on_deadlock
 from chat.events import Entry
 from chat.models import Reply, ReplyEvent
-from chat.replylog.base import KEPT, PAGE, CursorLost, ReplyLog, Unreachable
+from chat.replylog.base import KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
 from chat.replylog.coding import decode, encode
 from chat.replylog.commit import Append, Failure, Fenced
 
@@ -38,7 +38,7 @@ class DatabaseLog(ReplyLog):
         try:
             return await in_thread(_read)(reply_id, after)
         except AWAY as error:
-            raise Unreachable from error
+            raise LogUnreachable from error
 
     async def check(self) -> None:
         """Nothing to do: the process renews its lease in the same database every second."""

@@ -27,7 +27,7 @@ from redis.exceptions import TimeoutError as TimedOut
 from chat.database import AWAY, PAUSE, in_thread, patient, retry_on_deadlock
 from chat.events import End, Entry, Outcome, Snapshot
 from chat.models import Reply
-from chat.replylog.base import KEPT, PAGE, CursorLost, ReplyLog, Unreachable
+from chat.replylog.base import KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
 from chat.replylog.coding import decode, encode
 from chat.replylog.commit import Append, Failure, Fenced, NotStored
 
@@ -101,16 +101,16 @@ class RedisLog(ReplyLog):
 
     @asynccontextmanager
     async def _ask(self) -> AsyncIterator[Redis]:
-        """Queue for a connection, however long it takes; raises Unreachable when Redis does not answer."""
+        """Queue for a connection, however long it takes; raises LogUnreachable when Redis does not answer."""
         asked = time.monotonic()
         async with self._asking:
             # Those who queued with one that got no answer would only wait for the same.
             if self._silent > asked:
-                raise Unreachable
+                raise LogUnreachable
             try:
                 with _reached():
                     yield self._redis
-            except Unreachable as error:
+            except LogUnreachable as error:
                 if isinstance(error.__cause__, TimedOut):
                     self._silent = time.monotonic()
                 raise
@@ -209,7 +209,7 @@ def _reached() -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        raise Unreachable from error
+        raise LogUnreachable from error
 
 
 def _key(reply_id: UUID) -> str:

@@ -17,7 +17,7 @@ from chat import asking
 from chat.forms import QuestionForm
 from chat.models import Conversation, Message, Reply
 from chat.process import Process
-from chat.replylog import Unreachable
+from chat.replylog import LogUnreachable
 from chat.views.admission import accepted, address, admit
 from chat.views.pages import SeeOther, page, question_form
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
@@ -67,7 +67,7 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
             "Reload the page."
         )
         raise Refusal(409, "not_resumable", sentence)
-    with suppress(Unreachable):
+    with suppress(LogUnreachable):
         # Hide the old End from readers. The writer restarts the log in any case.
         await Process.of(request).log.reopen(resumed.pk)
     return accepted(request, resumed)

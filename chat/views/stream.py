@@ -18,7 +18,7 @@ from chat.events import Delta, Entry, Reasoning, Snapshot
 from chat.live import standing
 from chat.models import Reply, User
 from chat.process import Process
-from chat.replylog import CursorLost, ReplyLog, Unreachable
+from chat.replylog import CursorLost, LogUnreachable, ReplyLog
 from chat.sessions import session_is_valid
 from chat.views.problems import SignedInRequest
 
@@ -71,7 +71,7 @@ async def _stream(person: User, process: Process, reply: Reply, after: int, firs
                     yield block
             async for block in _events(process.log, reply.pk, after):
                 yield block
-    except Unreachable:
+    except LogUnreachable:
         logger.warning("The stream of reply %s broke off: its log does not answer", reply.pk, extra={"reply": reply.pk})
     except Exception:
         # Daphne leaves the connection open when a stream raises. When it ends, the reader reconnects.
@@ -101,7 +101,7 @@ async def _events(log: ReplyLog, reply_id: UUID, after: int) -> AsyncIterator[by
                         raise CursorLost
                     yield _encode(entries) if entries else sse.comment()
             return
-        except (CursorLost, Unreachable):
+        except (CursorLost, LogUnreachable):
             snapshot, end = await standing(log, reply_id)
         if snapshot:
             after = snapshot.seq

@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from chat.metrics import exposition
 from chat.process import Process
-from chat.replylog import Unreachable
+from chat.replylog import LogUnreachable
 from config import __version__
 from config.security import HEADERS
 from config.server.asgi import Application, Receive, Scope, Send
@@ -64,7 +64,7 @@ class Health:
         try:
             async with asyncio.timeout(LOG_SECONDS):
                 await self._process.log.check()
-        except (Unreachable, TimeoutError):
+        except (LogUnreachable, TimeoutError):
             return _unready("log", "The log of replies takes no writes.")
         if self._process.log.storing_for > lease:
             return _unready("log", "The log of replies does not answer.")
