@@ -20,7 +20,7 @@ from chat.database import in_thread
 from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
 from chat.models import Message, Reply
 from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Resume, plan
-from chat.replylog import NOTHING, CursorLost, Fenced, LogUnreachable, NotStored, ReplyLog, Writer
+from chat.replylog import EMPTY, CursorLost, Fenced, LogUnreachable, NotStored, ReplyLog, Writer
 from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
@@ -174,11 +174,11 @@ class Run:
     async def _so_far(self, reply: Reply) -> Snapshot:
         """What the log holds of the reply, after fencing off whoever wrote it before."""
         if reply.attempt == 1:
-            return NOTHING
+            return EMPTY
         try:
             return await self._log.fence(reply.pk, reply.attempt)
         except CursorLost:
-            return NOTHING
+            return EMPTY
 
     async def _carry_out(self, todo: Plan, reply: Reply, model: Model, writer: Writer) -> End:
         try:

@@ -5,7 +5,7 @@ import pytest
 from chat.events import Snapshot
 from chat.plan import INTERRUPTED, LOST, Begin, Continue, Interrupt, Plan, Resume, plan
 
-NOTHING = Snapshot("", "", 0)
+EMPTY = Snapshot("", "", 0)
 THOUGHT = Snapshot("", "hm", 2)
 TEXT = Snapshot("so far", "hm", 5)
 # What the row of a reply has that a person has asked to continue after its end.
@@ -17,12 +17,12 @@ MORE = Snapshot("so far and on", "hm", 8)
 @pytest.mark.parametrize(
     ("kept", "so_far", "shown", "expected", "without_continuing"),
     [
-        pytest.param(NOTHING, NOTHING, False, Begin(), Begin(), id="new, or its process died before the first delta"),
-        pytest.param(NOTHING, NOTHING, True, Interrupt(LOST), Interrupt(LOST), id="its log is lost"),
-        pytest.param(NOTHING, THOUGHT, True, Interrupt(INTERRUPTED), Interrupt(INTERRUPTED), id="only reasoning"),
-        pytest.param(NOTHING, TEXT, True, Continue(TEXT), Interrupt(INTERRUPTED), id="text"),
-        pytest.param(NOTHING, TEXT, False, Continue(TEXT), Interrupt(INTERRUPTED), id="text, its mark not stored yet"),
-        pytest.param(KEPT, NOTHING, True, Resume(KEPT), Resume(KEPT), id="resumed"),
+        pytest.param(EMPTY, EMPTY, False, Begin(), Begin(), id="new, or its process died before the first delta"),
+        pytest.param(EMPTY, EMPTY, True, Interrupt(LOST), Interrupt(LOST), id="its log is lost"),
+        pytest.param(EMPTY, THOUGHT, True, Interrupt(INTERRUPTED), Interrupt(INTERRUPTED), id="only reasoning"),
+        pytest.param(EMPTY, TEXT, True, Continue(TEXT), Interrupt(INTERRUPTED), id="text"),
+        pytest.param(EMPTY, TEXT, False, Continue(TEXT), Interrupt(INTERRUPTED), id="text, its mark not stored yet"),
+        pytest.param(KEPT, EMPTY, True, Resume(KEPT), Resume(KEPT), id="resumed"),
         pytest.param(KEPT, KEPT, True, Resume(KEPT), Resume(KEPT), id="resumed, its process died before any more"),
         pytest.param(KEPT, MORE, True, Continue(MORE), Interrupt(INTERRUPTED), id="resumed, with more since"),
     ],

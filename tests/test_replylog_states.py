@@ -35,7 +35,7 @@ from chat import asking
 from chat.database import in_thread
 from chat.events import AnyDelta, Delta, End, Entry, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, ServerProcess, User
-from chat.replylog import NOTHING, CursorLost, Fenced, ReplyLog, Writer, commit, database, redis
+from chat.replylog import EMPTY, CursorLost, Fenced, ReplyLog, Writer, commit, database, redis
 from chat.replylog.database import DatabaseLog
 from tests.redis import RedisServer
 from tests.test_replylog import Stores
@@ -73,13 +73,13 @@ class Expected:
     # Attempts before this one write nothing.
     fence: int = 0
     # What a reader that has seen all up to a seq has on screen, by that seq.
-    screens: list[Snapshot] = field(default_factory=lambda: [NOTHING])
+    screens: list[Snapshot] = field(default_factory=lambda: [EMPTY])
     ends: dict[int, End] = field(default_factory=dict)
     # The seqs that the log holds, and how often it has lost some.
     held: range = range(0)
     losses: int = 0
     # The screen that the row has kept.
-    kept: Snapshot = NOTHING
+    kept: Snapshot = EMPTY
 
     @property
     def runs(self) -> bool:
@@ -91,7 +91,7 @@ class Expected:
 
     @property
     def stored(self) -> Snapshot:
-        return self.screens[self.held[-1]] if self.held else NOTHING
+        return self.screens[self.held[-1]] if self.held else EMPTY
 
     def holds(self, cursor: int) -> bool:
         """Whether the log must know what follows the cursor."""
@@ -210,7 +210,7 @@ class Reader:
 
     def _check(self) -> None:
         """Each entry makes of the screen before it what it should; no seq is left out or comes twice."""
-        screen = self._reply.screens[self._cursor] if self._seen else NOTHING
+        screen = self._reply.screens[self._cursor] if self._seen else EMPTY
         for entry in self._seen:
             seq, event = entry
             assert seq == screen.seq + 1 or isinstance(event, Snapshot)
@@ -315,11 +315,11 @@ class Replies(RuleBasedStateMachine):
     async def _so_far(self, claimed: Claimed) -> Snapshot | None:
         """What there is of a claimed reply, as `generation.py` asks for it; None for a fenced attempt."""
         if claimed.attempt == 1:
-            return NOTHING
+            return EMPTY
         try:
             return await claimed.log.fence(claimed.reply.pk, claimed.attempt)
         except CursorLost:
-            return NOTHING
+            return EMPTY
         except Fenced:
             return None
 
@@ -329,7 +329,7 @@ class Replies(RuleBasedStateMachine):
             assert claimed.attempt < reply.fence
             return None
         if claimed.attempt > 1:
-            assert so_far == (reply.stored if reply.runs else NOTHING)
+            assert so_far == (reply.stored if reply.runs else EMPTY)
             if not self._fenced_by_row:
                 assert claimed.attempt >= reply.fence
                 reply.fence = claimed.attempt

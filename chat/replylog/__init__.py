@@ -1,9 +1,9 @@
 """The live log of replies: where a delta is stored before anyone sees it, and where every reader follows it."""
 
-from chat.replylog.base import NOTHING, CursorLost, LogUnreachable, ReplyLog, Writer
+from chat.replylog.base import EMPTY, CursorLost, LogUnreachable, ReplyLog, Writer
 from chat.replylog.commit import Fenced, NotStored
 
-__all__ = ["NOTHING", "CursorLost", "Fenced", "LogUnreachable", "NotStored", "ReplyLog", "Writer", "open_log"]
+__all__ = ["EMPTY", "CursorLost", "Fenced", "LogUnreachable", "NotStored", "ReplyLog", "Writer", "open_log"]
 
 
 def open_log(redis_url: str) -> ReplyLog:

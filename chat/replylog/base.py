@@ -29,7 +29,7 @@ KEPT = timedelta(minutes=10)
 PAGE = 2000
 
 
-NOTHING = Snapshot("", "", 0)
+EMPTY = Snapshot("", "", 0)
 
 
 class CursorLost(Exception):
@@ -96,7 +96,7 @@ class ReplyLog(ABC):
         self._tending: asyncio.Task[None] | None = None
 
     @contextmanager
-    def writer(self, reply_id: UUID, attempt: int, so_far: Snapshot = NOTHING) -> Iterator[Writer]:
+    def writer(self, reply_id: UUID, attempt: int, so_far: Snapshot = EMPTY) -> Iterator[Writer]:
         """Write as `attempt`, after what is there already."""
         self._written_here.add(reply_id)
         try:
