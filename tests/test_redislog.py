@@ -12,7 +12,7 @@ from chat.events import Delta, End, Snapshot
 from chat.models import Reply, User
 from chat.replylog import Fenced, LogUnreachable, NotStored
 from chat.replylog import redis as redislog
-from chat.replylog.base import KEPT
+from chat.replylog.base import LOG_KEPT
 from chat.replylog.redis import RedisLog
 from tests.redis import RedisServer
 from tests.server import LEASE_SECONDS, Server, Servers
@@ -102,9 +102,9 @@ async def test_a_reopened_log_stays_fenced(log: RedisLog, reply: Reply) -> None:
 async def test_streams_expire(log: RedisLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one")])
-        assert KEPT.total_seconds() < await seconds_kept(log, reply) <= redislog.LONGEST
+        assert LOG_KEPT.total_seconds() < await seconds_kept(log, reply) <= redislog.LONGEST
         await writer.end(DONE)
-    assert 0 < await seconds_kept(log, reply) <= KEPT.total_seconds()
+    assert 0 < await seconds_kept(log, reply) <= LOG_KEPT.total_seconds()
 
 
 async def test_streams_with_only_a_claim_expire(log: RedisLog, reply: Reply) -> None:

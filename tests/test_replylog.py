@@ -461,7 +461,7 @@ async def test_the_purge_forgets_replies_that_ended_long_ago(rows: DatabaseLog, 
             await writer.append([Delta("Hello")])
             if reply is not running:
                 await writer.end(DONE)
-    await Reply.objects.filter(pk=old.pk).aupdate(ended=timezone.now() - base.KEPT - timedelta(seconds=1))
+    await Reply.objects.filter(pk=old.pk).aupdate(ended=timezone.now() - base.LOG_KEPT - timedelta(seconds=1))
     await rows.purge()
     kept = {reply_id async for reply_id in ReplyEvent.objects.values_list("reply_id", flat=True).distinct()}
     assert kept == {fresh.pk, running.pk}
@@ -480,7 +480,7 @@ async def test_the_purge_forgets_resumed_replies(rows: DatabaseLog, reply: Reply
     with rows.writer(reply.pk, 2) as writer:
         await writer.restart(Snapshot("Hello", "", 2))
         await writer.end(DONE)
-    await Reply.objects.aupdate(ended=timezone.now() - base.KEPT - timedelta(seconds=1))
+    await Reply.objects.aupdate(ended=timezone.now() - base.LOG_KEPT - timedelta(seconds=1))
     await rows.purge()
     assert not await ReplyEvent.objects.aexists()
 

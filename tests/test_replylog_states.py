@@ -470,7 +470,7 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for company, and no lease runs out by itself."""
     monkeypatch.setattr(commit, "FRAME", 0.0)
     monkeypatch.setattr(commit, "FRAME_PER_APPEND", 0.0)
-    monkeypatch.setattr(database, "KEPT", timedelta(0))
+    monkeypatch.setattr(database, "LOG_KEPT", timedelta(0))
     monkeypatch.setattr(DatabaseLog, "poll_pause", 0.005)
     monkeypatch.setattr(redis, "BLOCK", 5)
     monkeypatch.setattr(redis, "TIMEOUT", PATIENCE)

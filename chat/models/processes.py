@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 # A row stays this long after its lease, so that a process that was only asleep finds it again.
-KEPT = timedelta(hours=1)
+ROW_KEPT = timedelta(hours=1)
 
 
 class ServerProcessQuerySet(models.QuerySet["ServerProcess"]):
@@ -22,7 +22,7 @@ class ServerProcessQuerySet(models.QuerySet["ServerProcess"]):
 
     def purge(self) -> None:
         """Delete the rows of processes that died long ago."""
-        self.filter(lease__lt=Now() - KEPT).delete()
+        self.filter(lease__lt=Now() - ROW_KEPT).delete()
 
 
 class ServerProcess(models.Model):

@@ -24,7 +24,7 @@ LOOK = 2.0
 # Seconds without news after which a reader looks into the store.
 IDLE = 15.0
 # Readers that were away for this long find the rest of a reply in its log; later ones get a snapshot.
-KEPT = timedelta(minutes=10)
+LOG_KEPT = timedelta(minutes=10)
 # At most this many entries are read at once.
 PAGE = 2000
 

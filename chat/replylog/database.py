@@ -15,7 +15,7 @@ from django.utils import timezone
 from chat.database import AWAY, in_thread, patient, retry_on_deadlock
 from chat.events import Entry
 from chat.models import Reply, ReplyEvent
-from chat.replylog.base import KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
+from chat.replylog.base import LOG_KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
 from chat.replylog.coding import decode, encode
 from chat.replylog.commit import Append, Failure, Fenced
 
@@ -51,7 +51,7 @@ class DatabaseLog(ReplyLog):
         self._lane.shutdown(wait=False)
 
     async def purge(self) -> None:
-        until = timezone.now() - KEPT
+        until = timezone.now() - LOG_KEPT
         for some in batched(await in_thread(_logged)(self._purged, until), PURGED_AT_ONCE):
             await in_thread(_forget)(some, until)
         self._purged = until

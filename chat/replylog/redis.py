@@ -27,7 +27,7 @@ from redis.exceptions import TimeoutError as TimedOut
 from chat.database import AWAY, PAUSE, in_thread, patient, retry_on_deadlock
 from chat.events import End, Entry, Outcome, Snapshot
 from chat.models import Reply
-from chat.replylog.base import KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
+from chat.replylog.base import LOG_KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
 from chat.replylog.coding import decode, encode
 from chat.replylog.commit import Append, Failure, Fenced, NotStored
 
@@ -226,7 +226,7 @@ def _arguments(append: Append) -> list[Any]:
     """What stream.lua needs to know of an append."""
     (first, _), (_, last) = append.entries[0], append.entries[-1]
     verb = "restart" if append.restarts else "append"
-    kept = int(KEPT.total_seconds()) if isinstance(last, End) else LONGEST
+    kept = int(LOG_KEPT.total_seconds()) if isinstance(last, End) else LONGEST
     texts = [text for _, event in append.entries for text in encode(event)]
     return [verb, append.attempt, kept, first - 1, *texts]
 
