@@ -19,9 +19,9 @@ from config.security import HEADERS
 
 logger = logging.getLogger(__name__)
 
-# A client whose request is refused may continue to send for this long, in seconds. Closing the connection at once would
+# A client whose request is refused may continue to send for this long. Closing the connection at once would
 # discard the answer before the client has read it.
-LINGER = 5
+REFUSED_SECONDS = 5
 
 
 class Request(WebRequest):
@@ -83,7 +83,7 @@ class Request(WebRequest):
         self.channel.writeHeaders(b"HTTP/1.1", status, reason, fields)
         self.channel.write(response.content)
         self.channel.transport.loseWriteConnection()
-        asyncio.get_running_loop().call_later(LINGER, self.channel.transport.abortConnection)
+        asyncio.get_running_loop().call_later(REFUSED_SECONDS, self.channel.transport.abortConnection)
         logger.warning("A request was refused: its body is larger than %d bytes", settings.CHAT_BODY_BYTES)
 
     # What goes out. Twisted calls pauseProducing when the client reads more slowly than we write, and resumeProducing

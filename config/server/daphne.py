@@ -22,16 +22,16 @@ from config.server.connections import Channel, Factory
 
 logger = logging.getLogger(__name__)
 
-# The database has this long to tell whether other processes are alive, in seconds.
+# The database has this long to tell whether other processes are alive.
 ALONE_SECONDS = 1
 # At the end, requests may still arrive on connections that a client keeps open. A proxy that has another process to ask
-# closes those that it does not use for a second (docs/nginx.conf). In seconds.
-ARRIVAL = 0.2
-ARRIVAL_BY_PROXY = 1.5
-# Requests that have arrived are answered within this time, in seconds.
-ANSWER = 5
-# A stream whose reply has just ended has this long to say so before the process ends, in seconds.
-LAST_WORDS = 1
+# closes those that it does not use for a second (docs/nginx.conf).
+ARRIVAL_SECONDS = 0.2
+PROXY_ARRIVAL_SECONDS = 1.5
+# Requests that have arrived are answered within this time.
+ANSWER_SECONDS = 5
+# A stream whose reply has just ended has this long to say so before the process exits.
+STREAM_END_SECONDS = 1
 
 
 def extend(process: Process) -> None:
@@ -70,9 +70,9 @@ async def _end(self: server.Server, process: Process) -> None:
         logger.exception("The process could not drain")
     _stop_listening(self)
     # Closing a connection while a request is on its way would leave the client without an answer.
-    arrival = ARRIVAL if alone else ARRIVAL_BY_PROXY
+    arrival = ARRIVAL_SECONDS if alone else PROXY_ARRIVAL_SECONDS
     await _until(lambda: not any(channel.idle for channel in Channel.alive), arrival)
-    await _until(lambda: all(protocol._response_started for protocol, _ in _requests(self)), ANSWER)
+    await _until(lambda: all(protocol._response_started for protocol, _ in _requests(self)), ANSWER_SECONDS)
     await _end_streams(self)
     await process.close()
 
@@ -109,7 +109,7 @@ async def _until(condition: Callable[[], bool], seconds: float) -> None:
 
 async def _end_streams(self: server.Server) -> None:
     if tasks := [task for _, task in _requests(self)]:
-        _, late = await asyncio.wait(tasks, timeout=LAST_WORDS)
+        _, late = await asyncio.wait(tasks, timeout=STREAM_END_SECONDS)
         for task in late:
             task.cancel()
         await asyncio.wait(tasks)
