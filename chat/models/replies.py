@@ -146,7 +146,7 @@ class Reply(models.Model):
         return self.status in self.RUNNING
 
     @property
-    def is_waiting(self) -> bool:
+    def is_shown_as_queued(self) -> bool:
         """Whether it has been queued for so long that people are told."""
         return self.status == self.Status.QUEUED and timezone.now() - self.queued > QUEUE_SHOWN
 

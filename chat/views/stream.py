@@ -81,7 +81,7 @@ async def _stream(person: User, process: Process, reply: Reply, after: int, firs
 async def _queue(process: Process, reply: Reply) -> AsyncIterator[bytes]:
     """Say that the reply is queued until it is claimed; nothing if that happens at once."""
     told = False
-    while not await process.claims(reply.pk, QUEUE_LOOK if told or not reply.is_waiting else 0):
+    while not await process.claims(reply.pk, QUEUE_LOOK if told or not reply.is_shown_as_queued else 0):
         # Another process may have claimed it, which only the row tells.
         if not process.has(reply.pk) and await _status(reply.pk) != Reply.Status.QUEUED:
             break
