@@ -10,8 +10,8 @@ COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _registry = CollectorRegistry()
 
 ProcessCollector(registry=_registry)
-running = Gauge("parley_replies_running", "Replies in the hands of this process.", registry=_registry)
-queued = Gauge("parley_replies_queued", "Replies that wait for their turn in this process.", registry=_registry)
+running = Gauge("parley_replies_running", "Replies that this process is writing.", registry=_registry)
+queued = Gauge("parley_replies_queued", "Replies that are queued in this process.", registry=_registry)
 readers = Gauge("parley_readers", "Open event streams.", registry=_registry)
 first_piece = Histogram(
     "parley_first_piece_seconds",

@@ -1,4 +1,4 @@
-"""A person's share of a process: a few pages at a time, the others in turn, and a number of open event streams."""
+"""A person's share of a process: a few pages at a time, while others are queued, and a number of open event streams."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ STREAM_RETRY = 10
 
 class _Queue:
     def __init__(self) -> None:
-        self.turns = asyncio.Semaphore(PAGES_AT_ONCE)
+        self.slots = asyncio.Semaphore(PAGES_AT_ONCE)
         self.length = 0
 
 
@@ -33,14 +33,14 @@ class Shares:
         self._streams: Counter[int] = Counter()
 
     @asynccontextmanager
-    async def turn(self, person: User) -> AsyncIterator[None]:
-        """Wait until fewer than PAGES_AT_ONCE pages are made for this person; raises OverLimit when too many wait."""
+    async def page(self, person: User) -> AsyncIterator[None]:
+        """Queue for one of the person's PAGES_AT_ONCE slots; raises OverLimit when PAGES of them are queued or open."""
         queue = self._queues.setdefault(person.pk, _Queue())
         if queue.length >= PAGES:
             raise OverLimit("too_many_pages", PAGE_RETRY, most=PAGES)
         queue.length += 1
         try:
-            async with queue.turns:
+            async with queue.slots:
                 yield
         finally:
             queue.length -= 1

@@ -19,7 +19,7 @@ class Pages:
         self._shares = Shares()
 
     async def ask(self, person: User) -> None:
-        async with self._shares.turn(person):
+        async with self._shares.page(person):
             self.running += 1
             try:
                 await self.released.wait()

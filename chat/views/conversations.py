@@ -14,19 +14,19 @@ from chat.models import Conversation, Message, Reply
 from chat.views import pages
 from chat.views.admission import stop_reply
 from chat.views.pages import SeeOther, page, question_form
-from chat.views.problems import SignedInRequest, in_turn, problem, signed_in, wants_json
+from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 
 
 @require_GET
 @signed_in
-@in_turn
+@queued_per_person
 async def new_conversation(request: SignedInRequest) -> HttpResponse:
     return await page(request, None, question_form(request))
 
 
 @require_GET
 @signed_in
-@in_turn
+@queued_per_person
 async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
     conversation = await _get(request, pk)
     return await page(request, conversation, question_form(request, model=conversation.model))
@@ -62,7 +62,7 @@ async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpRespons
 
 @require_GET
 @signed_in
-@in_turn
+@queued_per_person
 async def history(request: SignedInRequest) -> HttpResponse:
     """A piece of the sidebar as a fragment of a page: the newest, or what follows a cursor."""
 

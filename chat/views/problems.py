@@ -103,15 +103,15 @@ def signed_in[**P](view: SignedInView[P]) -> View[P]:
     return guarded
 
 
-def in_turn[**P](view: SignedInView[P]) -> SignedInView[P]:
+def queued_per_person[**P](view: SignedInView[P]) -> SignedInView[P]:
     """Run only a few such views at the same time for one person; comes after `signed_in`."""
 
     @wraps(view)
-    async def waiting(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-        async with Process.of(request).shares.turn(request.user):
+    async def queued(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        async with Process.of(request).shares.page(request.user):
             return await view(request, *args, **kwargs)
 
-    return waiting
+    return queued
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

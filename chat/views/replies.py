@@ -13,7 +13,7 @@ from chat.models import Message, Reply
 from chat.process import Process
 from chat.views.admission import address, stop_reply
 from chat.views.pages import SeeOther
-from chat.views.problems import SignedInRequest, in_turn, problem, signed_in, wants_json
+from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 from chat.views.stream import event_stream
 
 # Seqs are stored as positive 32-bit integers.
@@ -22,7 +22,7 @@ LARGEST_SEQ = 2**31 - 1
 
 @require_GET
 @signed_in
-@in_turn
+@queued_per_person
 async def reply(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """The reply's message as a fragment of a page."""
     reply = await get_reply(request, pk)
