@@ -8,7 +8,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from chat.admin.transcripts import MESSAGES_PER_PAGE
-from chat.models import Conversation, Message, Reply, ReplyEvent, User
+from chat.models import Conversation, Message, Reply, ReplyEvent, ServerProcess, User
 from tests.browser.conftest import Visit, Watch
 from tests.server import Server
 
@@ -46,6 +46,8 @@ def talk(server: Server, title: str, *answers: str, question: str = "How much?",
 
     def store() -> str:
         alice, _ = User.objects.get_or_create(username="alice")
+        # A process that is alive has the running replies, so that the server leaves them alone.
+        ServerProcess.objects.renew("elsewhere", timedelta(hours=1))
         conversation = Conversation.objects.create(owner=alice, title=title, model="scripted")
         now = timezone.now()
         for index, answer in enumerate(answers):
@@ -54,7 +56,8 @@ def talk(server: Server, title: str, *answers: str, question: str = "How much?",
             leaf = Message(conversation=conversation, role="assistant", text=answer, created=asked, parent=parent)
             leaf.save()
             times = {"asked": asked, "started": asked, "answered": asked, "ended": asked}
-            Reply.objects.create(message=leaf, model="scripted", status=status, reasoning="Let me see.", **times)
+            made = {"model": "scripted", "process": "elsewhere", "reasoning": "Let me see."}
+            Reply.objects.create(message=leaf, status=status, **made, **times)
             conversation.leaf = leaf
         conversation.save()
         return f"{LIST}{conversation.pk}/change/"
