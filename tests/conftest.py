@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -18,6 +20,7 @@ from pytest_django import DjangoDbBlocker, Settings
 from chat.models import User
 from tests import marks
 from tests.client import Client
+from tests.hosts import Host, StartHost, hosts
 from tests.marks import PROGRAMS
 from tests.programs import PACKAGES, missing
 from tests.server import Databases, Server, Servers, SharedServers
@@ -199,3 +202,16 @@ def upstream(endpoint: Upstream) -> Upstream:
     """A scripted endpoint: `start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="scripted")`."""
     endpoint.forget()
     return endpoint
+
+
+@pytest.fixture
+async def start_host(upstream: Upstream) -> AsyncIterator[StartHost]:
+    """Starts processes in the test's event loop, whose model `small` is `upstream`: `await start_host(running=1)`."""
+    async with AsyncExitStack() as running:
+
+        async def start(**options: Any) -> Host:
+            host = Host.asking(upstream, **options)
+            await running.enter_async_context(hosts(host))
+            return host
+
+        yield start

@@ -1,35 +1,44 @@
-"""Several processes of Parley in one event loop, on the database of the test: as if each ran on a host of its own."""
+"""Several processes of Parley in one event loop, on the test's database, as if each ran on a host of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
+from django.urls import reverse
 from django.utils import timezone
 
+from chat import asking, sse
 from chat.catalog import Catalog, Model
 from chat.completions import Endpoint, Limits
 from chat.database import in_thread
-from chat.models import Reply, ServerProcess
+from chat.events import Delta, End, Entry
+from chat.generation import Run
+from chat.models import Reply, ServerProcess, User
 from chat.process import Options, Process
 from chat.replylog import open_log
+from tests.client import AsyncClient
 from tests.upstream import Upstream
+from tests.visitor import Event, written
 
-# No lease runs out and nobody looks for orphans by itself: a test says when.
+# No lease runs out and no process looks for orphans on its own: the test decides when.
 LONG = timedelta(hours=1)
-# What has not happened by then does not happen, in seconds.
+# In seconds: what has not happened by then never will.
 PATIENCE = 15
+KEY = "sk-secret"
+
+type StartHost = Callable[..., Awaitable["Host"]]
 
 
 class Host(Process):
-    """A process that asks a scripted endpoint for the model `small`."""
+    """A process whose model `small` is a scripted endpoint."""
 
     @classmethod
     def asking(cls, upstream: Upstream, way: str = "none", **options: Any) -> Self:
-        """`way` says how the model is given the beginning of its answer; `options` are those of the process."""
-        endpoint = Endpoint(upstream.url, "", Limits(connect=10, first_piece=30, gap=30, total=60))
+        """`way` is how the endpoint is given the beginning of an answer; `options` are those of the process."""
+        endpoint = Endpoint(upstream.url, KEY, Limits(connect=10, first_piece=30, gap=30, total=60))
         defaults: dict[str, Any] = {
             "lease": LONG,
             "drain": timedelta(0),
@@ -43,8 +52,47 @@ class Host(Process):
             Options(**defaults | options), open_log(settings.REDIS_URL), Catalog([Model("small", endpoint, way)])
         )
 
+    async def ask(self, person: User, question: str = "Hello?", model: str = "small") -> tuple[Reply, Run]:
+        """Store the first question of a conversation, and make its reply."""
+        reply = await in_thread(asking.begin)(person, question, model)
+        return reply, self.make(reply.pk, reply.attempt)
+
+    async def resume(self, reply: Reply) -> Run:
+        """Make the rest of a reply that broke off."""
+        resumed = await in_thread(asking.resume)(reply, "small")
+        assert resumed
+        await self.log.reopen(resumed.pk)
+        return self.make(resumed.pk, resumed.attempt)
+
+    async def until(self, reply: Reply, words: str) -> int:
+        """The seq at which these words are in the log, as soon as they are."""
+        written = ""
+        async with asyncio.timeout(PATIENCE), aclosing(self.log.follow(reply.pk, 0)) as news:
+            async for entries in news:
+                written += text_of(entries)
+                if words in written:
+                    return entries[-1][0]
+        raise AssertionError(f"The reply ended with {written!r}")
+
+    async def read(self, reply: Reply, after: int = 0) -> tuple[str, End]:
+        """The text after a seq and the end of a reply, as a reader at this host gets them."""
+        found: list[Entry] = []
+        async with asyncio.timeout(PATIENCE):
+            async for entries in self.log.follow(reply.pk, after):
+                found += entries
+        end = found[-1][1]
+        assert isinstance(end, End)
+        return text_of(found), end
+
+    async def browser(self, person: User) -> AsyncClient:
+        """A client whose requests this process answers, signed in as this person."""
+        client = AsyncClient()
+        client.handler.process = self
+        await client.aforce_login(person)
+        return client
+
     async def die(self) -> None:
-        """End as after SIGKILL: nothing is given back. The lease has run out."""
+        """End as if killed: nothing is handed over, and the lease has run out."""
         tasks = [*self._tasks, *(run.task for run in self._runs.values())]
         for task in tasks:
             task.cancel()
@@ -53,14 +101,46 @@ class Host(Process):
         await expire(self)
 
 
+def text_of(entries: list[Entry]) -> str:
+    return "".join(event.text for _, event in entries if isinstance(event, Delta))
+
+
+async def events(client: AsyncClient, reply: Reply, after: int = 0) -> AsyncGenerator[Event]:
+    """The events of a reply's stream, as they come."""
+    response: Any = await client.get(reverse("reply_events", args=[reply.pk]), {"after": after})
+    assert response.status_code == 200
+    decoder = sse.Decoder()
+    async with aclosing(response.streaming_content) as chunks:
+        async for chunk in chunks:
+            for event in decoder.feed(chunk):
+                yield Event(event)
+
+
+async def seen(client: AsyncClient, reply: Reply, words: str = "", after: int = 0) -> list[Event]:
+    """What a reader gets of a reply: up to these words, else all of it."""
+    found: list[Event] = []
+    async with asyncio.timeout(PATIENCE), aclosing(events(client, reply, after)) as stream:
+        async for event in stream:
+            found.append(event)
+            if words and words in written(found):
+                return found
+    assert not words, f"The stream ended with {written(found)!r}"
+    return found
+
+
 async def expire(process: Process) -> None:
     """Let the lease of a process run out."""
     rows = ServerProcess.objects.filter(name=process.name)
     await rows.aupdate(lease=timezone.now() - timedelta(seconds=1))
 
 
+async def stored(reply: Reply) -> Reply:
+    """The reply with its message, as the database has it now."""
+    return await in_thread(Reply.objects.select_related("message__conversation").get)(pk=reply.pk)
+
+
 async def status(reply: Reply) -> str:
-    return str(await in_thread(Reply.objects.values_list("status", flat=True).get)(pk=reply.pk))
+    return (await stored(reply)).status
 
 
 @asynccontextmanager

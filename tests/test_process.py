@@ -1,8 +1,6 @@
-"""Processes that share a database: who makes which reply, and what becomes of those of the dead."""
+"""Processes that share a database: which one makes a reply, and what becomes of the replies of dead ones."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -12,159 +10,147 @@ from django.utils import timezone
 
 from chat import asking
 from chat.database import in_thread
-from chat.events import Delta, End, Entry
-from chat.generation import Run
+from chat.events import End, Error
 from chat.models import Reply, ServerProcess, User
 from chat.replylog import LogUnreachable
 from tests.client import AsyncClient
-from tests.hosts import LONG, PATIENCE, Host, expire, hosts, status
-from tests.upstream import Upstream, finish, hang, pause, sleep, text
+from tests.hosts import LONG, PATIENCE, StartHost, expire, status, stored
+from tests.upstream import Upstream, error, finish, hang, pause, reasoning, sleep, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
-@pytest.fixture
-async def start(upstream: Upstream) -> AsyncIterator[Any]:
-    """Starts a host: `await start(running=1)`."""
-    async with AsyncExitStack() as running:
-
-        async def start(**options: Any) -> Host:
-            host = Host.asking(upstream, **options)
-            await running.enter_async_context(hosts(host))
-            return host
-
-        yield start
-
-
-async def ask(host: Host, person: User, question: str = "Hello?") -> tuple[Reply, Run]:
-    reply = await in_thread(asking.begin)(person, question, "small")
-    return reply, host.make(reply.pk, reply.attempt)
-
-
-async def until(host: Host, reply: Reply, words: str) -> None:
-    """Return when these words are in the log."""
-    async with asyncio.timeout(PATIENCE):
-        written = ""
-        async for entries in host.log.follow(reply.pk, 0):
-            written += "".join(event.text for _, event in entries if isinstance(event, Delta))
-            if words in written:
-                return
-
-
-async def read(host: Host, reply: Reply) -> tuple[str, End]:
-    """The whole text and the end of a reply, as a reader at this host gets them."""
-    found: list[Entry] = []
-    async with asyncio.timeout(PATIENCE):
-        async for entries in host.log.follow(reply.pk, 0):
-            found += entries
-    end = found[-1][1]
-    assert isinstance(end, End)
-    return "".join(event.text for _, event in found if isinstance(event, Delta)), end
+INTERRUPTED = End("interrupted", error=Error("interrupted"))
+# What readers get of a reply that the endpoint answers without a script.
+ANSWERED = ("Hello world", End("complete", "stop", {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}))
 
 
 # Take-over
 
 
-async def test_what_a_dead_process_had_shown_is_kept(start: Any, upstream: Upstream, alice: User) -> None:
-    upstream.script(text("so far"), hang())
-    here, there = await start(), await start()
-    reply, _ = await ask(here, alice)
-    await until(there, reply, "so far")
+async def test_text_shown_by_a_dead_process_is_kept(start_host: StartHost, upstream: Upstream, alice: User) -> None:
+    upstream.script(reasoning("hm"), text("so far"), hang())
+    here, there = await start_host(), await start_host()
+    reply, _ = await here.ask(alice)
+    await there.until(reply, "so far")
     await here.die()
     await there.look_after()
-    written, end = await read(there, reply)
-    assert (written, end.status) == ("so far", "interrupted")
-    assert end.error
-    assert end.error.code == "interrupted"
+    assert await there.read(reply) == ("so far", INTERRUPTED)
+    row = await stored(reply)
+    assert (row.status, row.message.text, row.reasoning) == ("interrupted", "so far", "hm")
+    assert len(upstream.requests) == 1
 
 
-async def test_a_model_that_can_continues_what_a_dead_process_began(
-    start: Any, upstream: Upstream, alice: User
+@pytest.mark.parametrize("way", ["continue_final_message", "prefix", "assistant"])
+async def test_another_process_continues_a_reply_where_the_model_can(
+    start_host: StartHost, upstream: Upstream, alice: User, way: str
+) -> None:
+    """Readers see one reply: the next entry follows the last one of the dead process."""
+    upstream.script(reasoning("hm"), text("one "), text("two"), hang())
+    upstream.script(text(" three"), finish())
+    here, there = await start_host(way=way), await start_host(way=way)
+    reply, _ = await here.ask(alice)
+    cursor = await there.until(reply, "two")
+    await here.die()
+    await there.look_after()
+    assert await there.read(reply, after=cursor) == (" three", End("complete", "stop"))
+    begun = upstream.requests[-1].body["messages"][-1]
+    assert (begun["role"], begun["content"]) == ("assistant", "one two")
+    row = await stored(reply)
+    assert (row.message.text, row.reasoning) == ("one two three", "hm")
+    assert (row.attempt, row.last_seq) == (2, cursor + 2)
+
+
+async def test_text_is_kept_when_the_model_refuses_to_continue(
+    start_host: StartHost, upstream: Upstream, alice: User
 ) -> None:
     upstream.script(text("so far"), hang())
-    upstream.script(text(" and on"), finish())
-    here, there = await start(way="assistant"), await start(way="assistant")
-    reply, _ = await ask(here, alice)
-    await until(there, reply, "so far")
+    upstream.script(*error(400, {"error": {"message": "the last message must be a user's"}}))
+    here, there = await start_host(way="assistant"), await start_host(way="assistant")
+    reply, _ = await here.ask(alice)
+    await there.until(reply, "so far")
     await here.die()
     await there.look_after()
-    assert await read(there, reply) == ("so far and on", End("complete", "stop"))
-    assert upstream.requests[-1].body["messages"][-1] == {"role": "assistant", "content": "so far"}
+    assert await there.read(reply) == ("so far", End("interrupted", error=Error("rejected")))
+    assert (await stored(reply)).message.text == "so far"
 
 
-async def test_a_reply_of_which_nothing_was_shown_begins_again(start: Any, upstream: Upstream, alice: User) -> None:
+async def test_a_reply_without_shown_text_starts_again(start_host: StartHost, upstream: Upstream, alice: User) -> None:
     upstream.script(hang())
     upstream.script(text("Hello"), finish())
-    here, there = await start(), await start()
-    reply, _ = await ask(here, alice)
+    here, there = await start_host(), await start_host()
+    reply, _ = await here.ask(alice)
     await asyncio.to_thread(upstream.next_request)
     await here.die()
     await there.look_after()
-    assert await read(there, reply) == ("Hello", End("complete", "stop"))
+    assert await there.read(reply) == ("Hello", End("complete", "stop"))
+    assert (await stored(reply)).attempt == 2
 
 
-async def test_a_living_process_keeps_its_replies(start: Any, upstream: Upstream, alice: User) -> None:
-    upstream.script(text("so far"), pause("rest"), finish())
-    here, there = await start(), await start()
-    reply, _ = await ask(here, alice)
-    await until(here, reply, "so far")
+async def test_a_living_process_keeps_its_replies(start_host: StartHost, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
+    here, there = await start_host(), await start_host()
+    reply, _ = await here.ask(alice)
+    await there.until(reply, "so far")
     await there.look_after()
     upstream.release("rest")
-    assert (await read(there, reply))[1].status == "complete"
-    await reply.arefresh_from_db()
-    assert (reply.attempt, reply.process) == (1, here.name)
+    assert await there.read(reply) == ("so far and on", End("complete", "stop"))
+    row = await stored(reply)
+    assert (row.attempt, row.process) == (1, here.name)
 
 
-async def test_a_process_that_wakes_keeps_what_nobody_has_claimed(start: Any, upstream: Upstream, alice: User) -> None:
+async def test_a_process_that_wakes_keeps_unclaimed_replies(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
     upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
-    here, there = await start(), await start()
-    reply, _ = await ask(here, alice)
-    await until(here, reply, "so far")
+    here, there = await start_host(), await start_host()
+    reply, _ = await here.ask(alice)
+    await here.until(reply, "so far")
     await expire(here)
     await in_thread(ServerProcess.objects.renew)(here.name, LONG)
     for host in (here, there):
         await host.look_after()
     upstream.release("rest")
-    assert await read(there, reply) == ("so far and on", End("complete", "stop"))
+    assert await there.read(reply) == ("so far and on", End("complete", "stop"))
 
 
-async def test_a_process_that_wakes_drops_what_others_have_claimed(start: Any, upstream: Upstream, alice: User) -> None:
+async def test_a_process_that_wakes_drops_what_others_have_claimed(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
     upstream.script(text("so far"), hang())
-    here, there = await start(), await start()
-    reply, run = await ask(here, alice)
-    await until(here, reply, "so far")
+    here, there = await start_host(), await start_host()
+    reply, run = await here.ask(alice)
+    await here.until(reply, "so far")
     await expire(here)
     await there.look_after()
-    assert (await read(there, reply))[1].status == "interrupted"
+    assert await there.read(reply) == ("so far", INTERRUPTED)
     await here.look_after()
     await run.task
-    request = upstream.next_request()
-    await asyncio.to_thread(request.wait_closed)
+    await asyncio.to_thread(upstream.next_request().wait_closed)
     assert not here.has(reply.pk)
 
 
-async def test_what_has_begun_elsewhere_is_claimed_also_when_all_slots_are_taken(
-    start: Any, upstream: Upstream, alice: User
+async def test_a_full_process_also_takes_over_begun_replies(
+    start_host: StartHost, upstream: Upstream, alice: User
 ) -> None:
     upstream.default = [text("so far"), hang()]
-    here, busy = await start(), await start(running=1)
-    first, _ = await ask(busy, alice)
-    lost, _ = await ask(here, alice)
+    here, full = await start_host(), await start_host(running=1)
+    first, _ = await full.ask(alice)
+    lost, _ = await here.ask(alice)
     for reply in (first, lost):
-        await until(busy, reply, "so far")
+        await full.until(reply, "so far")
     await here.die()
-    await busy.look_after()
-    assert (await read(busy, lost))[1].status == "interrupted"
+    await full.look_after()
+    assert await full.read(lost) == ("so far", INTERRUPTED)
     assert await status(first) == "streaming"
 
 
-async def test_a_run_that_failed_is_made_again_by_its_process(
-    start: Any, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
+async def test_a_failed_run_is_made_again_by_its_process(
+    start_host: StartHost, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.script(text("so far"), hang())
-    here, there = await start(), await start()
-    reply, _ = await ask(here, alice)
-    await until(here, reply, "so far")
+    here, there = await start_host(), await start_host()
+    reply, _ = await here.ask(alice)
+    await here.until(reply, "so far")
     await here.die()
 
     async def fail(*_: Any) -> None:
@@ -178,35 +164,52 @@ async def test_a_run_that_failed_is_made_again_by_its_process(
                 await asyncio.sleep(0.01)
     assert await status(reply) == "streaming"
     await there.look_after()
-    assert (await read(there, reply))[1].status == "interrupted"
-    await reply.arefresh_from_db()
-    assert (reply.attempt, reply.process) == (3, there.name)
+    assert await there.read(reply) == ("so far", INTERRUPTED)
+    row = await stored(reply)
+    assert (row.attempt, row.process) == (3, there.name)
+
+
+# The lease
+
+
+async def test_a_process_renews_its_lease(start_host: StartHost, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("so far"), hang())
+    host = await start_host(lease=timedelta(seconds=0.6))
+    reply, _ = await host.ask(alice)
+    await host.until(reply, "so far")
+    row = ServerProcess.objects.filter(name=host.name)
+    first = await row.aget()
+    async with asyncio.timeout(PATIENCE):
+        while (later := await row.aget()).lease == first.lease:  # noqa: ASYNC110 (only the row tells)
+            await asyncio.sleep(0.01)
+    assert later.lease > first.lease
+    assert later.started == first.started
+    assert (await stored(reply)).attempt == 1
 
 
 # Stop
 
 
-async def test_any_process_stops_a_reply(start: Any, upstream: Upstream, alice: User) -> None:
+async def test_any_process_stops_a_reply(start_host: StartHost, upstream: Upstream, alice: User) -> None:
     upstream.script(text("so far"), hang())
-    here, there = await start(), await start()
-    reply, run = await ask(here, alice)
-    await until(there, reply, "so far")
+    here, there = await start_host(), await start_host()
+    reply, run = await here.ask(alice)
+    await there.until(reply, "so far")
     await there.stop(reply.pk)
-    assert (await read(there, reply))[1].status == "stopped"
+    assert await there.read(reply) == ("so far", End("stopped"))
     await here.look_after()
     await run.task
-    request = upstream.next_request()
-    await asyncio.to_thread(request.wait_closed)
-    await reply.arefresh_from_db()
-    assert (reply.status, reply.attempt) == ("stopped", 2)
+    await asyncio.to_thread(upstream.next_request().wait_closed)
+    row = await stored(reply)
+    assert (row.status, row.attempt) == ("stopped", 2)
 
 
-async def test_a_queued_reply_can_be_stopped(start: Any, upstream: Upstream, alice: User) -> None:
+async def test_a_queued_reply_can_be_stopped(start_host: StartHost, upstream: Upstream, alice: User) -> None:
     upstream.script(text("so far"), hang())
-    host = await start(running=1)
-    first, _ = await ask(host, alice)
-    await until(host, first, "so far")
-    second, _ = await ask(host, alice)
+    host = await start_host(running=1)
+    first, _ = await host.ask(alice)
+    await host.until(first, "so far")
+    second, _ = await host.ask(alice)
     await host.stop(second.pk)
     assert (await status(first), await status(second)) == ("streaming", "stopped")
     assert len(upstream.requests) == 1
@@ -215,121 +218,138 @@ async def test_a_queued_reply_can_be_stopped(start: Any, upstream: Upstream, ali
 # The queue
 
 
-async def test_replies_beyond_the_slots_wait_for_one(start: Any, upstream: Upstream, alice: User) -> None:
+async def test_replies_are_queued_when_all_slots_are_taken(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
     upstream.script(text("first"), pause("end"), finish())
-    host = await start(running=1, queued=1)
-    first, _ = await ask(host, alice)
-    await until(host, first, "first")
-    second, run = await ask(host, alice)
+    host = await start_host(running=1, queued=1)
+    first, _ = await host.ask(alice)
+    await host.until(first, "first")
+    second, run = await host.ask(alice)
     assert host.full
     assert not await host.claims(second.pk, 0)
     assert not run.claimed.is_set()
     upstream.release("end")
-    assert (await read(host, second))[1].status == "complete"
-    assert await host.claims(second.pk, 0) or not host.has(second.pk)
+    assert await host.read(second) == ANSWERED
+    assert run.claimed.is_set()
 
 
-async def test_a_process_with_room_claims_what_is_queued_elsewhere(start: Any, upstream: Upstream, alice: User) -> None:
+async def test_a_process_with_room_claims_queued_replies(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    """Only those that their own process has not come to for as long as a lease."""
     upstream.script(text("first"), hang())
-    busy, free = await start(running=1), await start()
-    first, _ = await ask(busy, alice)
-    await until(busy, first, "first")
-    second, _ = await ask(busy, alice)
+    busy, free = await start_host(running=1), await start_host()
+    first, _ = await busy.ask(alice)
+    await busy.until(first, "first")
+    second, run = await busy.ask(alice)
     await free.look_after()
-    assert await status(second) == "queued", "its own process comes first"
-    await Reply.objects.filter(pk=second.pk).aupdate(queued=timezone.now() - 2 * LONG)
+    assert await status(second) == "queued"
+    await make_due()
     await free.look_after()
-    assert (await read(free, second))[1].status == "complete"
+    assert await free.read(second) == ANSWERED
     await busy.look_after()
-    async with asyncio.timeout(PATIENCE):
-        while busy.has(second.pk):  # noqa: ASYNC110 (its task ends by itself)
-            await asyncio.sleep(0.01)
+    await run.task
+    assert not busy.has(second.pk)
 
 
-async def test_a_process_claims_no_more_queued_replies_than_it_has_room_for(
-    start: Any, upstream: Upstream, alice: User
+async def test_a_process_claims_no_more_queued_replies_than_slots(
+    start_host: StartHost, upstream: Upstream, alice: User
 ) -> None:
     upstream.default = [text("Hello"), pause("rest"), finish()]
     replies = [await in_thread(asking.begin)(alice, "Hello?", "small") for _ in range(3)]
-    await Reply.objects.aupdate(queued=timezone.now() - 2 * LONG)
-    host = await start(running=1)
+    await make_due()
+    host = await start_host(running=1)
     await host.look_after()
     await asyncio.to_thread(upstream.next_request)
     assert sorted([await status(reply) for reply in replies]) == ["queued", "queued", "streaming"]
     upstream.release("rest")
 
 
-# The end of a process
+async def make_due() -> None:
+    """Let any process claim what is queued."""
+    await Reply.objects.filter(status="queued").aupdate(queued=timezone.now() - 2 * LONG)
 
 
-async def test_a_draining_process_lets_replies_end(start: Any, upstream: Upstream, alice: User) -> None:
+# Drain
+
+
+async def test_a_draining_process_finishes_its_replies(start_host: StartHost, upstream: Upstream, alice: User) -> None:
     upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
-    host = await start(drain=timedelta(seconds=PATIENCE))
-    reply, _ = await ask(host, alice)
-    await until(host, reply, "so far")
+    host = await start_host(drain=timedelta(seconds=PATIENCE))
+    reply, _ = await host.ask(alice)
+    await host.until(reply, "so far")
     draining = asyncio.create_task(host.drain())
     upstream.release("rest")
     await draining
-    await reply.arefresh_from_db()
-    assert reply.status == "complete"
+    row = await stored(reply)
+    assert (row.status, row.message.text) == ("complete", "so far and on")
     assert not await ServerProcess.objects.aexists()
 
 
-async def test_what_does_not_end_in_time_is_claimed_elsewhere_at_once(
-    start: Any, upstream: Upstream, alice: User
+@pytest.mark.parametrize("shown", [True, False])
+async def test_unfinished_replies_are_taken_over_right_after_the_drain(
+    start_host: StartHost, upstream: Upstream, alice: User, shown: bool
 ) -> None:
-    upstream.script(text("so far"), hang())
-    here, there = await start(), await start()
-    reply, _ = await ask(here, alice)
-    await until(here, reply, "so far")
+    """Long before the lease of the process would have run out."""
+    upstream.script(*([text("so far")] if shown else []), hang())
+    here, there = await start_host(), await start_host()
+    reply, _ = await here.ask(alice)
+    request = await asyncio.to_thread(upstream.next_request)
+    if shown:
+        await here.until(reply, "so far")
     await here.drain()
+    await asyncio.to_thread(request.wait_closed)
     assert await status(reply) == "streaming"
+    assert not await ServerProcess.objects.filter(name=here.name).aexists()
     await there.look_after()
-    assert (await read(there, reply))[1].status == "interrupted"
+    assert await there.read(reply) == (("so far", INTERRUPTED) if shown else ANSWERED)
 
 
-async def test_a_draining_process_hands_over_what_is_queued_first(start: Any, upstream: Upstream, alice: User) -> None:
+async def test_a_draining_process_hands_over_queued_replies_first(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
     upstream.script(text("first"), pause("end"), finish())
-    here, there = await start(running=1, drain=timedelta(seconds=PATIENCE)), await start()
-    first, _ = await ask(here, alice)
-    await until(here, first, "first")
-    second, run = await ask(here, alice)
+    here, there = await start_host(running=1, drain=timedelta(seconds=PATIENCE)), await start_host()
+    first, _ = await here.ask(alice)
+    await here.until(first, "first")
+    second, run = await here.ask(alice)
     draining = asyncio.create_task(here.drain())
     await run.task
     async with asyncio.timeout(PATIENCE):
         while not there.has(second.pk):
             await there.look_after()
-    assert (await read(there, second))[1].status == "complete"
+    assert await there.read(second) == ANSWERED
     upstream.release("end")
     await draining
     assert await status(first) == "complete"
 
 
-async def test_a_question_during_the_drain_is_claimed_elsewhere_at_once(start: Any, alice: User) -> None:
-    here, there = await start(), await start()
+async def test_questions_during_the_drain_are_claimed_elsewhere(start_host: StartHost, alice: User) -> None:
+    here, there = await start_host(), await start_host()
     assert not await here.is_alone()
     await here.drain()
     assert await there.is_alone()
-    reply, run = await ask(here, alice)
+    reply, run = await here.ask(alice)
     await run.task
     async with asyncio.timeout(PATIENCE):
         while not there.has(reply.pk):
             await there.look_after()
-    assert (await read(there, reply))[0] == "Hello world"
+    assert await there.read(reply) == ANSWERED
 
 
 # Deletion
 
 
 @pytest.mark.parametrize("page", ["chat_user_delete", "chat_conversation_delete"])
-async def test_staff_delete_what_is_being_written(
-    start: Any, upstream: Upstream, alice: User, sam: User, page: str
+async def test_staff_delete_replies_that_are_being_written(
+    start_host: StartHost, upstream: Upstream, alice: User, sam: User, page: str
 ) -> None:
     upstream.default = [text("word "), *([sleep(0.002), text("word ")] * 2000)]
-    host = await start()
-    asked = [await ask(host, alice) for _ in range(6)]
+    host = await start_host()
+    asked = [await host.ask(alice) for _ in range(6)]
     for reply, _ in asked:
-        await until(host, reply, "word word")
+        await host.until(reply, "word word")
     staff = AsyncClient()
     await staff.aforce_login(sam)
     of_user = page == "chat_user_delete"
@@ -338,18 +358,3 @@ async def test_staff_delete_what_is_being_written(
         assert answer.status_code == 302
     assert not await Reply.objects.aexists()
     await asyncio.wait([run.task for _, run in asked])
-
-
-# Limits of a reply
-
-
-async def test_a_reply_that_grows_too_large_is_cut_off(start: Any, upstream: Upstream, alice: User) -> None:
-    upstream.script(text("01234"), text("5678é"), hang())
-    host = await start(reply_bytes=10)
-    reply, _ = await ask(host, alice)
-    written, end = await read(host, reply)
-    assert (written, end.status) == ("012345678", "interrupted")
-    assert end.error
-    assert end.error.code == "too_large"
-    request = upstream.next_request()
-    await asyncio.to_thread(request.wait_closed)
