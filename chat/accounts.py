@@ -9,7 +9,7 @@ from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.internal.userkit import filter_users_by_email, get_user_by_username
 from allauth.account.signals import password_reset
 from django.conf import settings
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.validators import RegexValidator
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
@@ -50,6 +50,12 @@ def _pk(**credentials: Any) -> Any:
 
 class AccountBackend(AuthenticationBackend):
     """Hashes one password per attempt, so that the time does not tell whether an account exists."""
+
+    def authenticate(self, request: HttpRequest | None, **credentials: Any) -> User:
+        """Return the account; raises PermissionDenied, so that no further backend hashes the password again."""
+        if (user := super().authenticate(request, **credentials)) is None:
+            raise PermissionDenied
+        return user  # type: ignore[no-any-return]
 
     def _authenticate(self, request: HttpRequest | None, **credentials: Any) -> User | None:
         return self._check_password(find_account(**credentials), credentials["password"])  # type: ignore[no-any-return]

@@ -135,7 +135,12 @@ USE_TZ = True
 # Accounts
 
 AUTH_USER_MODEL = "chat.User"
-AUTHENTICATION_BACKENDS = ["chat.accounts.AccountBackend"]
+AUTHENTICATION_BACKENDS = [
+    "chat.accounts.AccountBackend",
+    # For sessions that name it: those of earlier versions, and of programs that make one. It signs nobody in, as the
+    # one before it says no to whom it does not know.
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.urls import reverse
@@ -122,3 +123,11 @@ def test_a_deleted_account_has_no_valid_session(signed_in: Client, alice: User) 
 @pytest.mark.parametrize("key", ["", "a" * 32])
 def test_nobody_has_no_valid_session(key: str) -> None:
     assert not session_is_still_valid(key)
+
+
+def test_a_session_may_name_djangos_own_backend(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    session = Session.objects.get()
+    data = session.get_decoded() | {BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend"}
+    Session.objects.update(session_data=SessionStore().encode(data))
+    assert client.get("/").status_code == 200
