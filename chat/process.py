@@ -100,7 +100,7 @@ class Process:
         self._ending = asyncio.Event()
         self._closed = False
         # A thread of its own: no slow query delays the lease.
-        self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lease")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lease")
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -135,7 +135,7 @@ class Process:
 
     async def is_alone(self) -> bool:
         """Whether no other process is alive."""
-        return not await in_thread(ServerProcess.objects.alive().exclude(name=self.name).exists, self._lane)()
+        return not await in_thread(ServerProcess.objects.alive().exclude(name=self.name).exists, self._thread)()
 
     async def drain(self) -> None:
         """Begin no more replies, let the running ones end for a while, and give back the others.
@@ -156,7 +156,7 @@ class Process:
             return
         self.draining = self._closed = True
         await self._leave()
-        self._lane.shutdown(wait=False)
+        self._thread.shutdown(wait=False)
         self.rendering.close()
         await self.catalog.aclose()
         await self.log.close()
@@ -171,7 +171,7 @@ class Process:
             await asyncio.wait(self._tasks, timeout=self.options.lease.total_seconds())
         await self.log.flush()
         try:
-            await in_thread(_leave, self._lane)(self.name)
+            await in_thread(_leave, self._thread)(self.name)
         except DatabaseError:
             logger.exception("The lease could not be given back; it runs out")
 
@@ -273,7 +273,7 @@ class Process:
                     await self._ending.wait()
 
     async def _renew(self) -> None:
-        await in_thread(ServerProcess.objects.renew, self._lane)(self.name, self.options.lease)
+        await in_thread(ServerProcess.objects.renew, self._thread)(self.name, self.options.lease)
         self.last_beat = time.monotonic()
 
     async def look_after(self) -> None:

@@ -29,8 +29,8 @@ class DatabaseLog(ReplyLog):
     def __init__(self) -> None:
         super().__init__()
         # A thread of its own, so that no slow query delays what all readers wait for.
-        self._lane = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
-        self._commit_appends = patient(in_thread(commit_appends, self._lane))
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
+        self._commit_appends = patient(in_thread(commit_appends, self._thread))
         # The replies that ended before have left the log.
         self._purged = datetime.min.replace(tzinfo=UTC)
 
@@ -48,7 +48,7 @@ class DatabaseLog(ReplyLog):
 
     async def close(self) -> None:
         await super().close()
-        self._lane.shutdown(wait=False)
+        self._thread.shutdown(wait=False)
 
     async def purge(self) -> None:
         until = timezone.now() - LOG_KEPT
