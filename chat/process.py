@@ -39,11 +39,11 @@ type Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
-# Beats in the time of a lease: each renews it and looks for orphans.
+# Beats in the time of a lease: each renews it and looks for claimable replies.
 BEATS = 6
 # Ended replies leave the log every this many beats.
 PURGE_BEATS = 60
-# At most this many orphans are claimed per beat, so that a host that comes back is not overwhelmed.
+# At most this many replies are claimed per beat, so that a host that comes back is not overwhelmed.
 CLAIMED_AT_ONCE = 100
 
 
@@ -122,14 +122,14 @@ class Process:
     # Life
 
     def start(self) -> None:
-        """Renew the lease and look for orphans from now on."""
+        """Renew the lease and look for claimable replies from now on."""
         if self._tasks:
             return
         metrics.running.set_function(lambda: len(self._runs) - len(self._queued))
         metrics.queued.set_function(lambda: len(self._queued))
         self._tasks = [
             spawn(self._every(1, self._renew), "lease"),
-            spawn(self._every(1, self.look_after), "orphans"),
+            spawn(self._every(1, self.reconcile), "reconcile"),
             spawn(self._every(PURGE_BEATS, self._purge), "purge"),
         ]
 
@@ -162,7 +162,7 @@ class Process:
         await self.log.close()
 
     async def _leave(self) -> None:
-        """Make the process's replies orphans."""
+        """Give back the lease, and with it all replies."""
         await self._hand_over(list(self._runs.values()))
         if self._ending.is_set():
             return
@@ -195,7 +195,7 @@ class Process:
         """Make the stored reply in a task of this process; `attempt` is the one that its row shows."""
         self.start()
         run = self._runs.get(reply_id)
-        # If the process was asleep since the reply was stored, it may have claimed it as an orphan already.
+        # If the process was asleep since the reply was stored, it may have claimed it already, as any process may.
         if run is None or run.attempt != attempt:
             run = self._run(reply_id, attempt)
         if self.draining:
@@ -276,10 +276,10 @@ class Process:
         await in_thread(ServerProcess.objects.renew, self._thread)(self.name, self.options.lease)
         self.last_beat = time.monotonic()
 
-    async def look_after(self) -> None:
+    async def reconcile(self) -> None:
         """Bring runs and rows together, and claim what dead processes have left."""
         await self._compare()
-        await self._claim_orphans()
+        await self._claim_what_others_left()
 
     async def _purge(self) -> None:
         await self.log.purge()
@@ -298,10 +298,10 @@ class Process:
             if reply_id not in self._runs and not self.draining:
                 self._run(reply_id, attempt, begun_elsewhere=True)
 
-    async def _claim_orphans(self) -> None:
+    async def _claim_what_others_left(self) -> None:
         if self.draining:
             return
-        for reply_id, attempt, status in await _orphans(self.options.lease):
+        for reply_id, attempt, status in await _claimable(self.options.lease):
             # What has begun is continued in any case; what is queued elsewhere is claimed when there is room for it.
             begun = status == Reply.Status.STREAMING
             if reply_id not in self._runs and (begun or len(self._runs) < self.options.running):
@@ -337,7 +337,7 @@ def _hand_over(reply_ids: list[UUID], lease: timedelta) -> None:
 
 
 @in_thread
-def _orphans(lease: timedelta) -> list[tuple[UUID, int, str]]:
+def _claimable(lease: timedelta) -> list[tuple[UUID, int, str]]:
     # What has begun comes before what is queued.
-    orphans = Reply.objects.orphaned(lease).order_by("-status", "queued")
-    return list(orphans.values_list("pk", "attempt", "status")[:CLAIMED_AT_ONCE])
+    claimable = Reply.objects.claimable(lease).order_by("-status", "queued")
+    return list(claimable.values_list("pk", "attempt", "status")[:CLAIMED_AT_ONCE])

@@ -23,7 +23,7 @@ from tests.client import AsyncClient
 from tests.upstream import Upstream
 from tests.visitor import Event, written
 
-# No lease runs out and no process looks for orphans on its own: the test decides when.
+# No lease runs out and no process looks for claimable replies on its own: the test decides when.
 LONG = timedelta(hours=1)
 # In seconds: what has not happened by then never will.
 PATIENCE = 15

@@ -230,7 +230,7 @@ async def test_a_stopped_or_dead_resumed_reply_keeps_its_text(
     browser = await there.browser(alice)
     await seen(browser, reply, "one two")
     await here.die()
-    await there.look_after()
+    await there.reconcile()
     assert (await seen(browser, reply))[-1].data["status"] == "interrupted"
     assert (await stored(reply)).message.text == "one two"
 
@@ -247,7 +247,7 @@ async def test_a_reply_resumed_right_at_its_end_is_kept(
     await host.read(reply)
     await host.resume(reply)
     await seen(browser, reply, "one two")
-    await host.look_after()
+    await host.reconcile()
     assert host.has(reply.pk)
     upstream.release("rest")
     assert written(await seen(browser, reply)) == "one two three"
@@ -313,7 +313,7 @@ async def test_readers_learn_that_a_reply_is_deleted(start_host: StartHost, upst
         assert (await anext(stream)).data == {"text": "so far"}
         await in_thread(reply.message.conversation.delete)()
         upstream.release("rest")
-        await host.look_after()
+        await host.reconcile()
         # Much sooner than readers look for themselves.
         async with asyncio.timeout(10):
             *_, end = [event async for event in stream]

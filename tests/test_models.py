@@ -151,23 +151,23 @@ def test_of_many_who_claim_at_the_same_moment_one_wins(conversation: Conversatio
 LEASE = timedelta(seconds=6)
 
 
-def test_a_claimed_reply_is_an_orphan_unless_its_process_is_alive(conversation: Conversation) -> None:
+def test_a_claimed_reply_is_claimable_unless_its_process_is_alive(conversation: Conversation) -> None:
     reply = asking.ask(conversation, "And?", "demo")
     Reply.objects.claim(reply.pk, 0, "here")
-    assert list(Reply.objects.orphaned(LEASE)) == [reply], "a process without a row"
+    assert list(Reply.objects.claimable(LEASE)) == [reply], "a process without a row"
     ServerProcess.objects.renew("here", LEASE)
-    assert not Reply.objects.orphaned(LEASE).exists()
+    assert not Reply.objects.claimable(LEASE).exists()
     ServerProcess.objects.update(lease=timezone.now() - timedelta(milliseconds=1))
-    assert list(Reply.objects.orphaned(LEASE)) == [reply]
+    assert list(Reply.objects.claimable(LEASE)) == [reply]
     ServerProcess.objects.renew("here", LEASE)
-    assert not Reply.objects.orphaned(LEASE).exists()
+    assert not Reply.objects.claimable(LEASE).exists()
 
 
-def test_a_queued_reply_is_an_orphan_after_a_lease(conversation: Conversation) -> None:
+def test_a_queued_reply_is_claimable_after_a_lease(conversation: Conversation) -> None:
     reply = asking.ask(conversation, "And?", "demo")
-    assert not Reply.objects.orphaned(LEASE).exists()
+    assert not Reply.objects.claimable(LEASE).exists()
     Reply.objects.hand_over(LEASE + timedelta(milliseconds=1))
-    assert list(Reply.objects.orphaned(LEASE)) == [reply]
+    assert list(Reply.objects.claimable(LEASE)) == [reply]
 
 
 def test_rows_of_dead_processes_are_purged_later() -> None:

@@ -33,7 +33,7 @@ async def test_text_shown_by_a_dead_process_is_kept(start_host: StartHost, upstr
     reply, _ = await here.ask(alice)
     await there.until(reply, "so far")
     await here.die()
-    await there.look_after()
+    await there.reconcile()
     assert await there.read(reply) == ("so far", INTERRUPTED)
     row = await stored(reply)
     assert (row.status, row.message.text, row.reasoning) == ("interrupted", "so far", "hm")
@@ -51,7 +51,7 @@ async def test_another_process_continues_a_reply_where_the_model_can(
     reply, _ = await here.ask(alice)
     cursor = await there.until(reply, "two")
     await here.die()
-    await there.look_after()
+    await there.reconcile()
     assert await there.read(reply, after=cursor) == (" three", End("complete", "stop"))
     begun = upstream.requests[-1].body["messages"][-1]
     assert (begun["role"], begun["content"]) == ("assistant", "one two")
@@ -69,7 +69,7 @@ async def test_text_is_kept_when_the_model_refuses_to_continue(
     reply, _ = await here.ask(alice)
     await there.until(reply, "so far")
     await here.die()
-    await there.look_after()
+    await there.reconcile()
     assert await there.read(reply) == ("so far", End("interrupted", error=Error("rejected")))
     assert (await stored(reply)).message.text == "so far"
 
@@ -81,7 +81,7 @@ async def test_a_reply_without_shown_text_starts_again(start_host: StartHost, up
     reply, _ = await here.ask(alice)
     await asyncio.to_thread(upstream.next_request)
     await here.die()
-    await there.look_after()
+    await there.reconcile()
     assert await there.read(reply) == ("Hello", End("complete", "stop"))
     assert (await stored(reply)).attempt == 2
 
@@ -91,7 +91,7 @@ async def test_a_living_process_keeps_its_replies(start_host: StartHost, upstrea
     here, there = await start_host(), await start_host()
     reply, _ = await here.ask(alice)
     await there.until(reply, "so far")
-    await there.look_after()
+    await there.reconcile()
     upstream.release("rest")
     assert await there.read(reply) == ("so far and on", End("complete", "stop"))
     row = await stored(reply)
@@ -108,7 +108,7 @@ async def test_a_process_that_wakes_keeps_unclaimed_replies(
     await expire(here)
     await in_thread(ServerProcess.objects.renew)(here.name, LONG)
     for host in (here, there):
-        await host.look_after()
+        await host.reconcile()
     upstream.release("rest")
     assert await there.read(reply) == ("so far and on", End("complete", "stop"))
 
@@ -121,9 +121,9 @@ async def test_a_process_that_wakes_drops_what_others_have_claimed(
     reply, run = await here.ask(alice)
     await here.until(reply, "so far")
     await expire(here)
-    await there.look_after()
+    await there.reconcile()
     assert await there.read(reply) == ("so far", INTERRUPTED)
-    await here.look_after()
+    await here.reconcile()
     await run.task
     await asyncio.to_thread(upstream.next_request().wait_closed)
     assert not here.has(reply.pk)
@@ -139,7 +139,7 @@ async def test_a_full_process_also_takes_over_begun_replies(
     for reply in (first, lost):
         await full.until(reply, "so far")
     await here.die()
-    await full.look_after()
+    await full.reconcile()
     assert await full.read(lost) == ("so far", INTERRUPTED)
     assert await status(first) == "streaming"
 
@@ -158,12 +158,12 @@ async def test_a_failed_run_is_made_again_by_its_process(
 
     with monkeypatch.context() as patched:
         patched.setattr(there.log, "fence", fail)
-        await there.look_after()
+        await there.reconcile()
         async with asyncio.timeout(PATIENCE):
             while there.has(reply.pk):  # noqa: ASYNC110 (its task ends by itself)
                 await asyncio.sleep(0.01)
     assert await status(reply) == "streaming"
-    await there.look_after()
+    await there.reconcile()
     assert await there.read(reply) == ("so far", INTERRUPTED)
     row = await stored(reply)
     assert (row.attempt, row.process) == (3, there.name)
@@ -197,7 +197,7 @@ async def test_any_process_stops_a_reply(start_host: StartHost, upstream: Upstre
     await there.until(reply, "so far")
     await there.stop(reply.pk)
     assert await there.read(reply) == ("so far", End("stopped"))
-    await here.look_after()
+    await here.reconcile()
     await run.task
     await asyncio.to_thread(upstream.next_request().wait_closed)
     row = await stored(reply)
@@ -243,12 +243,12 @@ async def test_a_process_with_room_claims_queued_replies(
     first, _ = await busy.ask(alice)
     await busy.until(first, "first")
     second, run = await busy.ask(alice)
-    await free.look_after()
+    await free.reconcile()
     assert await status(second) == "queued"
     await make_due()
-    await free.look_after()
+    await free.reconcile()
     assert await free.read(second) == ANSWERED
-    await busy.look_after()
+    await busy.reconcile()
     await run.task
     assert not busy.has(second.pk)
 
@@ -260,7 +260,7 @@ async def test_a_process_claims_no_more_queued_replies_than_slots(
     replies = [await in_thread(asking.begin)(alice, "Hello?", "small") for _ in range(3)]
     await make_due()
     host = await start_host(running=1)
-    await host.look_after()
+    await host.reconcile()
     await asyncio.to_thread(upstream.next_request)
     assert sorted([await status(reply) for reply in replies]) == ["queued", "queued", "streaming"]
     upstream.release("rest")
@@ -302,7 +302,7 @@ async def test_unfinished_replies_are_taken_over_right_after_the_drain(
     await asyncio.to_thread(request.wait_closed)
     assert await status(reply) == "streaming"
     assert not await ServerProcess.objects.filter(name=here.name).aexists()
-    await there.look_after()
+    await there.reconcile()
     assert await there.read(reply) == (("so far", INTERRUPTED) if shown else ANSWERED)
 
 
@@ -318,7 +318,7 @@ async def test_a_draining_process_hands_over_queued_replies_first(
     await run.task
     async with asyncio.timeout(PATIENCE):
         while not there.has(second.pk):
-            await there.look_after()
+            await there.reconcile()
     assert await there.read(second) == ANSWERED
     upstream.release("end")
     await draining
@@ -334,7 +334,7 @@ async def test_questions_during_the_drain_are_claimed_elsewhere(start_host: Star
     await run.task
     async with asyncio.timeout(PATIENCE):
         while not there.has(reply.pk):
-            await there.look_after()
+            await there.reconcile()
     assert await there.read(reply) == ANSWERED
 
 

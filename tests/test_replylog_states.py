@@ -290,7 +290,7 @@ class Replies(RuleBasedStateMachine):
         expected = self._all[reply]
         running = Reply.objects.running().filter(pk=expected.pk)
         self._query(lambda: running.update(process="dead", queued=Now() - 2 * LEASE))
-        found = self._query(lambda: list(Reply.objects.orphaned(LEASE).values_list("pk", "attempt")))
+        found = self._query(lambda: list(Reply.objects.claimable(LEASE).values_list("pk", "attempt")))
         assert found == ([(expected.pk, expected.attempt)] if expected.runs else [])
         return self._taken(expected, process) if expected.runs else multiple()
 

@@ -36,7 +36,7 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
     def claimed_by(self, process: str) -> ReplyQuerySet:
         return self.filter(status=Reply.Status.STREAMING, process=process)
 
-    def orphaned(self, lease: timedelta) -> ReplyQuerySet:
+    def claimable(self, lease: timedelta) -> ReplyQuerySet:
         """Running replies that any process may claim.
 
         Their process is dead, or has not come to them for as long as a lease lasts.

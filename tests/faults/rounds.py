@@ -109,7 +109,7 @@ class Death:
     """A fate that a process has met, with the replies it had in its hands."""
 
     began: datetime
-    orphans: set[UUID] = field(default_factory=set)
+    replies: set[UUID] = field(default_factory=set)
     ended: datetime | None = None
 
     def befell(self, reply: Reply) -> bool:
@@ -266,13 +266,13 @@ class KillLoop:
         match fate:
             case Fate.KILLED:
                 await asyncio.to_thread(server.kill)
-                death.orphans = await held_by(pid)
+                death.replies = await held_by(pid)
                 await asyncio.to_thread(server.start)
             case Fate.FROZEN:
                 self._asleep = True
                 os.kill(pid, signal.SIGSTOP)
                 try:
-                    death.orphans = await held_by(pid)
+                    death.replies = await held_by(pid)
                     await asyncio.sleep(LEASE.total_seconds() + CLAIMED_WITHIN + chance.random())
                 finally:
                     os.kill(pid, signal.SIGCONT)
@@ -280,7 +280,7 @@ class KillLoop:
                 await asyncio.sleep(CLAIMED_WITHIN)
                 self._asleep = False
             case Fate.TERMINATED:
-                death.orphans = await held_by(pid)
+                death.replies = await held_by(pid)
                 if status := await asyncio.to_thread(server.terminate):
                     self._complain(f"after SIGTERM a process ended with {status}")
                 await asyncio.to_thread(server.start)
@@ -350,7 +350,7 @@ class KillLoop:
         self._counts["taken over"] += reply.attempt > 1 and not seen.stop_asked
         self._counts["events seen"] += sum(len(connection.events) for connection in connections)
         self._counts["reconnections"] += len(connections) - len(seen.readers)
-        struck = [death.began for death in self._deaths if reply.pk in death.orphans]
+        struck = [death.began for death in self._deaths if reply.pk in death.replies]
         if struck and reply.status == Reply.Status.INTERRUPTED and reply.ended:
             self._death_to_end = max(self._death_to_end, (reply.ended - struck[-1]).total_seconds())
 
