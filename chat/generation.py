@@ -67,20 +67,20 @@ class Resources:
 
 
 class Run:
-    """The making of one reply by this process.
+    """What this process does about one reply, from the queue to the end.
 
-    `attempt` is the one that the reply's row shows. A reply that another process has begun is claimed at once, so that
-    its readers hear of it; a queued one when there is a slot.
+    `attempt` is the one that the reply's row shows. A reply that is taken over is claimed at once, so that its readers
+    hear of it; a queued one when there is a slot.
     """
 
-    def __init__(self, resources: Resources, reply_id: UUID, attempt: int, *, begun_elsewhere: bool = False) -> None:
+    def __init__(self, resources: Resources, reply_id: UUID, attempt: int, *, taking_over: bool = False) -> None:
         self.reply_id = reply_id
         self.attempt = attempt
-        self.state = State.CLAIMING if begun_elsewhere else State.QUEUED
+        self.state = State.CLAIMING if taking_over else State.QUEUED
         self.claimed = asyncio.Event()
         self._resources = resources
         self._log = resources.log
-        self._begun_elsewhere = begun_elsewhere
+        self._taking_over = taking_over
         self._order: Order | None = None
         self._has_slot = False
         # What an order cancels.
@@ -136,7 +136,7 @@ class Run:
 
     async def _make(self) -> None:
         try:
-            if not self._begun_elsewhere:
+            if not self._taking_over:
                 await self._take_slot()
         except Ordered:
             if self._order is Order.DROP:
@@ -148,7 +148,7 @@ class Run:
         self.state = State.CLAIMED
         self.claimed.set()
         self._ids["conversation"] = reply.message.conversation_id
-        if self._begun_elsewhere:
+        if self._taking_over:
             metrics.taken_over.inc()
         await self._write(reply)
 

@@ -233,8 +233,8 @@ class Process:
                 return
         raise TimeoutError
 
-    def _run(self, reply_id: UUID, attempt: int, *, begun_elsewhere: bool = False) -> Run:
-        run = self._runs[reply_id] = Run(self._resources, reply_id, attempt, begun_elsewhere=begun_elsewhere)
+    def _run(self, reply_id: UUID, attempt: int, *, taking_over: bool = False) -> Run:
+        run = self._runs[reply_id] = Run(self._resources, reply_id, attempt, taking_over=taking_over)
         run.task.add_done_callback(lambda _: self._forget(reply_id, run))
         return run
 
@@ -296,7 +296,7 @@ class Process:
                 run.drop()
         for reply_id, attempt in claimed.items():
             if reply_id not in self._runs and not self.draining:
-                self._run(reply_id, attempt, begun_elsewhere=True)
+                self._run(reply_id, attempt, taking_over=True)
 
     async def _claim_what_others_left(self) -> None:
         if self.draining:
@@ -305,7 +305,7 @@ class Process:
             # What has begun is continued in any case; what is queued elsewhere is claimed when there is room for it.
             begun = status == Reply.Status.STREAMING
             if reply_id not in self._runs and (begun or len(self._runs) < self.options.running):
-                self._run(reply_id, attempt, begun_elsewhere=begun)
+                self._run(reply_id, attempt, taking_over=begun)
 
 
 @in_thread
