@@ -95,7 +95,7 @@ class Process:
             reply_bytes=options.reply_bytes,
         )
         self._runs: dict[UUID, Run] = {}
-        self._expected = 0
+        self._reserved = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
         self._closed = False
@@ -180,19 +180,19 @@ class Process:
     @property
     def full(self) -> bool:
         """Whether no further reply may be queued."""
-        return len(self._runs) + self._expected >= self.options.running + self.options.queued
+        return len(self._runs) + self._reserved >= self.options.running + self.options.queued
 
     @contextmanager
-    def expecting(self) -> Iterator[None]:
-        """Keep a place for a reply that is about to be stored."""
-        self._expected += 1
+    def reserving(self) -> Iterator[None]:
+        """Count a reply that is about to be stored as queued."""
+        self._reserved += 1
         try:
             yield
         finally:
-            self._expected -= 1
+            self._reserved -= 1
 
-    def make(self, reply_id: UUID, attempt: int) -> Run:
-        """Make the stored reply in a task of this process; `attempt` is the one that its row shows."""
+    def queue(self, reply_id: UUID, attempt: int) -> Run:
+        """Queue the stored reply for a slot of this process; `attempt` is the one that its row shows."""
         self.start()
         run = self._runs.get(reply_id)
         # If the process was asleep since the reply was stored, it may have claimed it already, as any process may.

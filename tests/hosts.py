@@ -55,14 +55,14 @@ class Host(Process):
     async def ask(self, person: User, question: str = "Hello?", model: str = "small") -> tuple[Reply, Run]:
         """Store the first question of a conversation, and make its reply."""
         reply = await in_thread(asking.begin)(person, question, model)
-        return reply, self.make(reply.pk, reply.attempt)
+        return reply, self.queue(reply.pk, reply.attempt)
 
     async def resume(self, reply: Reply) -> Run:
         """Make the rest of a reply that broke off."""
         resumed = await in_thread(asking.resume)(reply, "small")
         assert resumed
         await self.log.reopen(resumed.pk)
-        return self.make(resumed.pk, resumed.attempt)
+        return self.queue(resumed.pk, resumed.attempt)
 
     async def until(self, reply: Reply, words: str) -> int:
         """The seq at which these words are in the log, as soon as they are."""

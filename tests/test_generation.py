@@ -78,7 +78,7 @@ async def test_the_model_is_sent_the_history(start_host: StartHost, upstream: Up
     first, _ = await host.ask(alice, "How are you?")
     await host.read(first)
     second = await in_thread(asking.ask)(first.message.conversation, "Really?", "small")
-    await host.make(second.pk, second.attempt).task
+    await host.queue(second.pk, second.attempt).task
     assert upstream.requests[-1].body["messages"] == [
         {"role": "user", "content": "How are you?"},
         {"role": "assistant", "content": "Fine."},

@@ -1,4 +1,4 @@
-"""Letting replies in: what stores one, starts it, and tells the client where it is; and stopping it."""
+"""Admission: store a reply if there is room for it, queue it, tell the client where it is; and stop it."""
 
 import json
 from collections.abc import Callable
@@ -23,13 +23,13 @@ BUSY_RETRY = 5
 
 
 async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
-    """What `store` has stored, in a thread; raises Refusal with the reason why there may not be another reply."""
+    """Run `store` in a thread and return its result; raises Refusal when another reply is not allowed."""
     process = Process.of(request)
     if process.full:
         sentence = gettext("The server is busy. Try again in a few seconds. Your text is still here.")
         raise Refusal(503, "busy", sentence, BUSY_RETRY)
     try:
-        with process.expecting():
+        with process.reserving():
             return await in_thread(store)()
     except ReplyRunning:
         sentence = gettext("The previous reply is still being written. Wait for it to finish, or stop it first.")
@@ -38,9 +38,9 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
         raise Refusal(429, limit.code, sentences.limit(limit.code, limit.params), limit.retry_after) from None
 
 
-def accepted(request: SignedInRequest, reply: Reply) -> HttpResponseBase:
-    """Start the stored reply and answer in the form that the client asked for."""
-    Process.of(request).make(reply.pk, reply.attempt)
+def queue_and_respond(request: SignedInRequest, reply: Reply) -> HttpResponseBase:
+    """Queue the stored reply, and respond in the form that the client asked for."""
+    Process.of(request).queue(reply.pk, reply.attempt)
     kind = request.get_preferred_type(["text/html", "application/json", "text/event-stream"])
     if kind not in ("application/json", "text/event-stream"):
         return SeeOther(address(reply))

@@ -18,7 +18,7 @@ from chat.forms import QuestionForm
 from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.replylog import LogUnreachable
-from chat.views.admission import accepted, address, admit
+from chat.views.admission import address, admit, queue_and_respond
 from chat.views.pages import SeeOther, page, question_form
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 
@@ -50,7 +50,7 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     reply, model = await _reply_and_model(request, pk)
     if request.method == "GET":
         return SeeOther(address(reply))
-    return accepted(request, await admit(request, partial(asking.retry, reply, model)))
+    return queue_and_respond(request, await admit(request, partial(asking.retry, reply, model)))
 
 
 @require_http_methods(["GET", "POST"])
@@ -70,7 +70,7 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     with suppress(LogUnreachable):
         # Hide the old End from readers. The writer restarts the log in any case.
         await Process.of(request).log.reopen(resumed.pk)
-    return accepted(request, resumed)
+    return queue_and_respond(request, resumed)
 
 
 async def _reply_and_model(request: SignedInRequest, pk: UUID) -> tuple[Reply, str]:
@@ -82,7 +82,7 @@ async def _reply_and_model(request: SignedInRequest, pk: UUID) -> tuple[Reply, s
 async def _answer(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:
     """Accept the question, or say why not: to a program the first reason, to a person the page with the text in it."""
     try:
-        return accepted(request, await _store(request, conversation, form))
+        return queue_and_respond(request, await _store(request, conversation, form))
     except Refusal as refusal:
         if wants_json(request):
             raise
