@@ -92,20 +92,20 @@ class Run:
 
     def stop(self) -> None:
         """End as stopped; the connection to the model closes at once."""
-        self._give(Order.STOP)
+        self._receive(Order.STOP)
 
     def drop(self) -> None:
         """Write no more, and leave the end to whoever claims the reply next."""
-        self._give(Order.DROP)
+        self._receive(Order.DROP)
 
-    def _give(self, order: Order) -> None:
+    def _receive(self, order: Order) -> None:
         # A reply that is no longer this process's cannot be stopped by it.
         if self._order is not Order.DROP:
             self._order = order
         if self._work:
             self._work.cancel()
 
-    async def _obeying[T](self, work: Coroutine[Any, Any, T]) -> T:
+    async def _unless_ordered[T](self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`; raises Ordered as soon as there is an order."""
         if self._order:
             work.close()
@@ -119,14 +119,14 @@ class Run:
 
     async def _run(self) -> None:
         try:
-            await self._make()
+            await self._claim_and_write()
         except Fenced:
             self._logger.info("Reply %s is no longer this process's", self.reply_id)
         except LogUnreachable:
             # What readers have seen of it is unknown. The process tries again at its next beat.
             self._logger.warning("Reply %s has to wait: its log does not answer", self.reply_id)
         except Exception:
-            # The reply stays claimed. The process finds it without a run at its next beat, and makes it again.
+            # The reply stays claimed. The process finds it without a run at its next beat, and takes it over.
             self._logger.exception("Reply %s could not be finished", self.reply_id)
         finally:
             # Another process may continue or delete the reply, and that is not published here.
@@ -134,7 +134,7 @@ class Run:
             if self._has_slot:
                 self._resources.slots.release()
 
-    async def _make(self) -> None:
+    async def _claim_and_write(self) -> None:
         try:
             if not self._taking_over:
                 await self._take_slot()
@@ -153,9 +153,9 @@ class Run:
         await self._write(reply)
 
     async def _take_slot(self) -> None:
-        """Wait until the process may make one more reply; raises Ordered."""
+        """Queue until the process has a slot; raises Ordered."""
         if not self._has_slot:
-            await self._obeying(self._resources.slots.acquire())
+            await self._unless_ordered(self._resources.slots.acquire())
             self._has_slot = True
 
     async def _write(self, reply: Reply) -> None:
@@ -183,9 +183,9 @@ class Run:
     async def _carry_out(self, todo: Plan, reply: Reply, model: Model, writer: Writer) -> End:
         try:
             if isinstance(todo, Interrupt):
-                return await self._obeying(_ended_early(todo.error))
+                return await self._unless_ordered(_ended_early(todo.error))
             await self._take_slot()
-            return await self._obeying(self._generate(todo, reply, model, writer))
+            return await self._unless_ordered(self._generate(todo, reply, model, writer))
         except Ordered:
             if self._order is Order.DROP:
                 raise Fenced from None

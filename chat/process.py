@@ -286,7 +286,7 @@ class Process:
         await _purge()
 
     async def _compare(self) -> None:
-        """Drop what other processes have claimed, and make again what a run has left claimed when it failed."""
+        """Drop what other processes have claimed, and take over what a failed run of this one has left claimed."""
         # Those of this moment: a reply may end and be resumed in another run while the database is asked.
         runs = [run for run in self._runs.values() if run.state in (State.QUEUED, State.CLAIMED)]
         queued = {run.reply_id for run in runs if run.state is State.QUEUED}

@@ -59,7 +59,7 @@ class Rendering:
                 self._kept.move_to_end(key)
                 return self._kept[key]
             if key not in self._running:
-                self._running[key] = self._thread.submit(self._make, key, text)
+                self._running[key] = self._thread.submit(self._render_and_keep, key, text)
             running = self._running[key]
         # Shielded, as others may wait for the same text.
         return await asyncio.shield(asyncio.wrap_future(running))
@@ -68,7 +68,7 @@ class Rendering:
         """Drop the texts that wait. The thread ends after the one at hand."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _make(self, key: str, text: str) -> SafeString:
+    def _render_and_keep(self, key: str, text: str) -> SafeString:
         try:
             html = self._render(text)
             with self._lock:
