@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 DELETED = End(Reply.Status.INTERRUPTED, error=Error("deleted"))
 
 
-async def standing(log: ReplyLog, reply_id: UUID) -> tuple[Snapshot | None, End | None]:
+async def current_state(log: ReplyLog, reply_id: UUID) -> tuple[Snapshot | None, End | None]:
     """All of a reply so far, and its end if it has ended; no snapshot of a reply that is deleted.
 
     Raises LogUnreachable when that cannot be known now.
@@ -49,7 +49,7 @@ async def read_live(log: ReplyLog, messages: Iterable[Message]) -> None:
 
 async def _read(log: ReplyLog, message: Message) -> None:
     try:
-        snapshot, end = await standing(log, message.pk)
+        snapshot, end = await current_state(log, message.pk)
     except LogUnreachable:
         # A page of the chat follows the reply from its beginning as soon as the log answers again.
         logger.warning("Reply %s is shown without its text so far: its log does not answer", message.pk)

@@ -15,7 +15,7 @@ from django.http import StreamingHttpResponse
 from chat import metrics, sentences, sse
 from chat.database import AWAY, in_thread
 from chat.events import Delta, Entry, Reasoning, Snapshot
-from chat.live import standing
+from chat.live import current_state
 from chat.models import Reply, User
 from chat.process import Process
 from chat.replylog import CursorLost, LogUnreachable, ReplyLog
@@ -102,7 +102,7 @@ async def _events(log: ReplyLog, reply_id: UUID, after: int) -> AsyncIterator[by
                     yield _encode(entries) if entries else sse.comment()
             return
         except (CursorLost, LogUnreachable):
-            snapshot, end = await standing(log, reply_id)
+            snapshot, end = await current_state(log, reply_id)
         if snapshot:
             after = snapshot.seq
             yield _encode_one(after, snapshot)
