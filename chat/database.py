@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 # What Django raises while the database is away.
 AWAY = (OperationalError, InterfaceError)
-# Seconds for which work is tried again, so that a restart of the database goes unnoticed.
-PATIENCE = 15.0
-# Seconds between two tries.
-PAUSE = 0.1
+# Seconds for which work is repeated, so that a restart of the database goes unnoticed.
+AWAY_SECONDS = 15.0
+# Seconds before work is repeated.
+RETRY_PAUSE = 0.1
 # Seconds after which a PostgreSQL that has not answered counts as gone. Longer than a process that falls asleep in a
 # transaction may keep its locks: see idle_in_transaction_session_timeout in config/settings.py.
 SILENCE = 10.0
@@ -33,7 +33,7 @@ DEADLOCKS = 3
 
 
 class DatabaseThreads(ThreadPoolExecutor):
-    """Threads that do not wait for ever for a PostgreSQL that has fallen silent."""
+    """Threads that do not wait forever for a PostgreSQL that has fallen silent."""
 
     def submit[**P, T](self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         def run() -> T:
@@ -52,8 +52,8 @@ def in_thread[**P, T](
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Run a function that uses the ORM in a thread, and give the connection back when it is done.
 
-    Streams and background tasks live long; a connection that one of them kept would be missing elsewhere. The thread is
-    the executor's if there is one, otherwise that of the request, or one of a few for background tasks.
+    Streams and background tasks live long, and a connection that they kept could not be used elsewhere. The thread is
+    the executor's if there is one, otherwise the request's, or one of a few for background tasks.
 
     Raises OperationalError when PostgreSQL has fallen silent.
     """
@@ -79,9 +79,9 @@ def in_thread[**P, T](
 class _Watched:
     """Work in a thread that uses the database.
 
-    When it takes longer than `seconds` on PostgreSQL, the server counts as silent, and all work that has waited for as
-    long is cut off from it. The operating system notices a host that has vanished. It does not notice a server, or a
-    proxy before it, that accepts what it is sent and never answers.
+    When it takes longer than `seconds` on PostgreSQL, the server counts as silent, and all work that has waited as long
+    is disconnected. The operating system notices a host that has vanished. It does not notice a server, or a proxy in
+    front of it, that accepts what it is sent and never answers.
     """
 
     _all: ClassVar[set["_Watched"]] = set()
@@ -122,19 +122,19 @@ class _Watched:
                 postgresql.disconnect(work._connection)
 
 
-def patient[**P, T](work: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+def retry_while_away[**P, T](work: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Retry work while the database is away. It must do no harm twice: only the answer may have got lost."""
 
     @wraps(work)
     async def retry(*args: P.args, **kwargs: P.kwargs) -> T:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + AWAY_SECONDS
         while True:
             try:
                 return await work(*args, **kwargs)
             except AWAY:
                 if time.monotonic() > deadline:
                     raise
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(RETRY_PAUSE)
 
     return retry
 
@@ -151,7 +151,7 @@ def retry_on_deadlock[**P, T](transaction: Callable[P, T]) -> Callable[P, T]:
                 if getattr(error.__cause__, "sqlstate", "") != DEADLOCK:
                     raise
             # Give the other transaction time to finish.
-            time.sleep(PAUSE)
+            time.sleep(RETRY_PAUSE)
         return transaction(*args, **kwargs)
 
     return run

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from chat.database import AWAY, in_thread, patient, retry_on_deadlock
+from chat.database import AWAY, in_thread, retry_on_deadlock, retry_while_away
 from chat.events import Entry
 from chat.models import Reply, ReplyEvent
 from chat.replylog.base import LOG_KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
@@ -30,7 +30,7 @@ class DatabaseLog(ReplyLog):
         super().__init__()
         # A thread of its own, so that no slow query delays what all readers wait for.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
-        self._commit_appends = patient(in_thread(commit_appends, self._thread))
+        self._commit_appends = retry_while_away(in_thread(commit_appends, self._thread))
         # The replies that ended before have left the log.
         self._purged = datetime.min.replace(tzinfo=UTC)
 

@@ -24,7 +24,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as TimedOut
 
-from chat.database import AWAY, PAUSE, in_thread, patient, retry_on_deadlock
+from chat.database import AWAY, RETRY_PAUSE, in_thread, retry_on_deadlock, retry_while_away
 from chat.events import End, Entry, Outcome, Snapshot
 from chat.models import Reply
 from chat.replylog.base import LOG_KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
@@ -153,7 +153,7 @@ class RedisLog(ReplyLog):
     async def store(self, appends: list[Append]) -> dict[UUID, Failure]:
         # First the database: from then on the reply has ended, whether or not its stream hears of it.
         ends = [(append, append.outcome) for append in appends if append.outcome]
-        ended, failures = await patient(_finish)(ends) if ends else (set(), {})
+        ended, failures = await retry_while_away(_finish)(ends) if ends else (set(), {})
         rest = [append for append in appends if append.reply_id not in failures]
         for append, answer in zip(rest, await self._append(rest), strict=True):
             if answer != "stored" and append.reply_id not in ended:
@@ -171,7 +171,7 @@ class RedisLog(ReplyLog):
             if time.monotonic() > deadline:
                 logger.warning("%d appends could not be stored: %s", len(failed), type(failed[0]).__name__)
                 return answers
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(RETRY_PAUSE)
 
     async def _try_to_append(self, appends: list[Append]) -> list[object]:
         try:
