@@ -61,7 +61,7 @@ class Host(Process):
         """Make the rest of a reply that broke off."""
         resumed = await in_thread(asking.resume)(reply, "small")
         assert resumed
-        await self.log.reopen(resumed.pk)
+        await self.log.hide_end(resumed.pk)
         return self.queue(resumed.pk, resumed.attempt)
 
     async def until(self, reply: Reply, words: str) -> int:

@@ -84,14 +84,14 @@ async def test_a_late_claim_is_fenced(log: RedisLog, reply: Reply) -> None:
     assert await ids(log, reply) == ["0-3"]
 
 
-async def test_a_reopened_log_stays_fenced(log: RedisLog, reply: Reply) -> None:
+async def test_a_log_without_its_end_stays_fenced(log: RedisLog, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as late:
         assert await in_thread(Reply.objects.claim)(reply.pk, 1, "elsewhere")
         reply.attempt = 2
         with log.writer(reply.pk, 2, await log.fence(reply.pk, 2)) as writer:
             await writer.append([Delta("one")])
             await writer.end(End("stopped"))
-        await log.reopen(reply.pk)
+        await log.hide_end(reply.pk)
         with pytest.raises(Fenced):
             await late.append([Delta("too late")])
     assert await log.read(reply.pk, 0) == []

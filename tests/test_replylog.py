@@ -474,7 +474,7 @@ async def test_the_purge_forgets_resumed_replies(rows: DatabaseLog, reply: Reply
         await writer.append([Delta("Hello")])
         await writer.end(End("stopped"))
     assert await in_thread(asking.resume)(reply, "demo")
-    await rows.reopen(reply.pk)
+    await rows.hide_end(reply.pk)
     assert await in_thread(Reply.objects.claim)(reply.pk, 1, "here")
     reply.attempt = 2
     with rows.writer(reply.pk, 2) as writer:

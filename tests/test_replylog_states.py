@@ -392,7 +392,7 @@ class Replies(RuleBasedStateMachine):
         assert (resumed is not None) == expected.can_resume
         if not expected.can_resume:
             return multiple()
-        self._run(self._logs[process].reopen(expected.pk))
+        self._run(self._logs[process].hide_end(expected.pk))
         expected.status = "queued"
         if self._fenced_by_row:
             expected.held = expected.held[:-1]

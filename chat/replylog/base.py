@@ -174,7 +174,7 @@ class ReplyLog(ABC):
         """Raise LogUnreachable unless the store takes writes."""
 
     @abstractmethod
-    async def reopen(self, reply_id: UUID) -> None:
+    async def hide_end(self, reply_id: UUID) -> None:
         """Hide the End of a reply that is being resumed; raises LogUnreachable."""
 
     @abstractmethod

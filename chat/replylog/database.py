@@ -43,8 +43,8 @@ class DatabaseLog(ReplyLog):
     async def check(self) -> None:
         """Nothing to do: the process renews its lease in the same database every second."""
 
-    async def reopen(self, reply_id: UUID) -> None:
-        await in_thread(_reopen)(reply_id)
+    async def hide_end(self, reply_id: UUID) -> None:
+        await in_thread(_hide_end)(reply_id)
 
     async def close(self) -> None:
         await super().close()
@@ -132,7 +132,7 @@ def _rows(reply_id: UUID, after: int) -> list[tuple[int, str, str]]:
     return rows[:PAGE]
 
 
-def _reopen(reply_id: UUID) -> None:
+def _hide_end(reply_id: UUID) -> None:
     ReplyEvent.objects.filter(reply_id=reply_id, kind=ReplyEvent.Kind.END).delete()
 
 

@@ -140,8 +140,8 @@ class RedisLog(ReplyLog):
             raise Fenced
         return await self.snapshot(reply_id)
 
-    async def reopen(self, reply_id: UUID) -> None:
-        await self._change(reply_id, "reopen", "")
+    async def hide_end(self, reply_id: UUID) -> None:
+        await self._change(reply_id, "hide_end", "")
 
     async def _change(self, reply_id: UUID, verb: str, attempt: int | str) -> object:
         async with self._ask() as redis:

@@ -45,7 +45,7 @@ end
 
 -- Replaces a log that has ended by a claim: readers do not find the end, and earlier attempts stay fenced. All entries
 -- go, because a stream takes no smaller id after one that was deleted.
-function verbs.reopen()
+function verbs.hide_end()
     if kind ~= 'end' then return end
     redis.call('DEL', KEYS[1])
     add(0, 'claim', '')

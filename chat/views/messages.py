@@ -69,7 +69,7 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
         raise Refusal(409, "not_resumable", sentence)
     with suppress(LogUnreachable):
         # Hide the old End from readers. The writer restarts the log in any case.
-        await Process.of(request).log.reopen(resumed.pk)
+        await Process.of(request).log.hide_end(resumed.pk)
     return queue_and_respond(request, resumed)
 
 
