@@ -14,26 +14,28 @@ from chat.models import User
 class Source(Protocol):
     """Whatever answers: an endpoint, or the built-in demo."""
 
-    def stream(self, model: str, messages: list[dict[str, str]], way: str = "none") -> AsyncGenerator[list[Event]]: ...
+    def stream(
+        self, model: str, messages: list[dict[str, str]], continuation: str = "none"
+    ) -> AsyncGenerator[list[Event]]: ...
 
     async def aclose(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that people can choose; `way` says how its endpoint is given the beginning of an answer, or `none`."""
+    """A model that people can choose; `continuation` is how it continues an answer, as in CHAT_CONTINUE."""
 
     name: str
     source: Source
-    way: str = "none"
+    continuation: str = "none"
 
     @property
     def continues(self) -> bool:
         """Whether it can be given the beginning of its answer."""
-        return self.way != "none"
+        return self.continuation != "none"
 
     def stream(self, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
-        return self.source.stream(self.name, messages, self.way)
+        return self.source.stream(self.name, messages, self.continuation)
 
 
 class Catalog:

@@ -78,7 +78,7 @@ class Demo:
         self._gap = gap
 
     async def stream(
-        self, model: str, messages: list[dict[str, str]], way: str = "none"
+        self, model: str, messages: list[dict[str, str]], continuation: str = "none"
     ) -> AsyncGenerator[list[Event]]:
         """Yield the answer to the last question, or the rest of it if its beginning is the last message."""
         begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""

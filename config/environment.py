@@ -46,15 +46,15 @@ class Environment:
         """A list, separated by commas."""
         return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
 
-    def ways(self, name: str, models: list[str], allowed: tuple[str, ...]) -> dict[str, str]:
-        """A way for each model: `way` alone holds for all, `model=way` for one. The first allowed is the default."""
-        ways = dict.fromkeys(models, allowed[0])
+    def choices(self, name: str, models: list[str], allowed: tuple[str, ...]) -> dict[str, str]:
+        """A value per model: a value alone is for all, `model=value` for one. The first allowed is the default."""
+        choices = dict.fromkeys(models, allowed[0])
         for entry in self.words(name):
-            model, _, way = entry.rpartition("=")
-            if way not in allowed or (model and model not in models):
+            model, _, value = entry.rpartition("=")
+            if value not in allowed or (model and model not in models):
                 raise ImproperlyConfigured(f"{name} must list {', '.join(allowed)}, each alone or after a model and =.")
-            ways.update({model: way} if model else dict.fromkeys(models, way))
-        return ways
+            choices.update({model: value} if model else dict.fromkeys(models, value))
+        return choices
 
     def http_url(self, name: str, default: str = "") -> str:
         value = self.text(name, default).rstrip("/")

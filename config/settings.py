@@ -225,8 +225,8 @@ CHAT_DEMO = not OPENAI_BASE_URL
 OPENAI_MODELS = ["demo"] if CHAT_DEMO else env.words("OPENAI_MODEL")
 if not OPENAI_MODELS:
     raise ImproperlyConfigured("OPENAI_MODEL is not set. Name the model, or several separated by commas.")
-# How a model goes on with a reply whose process died: not at all, or in one of the ways that servers have for it.
-CHAT_CONTINUE = env.ways("CHAT_CONTINUE", OPENAI_MODELS, ("none", "continue_final_message", "prefix", "assistant"))
+# How a model continues a reply whose process died: not at all, or as its server expects to be asked.
+CHAT_CONTINUE = env.choices("CHAT_CONTINUE", OPENAI_MODELS, ("none", "continue_final_message", "prefix", "assistant"))
 if CHAT_DEMO:
     CHAT_CONTINUE = {"demo": "assistant"}
 CHAT_SYSTEM_PROMPT = env.text("CHAT_SYSTEM_PROMPT", "")

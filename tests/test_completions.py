@@ -77,11 +77,11 @@ async def ask(
     endpoint: Endpoint,
     events: list[Event] | None = None,
     messages: list[dict[str, str]] = QUESTION,
-    way: str = "none",
+    continuation: str = "none",
 ) -> list[Event]:
     """All events of one answer; `events` has those that came before an error."""
     events = [] if events is None else events
-    async for some in endpoint.stream("small", messages, way):
+    async for some in endpoint.stream("small", messages, continuation):
         events += some
     return events
 
@@ -116,7 +116,7 @@ async def test_it_asks_for_a_stream_with_usage(upstream: Upstream, endpoint: End
 
 
 @pytest.mark.parametrize(
-    ("way", "fields", "last"),
+    ("continuation", "fields", "last"),
     [
         ("continue_final_message", {"continue_final_message": True, "add_generation_prompt": False}, BEGUN[-1]),
         ("prefix", {}, {**BEGUN[-1], "prefix": True}),
@@ -124,18 +124,18 @@ async def test_it_asks_for_a_stream_with_usage(upstream: Upstream, endpoint: End
     ],
 )
 async def test_each_endpoint_continues_an_answer_in_its_own_way(
-    upstream: Upstream, endpoint: Endpoint, way: str, fields: dict[str, bool], last: dict[str, Any]
+    upstream: Upstream, endpoint: Endpoint, continuation: str, fields: dict[str, bool], last: dict[str, Any]
 ) -> None:
-    await ask(endpoint, messages=BEGUN, way=way)
+    await ask(endpoint, messages=BEGUN, continuation=continuation)
     body = upstream.next_request().body
     assert body["messages"] == [*QUESTION, last]
     assert {name: body.get(name) for name in fields} == fields
-    assert ("continue_final_message" in body) == (way == "continue_final_message")
+    assert ("continue_final_message" in body) == (continuation == "continue_final_message")
 
 
 async def test_a_question_is_the_same_for_all_endpoints(upstream: Upstream, endpoint: Endpoint) -> None:
-    for way in ("none", "continue_final_message", "prefix"):
-        await ask(endpoint, way=way)
+    for continuation in ("none", "continue_final_message", "prefix"):
+        await ask(endpoint, continuation=continuation)
     bodies = [request.body for request in upstream.requests]
     assert bodies[0] == bodies[1] == bodies[2]
 

@@ -69,16 +69,16 @@ class Endpoint:
         )
 
     async def stream(
-        self, model: str, messages: list[dict[str, str]], way: str = "none"
+        self, model: str, messages: list[dict[str, str]], continuation: str = "none"
     ) -> AsyncGenerator[list[Event]]:
         """Yield the answer as it comes, a list of events for each read; a Finished is last. Raises CompletionError.
 
         Asks at most three times, and only as long as no delta has come. If the last message is the beginning of the
-        answer, the model continues it; `way` says how this endpoint is asked to (see CHAT_CONTINUE).
+        answer, the model continues it; `continuation` is how this endpoint is asked to (see CHAT_CONTINUE).
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.total
-        body = _body(model, messages, way)
+        body = _body(model, messages, continuation)
         for retry_wait in (*RETRY_WAITS, None):
             begun = False
             try:
@@ -135,10 +135,10 @@ def _timed_out(completion: Completion, total: bool) -> CompletionError:
     return Stalled() if completion.begun else TooSlow()
 
 
-def _body(model: str, messages: list[dict[str, str]], way: str) -> dict[str, Any]:
+def _body(model: str, messages: list[dict[str, str]], continuation: str) -> dict[str, Any]:
     body = {"model": model, "messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     if messages[-1]["role"] == "assistant":
-        match way:
+        match continuation:
             # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
             case "continue_final_message":
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
