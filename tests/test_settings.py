@@ -106,6 +106,15 @@ def test_without_an_endpoint_the_demo_model_answers() -> None:
     assert loaded["OPENAI_MODELS"] == ["demo"]
 
 
+@pytest.mark.parametrize(
+    ("ways", "large", "small"),
+    [("", "none", "none"), ("prefix", "prefix", "prefix"), ("assistant, large=none", "none", "assistant")],
+)
+def test_each_model_continues_in_its_own_way(ways: str, large: str, small: str) -> None:
+    loaded = load(OPENAI_BASE_URL="http://localhost:1/v1", OPENAI_MODEL="large,small", CHAT_CONTINUE=ways)
+    assert loaded["CHAT_CONTINUE"] == {"large": large, "small": small}
+
+
 def test_cookies_are_secure_unless_debugging() -> None:
     assert load()["SESSION_COOKIE_SECURE"]
     assert load()["CSRF_COOKIE_SECURE"]
