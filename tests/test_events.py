@@ -11,7 +11,7 @@ DELTAS = st.lists(st.builds(Delta, st.text()) | st.builds(Reasoning, st.text()))
 
 
 @given(DELTAS)
-def test_joining_keeps_the_text_and_leaves_no_neighbours_of_one_kind(deltas: list[AnyDelta]) -> None:
+def test_joining_keeps_the_text_and_merges_neighbours_of_one_kind(deltas: list[AnyDelta]) -> None:
     result = joined(deltas)
     for kind in (Delta, Reasoning):
         assert text(result, kind) == text(deltas, kind)
@@ -19,7 +19,7 @@ def test_joining_keeps_the_text_and_leaves_no_neighbours_of_one_kind(deltas: lis
 
 
 @given(DELTAS, st.integers(-1, 40))
-def test_cutting_keeps_as_many_whole_characters_as_fit(deltas: list[AnyDelta], room: int) -> None:
+def test_cutting_keeps_all_whole_characters_that_fit(deltas: list[AnyDelta], room: int) -> None:
     every = "".join(delta.text for delta in deltas)
     kept = "".join(delta.text for delta in truncated(deltas, room))
     assert every.startswith(kept)

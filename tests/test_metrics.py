@@ -1,4 +1,4 @@
-"""The figures of a real server, as Prometheus reads them."""
+"""The metrics of a real server, as Prometheus reads them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ async def exposition(alice: Visitor) -> str:
 
 
 async def figures(alice: Visitor) -> dict[str, float]:
-    """Our own figures by their name, and their status where they have one."""
+    """Our own metrics by name, followed by the status where they have one."""
     families = text_string_to_metric_families(await exposition(alice))
     return {
         f"{sample.name.removeprefix('parley_')} {sample.labels.get('status', '')}".strip(): sample.value
@@ -41,19 +41,19 @@ async def figures(alice: Visitor) -> dict[str, float]:
 
 
 async def afterwards(alice: Visitor) -> dict[str, float]:
-    """The figures when nothing runs any more: readers see an end a moment before its writer does."""
+    """The metrics once no reply runs: readers see an end a moment before its writer does."""
     async with asyncio.timeout(5):
         while (known := await figures(alice))["replies_running"]:  # noqa: ASYNC110 (only they tell)
             await asyncio.sleep(0.02)
     return known
 
 
-async def test_they_are_not_there_unless_they_are_asked_for(start_server: Servers) -> None:
+async def test_metrics_are_off_by_default(start_server: Servers) -> None:
     async with Visitor(start_server(), "alice") as alice:
         assert (await alice.client.get("/metrics/")).status_code == 404
 
 
-async def test_a_reply_and_its_reader_count_while_it_runs(upstream: Upstream, alice: Visitor) -> None:
+async def test_running_replies_and_readers_are_counted(upstream: Upstream, alice: Visitor) -> None:
     upstream.script(text("Hello"), pause("rest"), text(" world"), finish())
     reply = await alice.ask("Hello?")
     async with aclosing(alice.follow(reply)) as events:
@@ -65,7 +65,7 @@ async def test_a_reply_and_its_reader_count_while_it_runs(upstream: Upstream, al
     assert (await afterwards(alice))["readers"] == 0
 
 
-async def test_what_is_stored_is_counted_and_timed(upstream: Upstream, alice: Visitor) -> None:
+async def test_commits_and_first_deltas_are_counted_and_timed(upstream: Upstream, alice: Visitor) -> None:
     upstream.script(text("Hello"), pause("rest"), text(" world"), finish())
     reply = await alice.ask("Hello?")
     await alice.until(reply, "Hello")
@@ -78,7 +78,7 @@ async def test_what_is_stored_is_counted_and_timed(upstream: Upstream, alice: Vi
     assert 0 < stored["first_piece_seconds_sum"] < 10
 
 
-async def test_ends_are_counted_by_their_status(upstream: Upstream, alice: Visitor) -> None:
+async def test_ended_replies_are_counted_by_status(upstream: Upstream, alice: Visitor) -> None:
     for script in (answer("Fine."), answer("Fine."), error(401, {})):
         upstream.script(*script)
         await alice.whole(await alice.ask("How are you?"))
@@ -92,9 +92,7 @@ async def test_ends_are_counted_by_their_status(upstream: Upstream, alice: Visit
     }
 
 
-async def test_a_reply_whose_process_died_is_counted_as_taken_over(
-    server: Server, upstream: Upstream, alice: Visitor
-) -> None:
+async def test_replies_that_were_taken_over_are_counted(server: Server, upstream: Upstream, alice: Visitor) -> None:
     upstream.script(text("so far"), hang())
     reply = await alice.ask("Hello?")
     await alice.until(reply, "so far")
@@ -104,7 +102,7 @@ async def test_a_reply_whose_process_died_is_counted_as_taken_over(
     assert (taken_over["replies_taken_over_total"], taken_over["replies_ended_total interrupted"]) == (1, 1)
 
 
-async def test_they_hold_no_text_and_no_ids(upstream: Upstream, alice: Visitor) -> None:
+async def test_metrics_hold_no_text_and_no_ids(upstream: Upstream, alice: Visitor) -> None:
     upstream.script(*answer("The answer is xylophone."))
     reply = await alice.ask("What is a xylophone?")
     await alice.whole(reply)

@@ -1,4 +1,4 @@
-"""The way from SQLite to PostgreSQL that the README describes."""
+"""The move from SQLite to PostgreSQL, with the commands of the README."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def manage(url: str, *arguments: str) -> None:
 
 
 @pytest.mark.postgresql
-async def test_all_that_was_asked_and_answered_moves_to_postgresql(
+async def test_conversations_move_from_sqlite_to_postgresql(
     server: Server, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> None:
     async with Visitor(server, "alice") as alice:

@@ -1,4 +1,4 @@
-"""How much one person can ask for."""
+"""How much one person may ask for."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ JSON = {"accept": "application/json"}
 HTML = {"accept": "text/html"}
 
 
-def test_running_replies_per_person_are_limited(client: Client, alice: User, settings: Settings) -> None:
+def test_each_person_has_a_limit_of_running_replies(client: Client, alice: User, settings: Settings) -> None:
     settings.CHAT_PERSON_RUNNING = 1
     asking.begin(alice, "Hello", "demo")
     response = client.post("/c/", {"text": "And this?"}, headers=JSON)
@@ -29,7 +29,7 @@ def test_running_replies_per_person_are_limited(client: Client, alice: User, set
 
 
 @pytest.mark.parametrize("path", ["/c/{c}/messages/", "/replies/{r}/retry/", "/replies/{r}/continue/"])
-def test_questions_per_minute_are_limited(
+def test_each_person_has_a_limit_of_questions_per_minute(
     client: Client, alice: User, settings: Settings, ended: Reply, path: str
 ) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
@@ -61,14 +61,16 @@ def test_continuing_a_reply_counts_as_a_question(client: Client, settings: Setti
         assert client.post(f"/replies/{ended.pk}/continue/", headers=JSON).status_code == answer
 
 
-def test_limits_are_per_person_and_not_for_staff(bob: User, sam: User, settings: Settings, ended: Reply) -> None:
+def test_each_person_has_their_own_limit_and_staff_have_none(
+    bob: User, sam: User, settings: Settings, ended: Reply
+) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
     asking.begin(bob, "Hello", "demo")
     for _ in range(3):
         asking.begin(sam, "Hello", "demo")
 
 
-def test_without_scripts_a_refused_question_stays_in_the_form(client: Client, settings: Settings, ended: Reply) -> None:
+def test_a_refused_question_stays_in_the_form(client: Client, settings: Settings, ended: Reply) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
     response = client.post("/c/", {"text": "What is <this>?"}, headers=HTML)
     assert response.status_code == 429
