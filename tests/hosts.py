@@ -36,8 +36,8 @@ class Host(Process):
     """A process whose model `small` is a scripted endpoint."""
 
     @classmethod
-    def asking(cls, upstream: Upstream, way: str = "none", **options: Any) -> Self:
-        """`way` is how the endpoint is given the beginning of an answer; `options` are those of the process."""
+    def asking(cls, upstream: Upstream, continuation: str = "none", **options: Any) -> Self:
+        """`continuation` is the one of the model, `options` are those of the process."""
         endpoint = Endpoint(upstream.url, KEY, Limits(connect=10, first_piece=30, gap=30, total=60))
         defaults: dict[str, Any] = {
             "lease": LONG,
@@ -49,7 +49,9 @@ class Host(Process):
             "reply_bytes": 10_000,
         }
         return cls(
-            Options(**defaults | options), open_log(settings.REDIS_URL), Catalog([Model("small", endpoint, way)])
+            Options(**defaults | options),
+            open_log(settings.REDIS_URL),
+            Catalog([Model("small", endpoint, continuation)]),
         )
 
     async def ask(self, person: User, question: str = "Hello?", model: str = "small") -> tuple[Reply, Run]:

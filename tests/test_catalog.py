@@ -19,9 +19,9 @@ class Source:
         self.closed = 0
 
     async def stream(
-        self, model: str, messages: list[dict[str, str]], way: str = "none"
+        self, model: str, messages: list[dict[str, str]], continuation: str = "none"
     ) -> AsyncGenerator[list[Event]]:
-        self.asked.append((model, way))
+        self.asked.append((model, continuation))
         yield []
 
     async def aclose(self) -> None:
@@ -75,7 +75,7 @@ async def test_the_settings_name_models_and_how_they_continue(settings: Settings
     settings.CHAT_CONTINUE = {"large": "assistant", "small": "none"}
     catalog = Catalog.from_settings()
     large, small = catalog.models_for(User())
-    assert (large.name, large.way, small.name, small.way) == ("large", "assistant", "small", "none")
+    assert (large.continuation, small.continuation) == ("assistant", "none")
     assert isinstance(large.source, Endpoint)
     assert large.source is small.source
     await catalog.aclose()

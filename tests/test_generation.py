@@ -188,13 +188,13 @@ async def test_a_stop_after_the_end_changes_nothing(start_host: StartHost, alice
 # Resume
 
 
-@pytest.mark.parametrize("way", ["assistant", "none"])
+@pytest.mark.parametrize("continuation", ["assistant", "none"])
 async def test_a_resumed_reply_continues_in_the_same_message(
-    start_host: StartHost, upstream: Upstream, alice: User, way: str
+    start_host: StartHost, upstream: Upstream, alice: User, continuation: str
 ) -> None:
     upstream.script(reasoning("hm"), text("one two"), cut())
     upstream.script(text(" thr"), pause("rest"), text("ee"), finish())
-    host = await start_host(way=way)
+    host = await start_host(continuation=continuation)
     browser = await host.browser(alice)
     reply, run = await host.ask(alice)
     await run.task
@@ -209,7 +209,7 @@ async def test_a_resumed_reply_continues_in_the_same_message(
     assert (row.status, row.message.text, row.reasoning) == ("complete", "one two three", "hm")
     assert (row.error, row.attempt) == (None, 2)
     begun, asked = {"role": "assistant", "content": "one two"}, {"role": "user", "content": CONTINUE}
-    assert upstream.requests[-1].body["messages"][1:] == ([begun] if way == "assistant" else [begun, asked])
+    assert upstream.requests[-1].body["messages"][1:] == ([begun] if continuation == "assistant" else [begun, asked])
 
 
 async def test_a_stopped_or_dead_resumed_reply_keeps_its_text(

@@ -40,14 +40,14 @@ async def test_text_shown_by_a_dead_process_is_kept(start_host: StartHost, upstr
     assert len(upstream.requests) == 1
 
 
-@pytest.mark.parametrize("way", ["continue_final_message", "prefix", "assistant"])
+@pytest.mark.parametrize("continuation", ["continue_final_message", "prefix", "assistant"])
 async def test_another_process_continues_a_reply_where_the_model_can(
-    start_host: StartHost, upstream: Upstream, alice: User, way: str
+    start_host: StartHost, upstream: Upstream, alice: User, continuation: str
 ) -> None:
     """Readers see one reply: the next entry follows the last one of the dead process."""
     upstream.script(reasoning("hm"), text("one "), text("two"), hang())
     upstream.script(text(" three"), finish())
-    here, there = await start_host(way=way), await start_host(way=way)
+    here, there = await start_host(continuation=continuation), await start_host(continuation=continuation)
     reply, _ = await here.ask(alice)
     cursor = await there.until(reply, "two")
     await here.die()
@@ -65,7 +65,7 @@ async def test_text_is_kept_when_the_model_refuses_to_continue(
 ) -> None:
     upstream.script(text("so far"), hang())
     upstream.script(*error(400, {"error": {"message": "the last message must be a user's"}}))
-    here, there = await start_host(way="assistant"), await start_host(way="assistant")
+    here, there = await start_host(continuation="assistant"), await start_host(continuation="assistant")
     reply, _ = await here.ask(alice)
     await there.until(reply, "so far")
     await here.die()

@@ -107,11 +107,11 @@ def test_without_an_endpoint_the_demo_model_answers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ways", "large", "small"),
+    ("setting", "large", "small"),
     [("", "none", "none"), ("prefix", "prefix", "prefix"), ("assistant, large=none", "none", "assistant")],
 )
-def test_each_model_continues_in_its_own_way(ways: str, large: str, small: str) -> None:
-    loaded = load(OPENAI_BASE_URL="http://localhost:1/v1", OPENAI_MODEL="large,small", CHAT_CONTINUE=ways)
+def test_each_model_continues_in_its_own_way(setting: str, large: str, small: str) -> None:
+    loaded = load(OPENAI_BASE_URL="http://localhost:1/v1", OPENAI_MODEL="large,small", CHAT_CONTINUE=setting)
     assert loaded["CHAT_CONTINUE"] == {"large": large, "small": small}
 
 
