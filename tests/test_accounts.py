@@ -67,7 +67,7 @@ def test_unknown_logins_are_limited_too() -> None:
 def test_processes_count_wrong_passwords_together(server: Server, start_server: Servers) -> None:
     other = start_server(server.database)
     server.database.run(lambda: User.objects.create_user("alice", password="a good password"))
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=30) as client:
         for process in (server, other, server, other, server):
             assert LIMITED not in post_login(client, process, GUESS).text
         assert LIMITED in post_login(client, other, "a good password").text
@@ -186,7 +186,7 @@ def test_mails_from_one_address_are_limited(mailoutbox: list[EmailMessage]) -> N
 
 def test_without_a_mail_server_no_link_is_made(start_server: Servers, collected_static: None) -> None:
     server = start_server(DEBUG="0", EMAIL_URL="")
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
         assert client.get(RESET).status_code == 404
         assert "Forgot" not in client.get(LOGIN).text
     with_mail = {name: load(**environment)["PASSWORD_RESET"] for name, environment in MAIL.items()}

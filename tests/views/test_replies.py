@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from chat.models import Conversation, Reply, ReplyEvent
 from tests.server import Server, Servers
@@ -27,6 +28,7 @@ async def test_last_event_id_overrides_the_query(alice: Visitor) -> None:
     assert b"delta" not in body
 
 
+@pytest.mark.skipif(bool(settings.REDIS_URL), reason="it is about the log in the database")
 async def test_after_a_purge_readers_get_a_snapshot_and_the_end(server: Server, alice: Visitor) -> None:
     reply = await alice.ask("/long 30")
     live = await alice.whole(reply)
