@@ -1,6 +1,6 @@
-"""The ways to ask a model for a reply: each stores all that belongs to it, or nothing.
+"""Ask a model for a reply. Each function stores all that belongs to the reply, or nothing.
 
-Each raises OverLimit for a person who asks for too much, and ReplyRunning while the reply before is being written.
+Each raises OverLimit when a person asks for too much, and ReplyRunning while the previous reply is being written.
 """
 
 from uuid import UUID
@@ -13,7 +13,7 @@ from chat.models import Conversation, LedgerEntry, Message, Reply, User, title_o
 
 
 class ReplyRunning(Exception):
-    """The reply before is still being written."""
+    """The previous reply is still being written."""
 
 
 @transaction.atomic
@@ -42,7 +42,7 @@ def ask(conversation: Conversation, text: str, model: str, parent: UUID | None =
 
 @transaction.atomic
 def retry(reply: Reply, model: str) -> Reply:
-    """A queued second reply to the same question, beside the first one."""
+    """A queued second reply to the same question, next to the first."""
     conversation = reply.message.conversation
     check_person(conversation.owner_id)
     Conversation.objects.select_for_update().get(pk=conversation.pk)

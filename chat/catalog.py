@@ -1,4 +1,4 @@
-"""Which models there are, at which endpoint, and how each continues a reply that broke off."""
+"""Which models there are, at which endpoint, and how each continues an answer."""
 
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
@@ -58,12 +58,12 @@ class Catalog:
         return list(self._models.values())
 
     def choose(self, person: User, name: str) -> Model:
-        """The named model, or the first one if this person may not use it, or no longer."""
+        """The named model, or the first one if this person may not use it or it no longer exists."""
         offered = self.models_for(person)
         return next((model for model in offered if model.name == name), offered[0])
 
     def get(self, name: str) -> Model:
-        """The named model; one that is no longer offered is asked for at the first one's endpoint."""
+        """The named model; one that is no longer in the settings is requested from the first one's endpoint."""
         return self._models.get(name) or Model(name, next(iter(self._models.values())).source)
 
     async def aclose(self) -> None:

@@ -2,7 +2,7 @@
 
 A reply's log stores `Delta`, `Reasoning` and `End`, each under a `seq` that counts from 1 without a gap. A `Snapshot`
 replaces everything up to its seq: at the start of the log of a resumed reply, and for a reader whose cursor is no
-longer in the log. `Opened` and `Finished` go only from a model to the task that makes the reply.
+longer in the log. `Opened` and `Finished` go only from a model to the task that writes the reply.
 """
 
 from collections.abc import Iterable
@@ -54,7 +54,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the row of a reply gets together with the End in its log."""
+    """What is stored in the reply's row together with the End in its log."""
 
     end: End
     snapshot: Snapshot
@@ -70,7 +70,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The answer is whole."""
+    """The answer is complete."""
 
     finish_reason: str
     usage: dict[str, Any] | None

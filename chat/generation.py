@@ -1,4 +1,4 @@
-"""One reply in the making: wait for a slot, claim it, relay what the model writes into the log, finish it."""
+"""Writes one reply: queue for a slot, claim it, relay what the model writes into the log, finish it."""
 
 import asyncio
 import logging
@@ -205,7 +205,7 @@ class Run:
         except Fenced:
             raise
         except NotStored:
-            # All of it is still in memory, and the end stores it.
+            # All of it is still in memory, and is stored with the end.
             return End(Reply.Status.INTERRUPTED, error=LOST)
         except Exception as error:  # noqa: BLE001 (the root of the work)
             # Without its message, which may hold text of the reply or the endpoint's address.
@@ -269,27 +269,27 @@ def _beginning(begun: str, model: Model) -> list[dict[str, str]]:
     answer = {"role": str(Message.Role.ASSISTANT), "content": begun}
     if model.continues:
         return [answer]
-    # In a new turn, whose answer is joined to the text.
+    # In a new turn of the conversation; its answer is joined to the text.
     return [answer, {"role": str(Message.Role.USER), "content": CONTINUE}]
 
 
 @in_thread
 def _claim(reply_id: UUID, attempt: int, process: str) -> Reply | None:
-    """The reply, claimed by this process; None if somebody else was quicker, or if it has ended."""
+    """The reply, claimed by this process; None if another process was quicker, or if it has ended."""
     if not Reply.objects.claim(reply_id, attempt, process):
         return None
     return Reply.objects.select_related("message__conversation").get(pk=reply_id)
 
 
 async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
-    """What the model is sent up to the question, oldest first, within `chars` characters; the question is in any case.
+    """The messages for the model up to the question, oldest first, within `chars` characters.
 
-    `system` comes first and counts.
+    `system` comes first and counts. The question is always included.
     """
     conversation, question = reply.message.conversation, reply.message.parent_id
     texts = await in_thread(conversation.texts)(question, chars - len(system), PROMPT_MESSAGES)
     messages = [{"role": role, "content": text} for role, text in texts if text]
-    # An answer without its question says nothing.
+    # An answer means nothing without its question.
     if messages[0]["role"] == Message.Role.ASSISTANT:
         del messages[0]
     return [{"role": "system", "content": system}, *messages] if system else messages

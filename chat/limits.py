@@ -9,7 +9,7 @@ from django.utils import timezone
 from chat.models import LedgerEntry, Reply, User
 
 PERIOD = timedelta(minutes=1)
-# Nobody knows when a running reply ends, so it is worth another try after this many seconds.
+# Seconds after which to ask again, as nobody knows when a running reply ends.
 RUNNING_RETRY = 10
 
 

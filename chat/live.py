@@ -1,4 +1,4 @@
-"""What there is of a reply at this moment: from its log while it is written, from its row afterwards."""
+"""The state of a reply right now: from its log while it is being written, from its row afterwards."""
 
 import logging
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ DELETED = End(Reply.Status.INTERRUPTED, error=Error("deleted"))
 async def current_state(log: ReplyLog, reply_id: UUID) -> tuple[Snapshot | None, End | None]:
     """All of a reply so far, and its end if it has ended; no snapshot of a reply that is deleted.
 
-    Raises LogUnreachable when that cannot be known now.
+    Raises LogUnreachable when the state cannot be known now.
     """
     replies = Reply.objects.select_related("message").filter(pk=reply_id)
     reply = await replies.afirst()
@@ -28,20 +28,20 @@ async def current_state(log: ReplyLog, reply_id: UUID) -> tuple[Snapshot | None,
             reply = await replies.afirst()
         else:
             if reply.started and not snapshot.seq:
-                # The log was lost, and whoever writes the reply is about to notice.
+                # The log was lost, and the process that writes the reply is about to notice.
                 raise LogUnreachable
             return snapshot, None
     if reply is None:
         return None, DELETED
     if reply.is_running:
-        # It is being resumed, and its log is about to begin again.
+        # It is being resumed, and its log is about to restart.
         raise LogUnreachable
     end = End(reply.status, reply.finish_reason, reply.usage, reply.error)
     return Snapshot(reply.message.text, reply.reasoning, reply.last_seq), end
 
 
 async def read_live(log: ReplyLog, messages: Iterable[Message]) -> None:
-    """Put into messages whose replies are being written what there is of them now."""
+    """Fill in the text so far of the messages whose replies are being written."""
     for message in messages:
         if message.role == Message.Role.ASSISTANT and message.reply.is_running:
             await _read(log, message)
@@ -51,7 +51,7 @@ async def _read(log: ReplyLog, message: Message) -> None:
     try:
         snapshot, end = await current_state(log, message.pk)
     except LogUnreachable:
-        # A page of the chat follows the reply from its beginning as soon as the log answers again.
+        # The page follows the reply from its beginning as soon as the log answers again.
         logger.warning("Reply %s is shown without its text so far: its log does not answer", message.pk)
         return
     if end:

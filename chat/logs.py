@@ -1,6 +1,6 @@
-"""Two forms of log lines, for people and for machines. Neither holds the message of an exception.
+"""Two forms of log lines, for people and for machines. Neither shows the message of an exception.
 
-Such a message may hold what people wrote, a key or an address. Its type and its place are enough to find a fault.
+Such a message may contain what people wrote, a key or an address. Its type and its stack are enough to find a fault.
 """
 
 import json
@@ -9,12 +9,12 @@ import traceback
 from datetime import UTC, datetime
 from types import TracebackType
 
-# What callers add by `extra`.
+# What callers pass as `extra`.
 IDS = ("reply", "conversation", "server", "user", "by", "address")
 
 
 class LineFormatter(logging.Formatter):
-    """For people: a line for each record, and the stack of an exception in the lines after it."""
+    """For people: one line per record, then the stack of its exception, if any."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
         record.message = _message(record)

@@ -199,7 +199,7 @@ def _highlighted(code: str, language: str, budget: Budget) -> str:
 
 
 def _coloured(code: str, lexer: Lexer, budget: Budget) -> Iterator[tuple[_TokenType, str]]:
-    """Yield the code in pieces with their kinds. What is left when the budget is used up is plain text."""
+    """Yield the tokens of the code with their kinds. What is left when the budget is used up is plain text."""
     done = 0
     # Unprocessed, because Pygments otherwise removes empty lines.
     for _, kind, text in lexer.get_tokens_unprocessed(code):

@@ -2,11 +2,11 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-# In seconds: models begin to answer within these, the store commits within those.
+# Buckets in seconds: for the start of an answer, and for a commit.
 ANSWERS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120)
 COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
-# The package's own registry would count for whatever else is loaded.
+# Not the package's own registry, to which any library may add.
 _registry = CollectorRegistry()
 
 ProcessCollector(registry=_registry)
@@ -22,14 +22,14 @@ first_piece = Histogram(
 stored = Counter("parley_events_stored", "Deltas and ends of replies that were stored.", registry=_registry)
 commit = Histogram(
     "parley_commit_seconds",
-    "One commit of what all replies have gathered.",
+    "One commit, which stores what all replies have gathered.",
     buckets=COMMITS,
     registry=_registry,
 )
 ended = Counter("parley_replies_ended", "Replies that this process has ended.", ["status"], registry=_registry)
 taken_over = Counter(
     "parley_replies_taken_over",
-    "Replies of processes that have died, or have given them back.",
+    "Replies that this process has taken over.",
     registry=_registry,
 )
 

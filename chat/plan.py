@@ -1,4 +1,4 @@
-"""What to do with a reply that has just been claimed: a decision without any input or output."""
+"""What to do with a reply that has just been claimed: a pure function."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """End the reply with what `so_far` says is there of it."""
+    """End the reply with what the log has of it."""
 
     error: Error
 

@@ -1,6 +1,6 @@
-"""All that lives as long as a server process: the log of replies, the models, the runs and the background tasks.
+"""Everything that lives as long as a server process: log of replies, models, runs, background tasks.
 
-The process renews its row once in a while. As long as it does, the replies that it has claimed are its own; afterwards
+The process renews its row at each beat. As long as it does, the replies that it has claimed are its own; afterwards
 any other process may claim them. Whoever claims a reply raises its `attempt`, and a process that was only asleep finds
 itself fenced off with the next delta that it writes, or at its next beat.
 """
@@ -49,7 +49,7 @@ CLAIMED_AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`lease` and `drain` are the longest times to be silent and to finish replies at the end, the rest are amounts."""
+    """`lease` is how long the process may be silent, `drain` how long its replies may take when it ends."""
 
     lease: timedelta
     drain: timedelta
@@ -99,7 +99,7 @@ class Process:
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
         self._closed = False
-        # A thread of its own: no slow query delays the lease.
+        # A thread of its own, so that no slow query delays the lease.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lease")
 
     @classmethod
@@ -138,9 +138,9 @@ class Process:
         return not await in_thread(ServerProcess.objects.alive().exclude(name=self.name).exists, self._thread)()
 
     async def drain(self) -> None:
-        """Begin no more replies, let the running ones end for a while, and give back the others.
+        """Begin no more replies, give the running ones time to end, and hand over the rest.
 
-        Questions are still taken, for other processes to answer or for this one's successor.
+        Questions are still stored, for other processes or this one's successor to answer.
         """
         self.draining = True
         # Other processes may have room for those that have not begun.
@@ -173,7 +173,7 @@ class Process:
         try:
             await in_thread(_leave, self._thread)(self.name)
         except DatabaseError:
-            logger.exception("The lease could not be given back; it runs out")
+            logger.exception("The lease could not be given back, so it has to expire")
 
     # Replies
 
@@ -239,7 +239,7 @@ class Process:
         return run
 
     def _forget(self, reply_id: UUID, run: Run) -> None:
-        # A person may have resumed the reply before the task of its last run was through.
+        # A person may have resumed the reply before the task of its last run was done.
         if self._runs.get(reply_id) is run:
             del self._runs[reply_id]
 
@@ -248,7 +248,7 @@ class Process:
         return [run for run in self._runs.values() if run.state is State.QUEUED]
 
     async def _hand_over(self, runs: list[Run]) -> None:
-        """Let other processes claim these at once."""
+        """Drop these runs, and let other processes claim their replies now."""
         for run in runs:
             run.drop()
         if not runs:
@@ -257,7 +257,7 @@ class Process:
         try:
             await _hand_over([run.reply_id for run in runs], self.options.lease)
         except DatabaseError:
-            logger.exception("Queued replies could not be handed over; others find them later")
+            logger.exception("Queued replies could not be handed over; other processes claim them after a lease")
 
     # At each beat
 
@@ -267,7 +267,7 @@ class Process:
             try:
                 await work()
             except Exception:
-                logger.exception("The process could not look after its lease or after replies")
+                logger.exception("Work failed that is done at each beat")
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._ending.wait()

@@ -1,4 +1,4 @@
-"""Search over conversations: one function, whatever finds them."""
+"""Search in conversations: one function, which an index can replace later."""
 
 import re
 
@@ -6,15 +6,14 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from chat.models import Conversation, Message
 
-# Every word reads every text that is left, so there cannot be any number of them.
+# Each word scans all remaining texts, so their number needs a limit.
 SEARCHED_CHARS = 200
 
 
 def search(conversations: QuerySet[Conversation], words: str) -> QuerySet[Conversation]:
-    """Those of the conversations in which every word stands somewhere: in the title, the owner's name or address, or
-    the text of a message.
+    """The conversations that contain every word: in the title, the owner's name or address, or a message.
 
-    Parts of words count, and upper and lower case are the same. A reply is found once it has ended.
+    Parts of words match, whatever their case. A reply is found once it has ended.
     """
     for word in words[:SEARCHED_CHARS].split():
         conversations = conversations.filter(

@@ -22,7 +22,7 @@ FLAGS = ("is_active", "is_staff", "is_superuser")
 
 
 def record(event: str, level: int = logging.INFO, request: HttpRequest | None = None, **ids: object) -> None:
-    """Write a line `Event: name=id …`. The signed-in person and the IP address of the request are added to the ids."""
+    """Write a line `Event: name=id …`. The ids include the signed-in person and the IP address of the request."""
     request = request or context.request
     if request:
         person = getattr(request, "user", None)

@@ -1,4 +1,4 @@
-"""How long a session lasts. Django ends it when its row in the database expires; each save puts that off."""
+"""How long a session lasts. Django ends it when its row in the database expires; each save extends it."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -20,9 +20,9 @@ from chat.models import User
 
 type Handler = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
-# Staff sign in again this long after they did, in seconds.
+# Seconds after which staff must sign in again.
 STAFF_SECONDS = 24 * 60 * 60
-# Use puts the end off when at least this part of the idle time has passed, so that not each request writes a row.
+# A request extends the session when this share of the idle time has passed, so that not every request writes a row.
 SHARE = 1 / 20
 
 
@@ -33,7 +33,7 @@ def _begin(request: HttpRequest, **_: Any) -> None:
 
 @async_only_middleware
 def session_lifetime(get_response: Handler) -> Handler:
-    """Sign staff out after a day, and keep the session of everybody else as long as it is used."""
+    """Sign staff out after a day, and keep the session of everybody else for as long as it is used."""
 
     async def answer(request: HttpRequest) -> HttpResponseBase:
         if settings.SESSION_COOKIE_NAME in request.COOKIES:

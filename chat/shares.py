@@ -14,7 +14,7 @@ from chat.models import User
 PAGES_AT_ONCE = 3
 # A browser that restores its tabs asks for this many at most.
 PAGES = 40
-# Seconds after which another page, or another stream, may be let in.
+# Seconds after which to ask again for a page, or for a stream.
 PAGE_RETRY = 5
 STREAM_RETRY = 10
 
@@ -26,7 +26,7 @@ class _Queue:
 
 
 class Shares:
-    """What each person uses of one process at this moment."""
+    """What each person uses of one process right now."""
 
     def __init__(self) -> None:
         self._queues: dict[int, _Queue] = {}
@@ -48,7 +48,7 @@ class Shares:
                 del self._queues[person.pk]
 
     def check_streams(self, person: User) -> None:
-        """Raise OverLimit when a person has as many streams open as is allowed. Staff have no limit."""
+        """Raise OverLimit when a person already has the most streams open that are allowed. Staff have no limit."""
         most = settings.CHAT_PERSON_STREAMS
         if self._streams[person.pk] >= most and not person.is_staff:
             raise OverLimit("too_many_streams", STREAM_RETRY, most=most)

@@ -12,8 +12,8 @@ LIMIT = 4 * 1024 * 1024
 
 def encode(event: str, data: str, id: int | None = None) -> bytes:
     """One event. `event` is a single line; each line end in `data` reaches the reader as LF."""
-    place = "" if id is None else f"id: {id}\n"
-    return _utf8(f"{place}event: {event}\n{_fields('data', data)}\n")
+    id_line = "" if id is None else f"id: {id}\n"
+    return _utf8(f"{id_line}event: {event}\n{_fields('data', data)}\n")
 
 
 def comment(text: str = "") -> bytes:
@@ -22,7 +22,7 @@ def comment(text: str = "") -> bytes:
 
 
 def retry(milliseconds: int) -> bytes:
-    """How long a reader is to wait before it connects again."""
+    """How long a reader waits before it reconnects."""
     return _utf8(f"retry: {milliseconds}\n\n")
 
 
@@ -46,7 +46,7 @@ class ServerSentEvent:
 
 
 class Decoder:
-    """Turns the bytes of one stream, in pieces of any size, into its events.
+    """Turns the bytes of one stream, in chunks of any size, into its events.
 
     An event whose lines, comments aside, have more than `limit` bytes together is skipped whole, and counted in
     `dropped` as soon as it is known to be too large. No bytes raise, and what is kept between two calls is never more
