@@ -41,7 +41,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         newest = self.order_by("-updated", "-pk")
         if before is None:
             return newest
-        # Not as one OR: this form lets the database walk the index from that place on.
+        # Not one OR: in this form the database can walk the index from there on.
         updated, pk = before
         return newest.filter(updated__lte=updated).exclude(updated=updated, pk__gte=pk)
 
@@ -50,7 +50,7 @@ class Conversation(models.Model):
     """A tree of messages that one person owns; `leaf` is the end of the branch on screen."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    # The index of the history begins with the owner.
+    # conversation_history begins with the owner, so the owner needs no index.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.DB_CASCADE, related_name="conversations", db_index=False
     )
@@ -85,7 +85,7 @@ class Conversation(models.Model):
     def texts(self, leaf_id: UUID | None, chars: int, last: int) -> list[tuple[str, str]]:
         """Role and text up to the leaf, oldest first: at most `last` messages within `chars` characters.
 
-        The leaf's own text is there in any case.
+        The leaf's own text is always included.
         """
         return tree.texts(leaf_id, chars, last) if leaf_id else []
 

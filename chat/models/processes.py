@@ -7,13 +7,13 @@ from datetime import timedelta
 from django.db import models
 from django.db.models.functions import Now
 
-# A row stays this long after its lease, so that a process that was only asleep finds it again.
+# A row stays this long after its lease, so that a process that was only asleep still finds it.
 ROW_KEPT = timedelta(hours=1)
 
 
 class ServerProcessQuerySet(models.QuerySet["ServerProcess"]):
     def renew(self, name: str, lease: timedelta) -> None:
-        """Say that this process is alive, for as long as `lease` from now on."""
+        """Record that this process is alive for `lease` from now on."""
         if not self.filter(name=name).update(lease=Now() + lease):
             self.create(name=name, lease=Now() + lease)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from chat.models.users import User
 
-# A reply that has been queued for longer than this says so.
+# People are told that a reply is queued after this long.
 QUEUE_SHOWN = timedelta(seconds=2)
 
 
@@ -39,7 +39,7 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
     def claimable(self, lease: timedelta) -> ReplyQuerySet:
         """Running replies that any process may claim.
 
-        Their process is dead, or has not come to them for as long as a lease lasts.
+        Their process is dead, or they have been queued for longer than a lease.
         """
         alive = ServerProcess.objects.alive().filter(name=OuterRef("process"))
         streaming = Q(status=Reply.Status.STREAMING) & ~Exists(alive)
@@ -77,19 +77,19 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         return True
 
     def hand_over(self, lease: timedelta) -> None:
-        """Let any process claim those that are queued at once."""
+        """Let any process claim the queued ones now."""
         self.filter(status=Reply.Status.QUEUED).update(queued=Now() - lease)
 
     def lock(self) -> None:
         """Wait for commits that are under way, and keep others out until the end of the transaction.
 
-        Everybody locks replies in the order of their ids, so that no two wait for each other.
+        All code locks replies in the order of their ids, so that no two transactions wait for each other.
         """
         list(self.order_by("pk").select_for_update().values_list("pk", flat=True))
 
 
 class Reply(models.Model):
-    """How an assistant's message comes about: queued → streaming → complete, stopped, interrupted or failed.
+    """How an answer is written: queued → streaming → complete, stopped, interrupted or failed.
 
     `attempt` is the fencing token: each claim raises it, and a writer whose attempt is no longer the row's can write
     nothing more.
@@ -109,7 +109,7 @@ class Reply(models.Model):
     status = models.CharField(max_length=11, choices=Status, default=Status.QUEUED)
     model = models.CharField(max_length=200)
     attempt = models.PositiveIntegerField(default=0)
-    # The name of the one that claimed it last. Not a foreign key: rows of processes are purged.
+    # The process that claimed it last. Not a foreign key: rows of processes are purged.
     process = models.CharField(max_length=200, blank=True)
     queued = models.DateTimeField("queued since", db_default=Now())
     asked = models.DateTimeField(default=timezone.now)
@@ -152,7 +152,7 @@ class Reply(models.Model):
 
     @property
     def thought_for(self) -> timedelta | None:
-        """How long the model thought before its answer; None while it still does, or if it did not."""
+        """How long the model thought before its answer; None while it is thinking, or if it did not."""
         until = self.answered or self.ended
         return until - self.started if self.started and until and self.reasoning else None
 

@@ -1,6 +1,6 @@
-"""The tree of a conversation's messages, read by recursive queries: each costs what it returns, not what is there.
+"""The tree of a conversation's messages, read by recursive queries, which take time in proportion to what they return.
 
-SQLite and PostgreSQL take the same statements.
+The statements work on SQLite and on PostgreSQL.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ WITH RECURSIVE path (parent_id, role, text, chars, steps) AS (
 SELECT role, text FROM path ORDER BY steps DESC
 """
 
-# A message and all below it. UNION, not UNION ALL: it also ends where a tree bites its tail.
+# A message and all below it. UNION, not UNION ALL, so that even a cycle ends.
 BELOW = """
 WITH RECURSIVE below (id, parent_id, created) AS (
     SELECT id, parent_id, created FROM chat_message WHERE id = %s

@@ -1,4 +1,4 @@
-"""What every log does. A backend stores entries, reads them, and finds what other processes have written."""
+"""What all logs do. A backend stores entries, reads them, and finds those that other processes have written."""
 
 import asyncio
 import logging
@@ -17,9 +17,9 @@ from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two looks at what other processes have written.
+# Seconds between two polls for what other processes have written.
 POLL = 0.25
-# Seconds between two looks at which of their replies still run: the log does not hear of deletions.
+# Seconds between two checks which of their replies still run: the log does not hear of deletions.
 LOOK = 2.0
 # Seconds without news after which a reader looks into the store.
 IDLE = 15.0
@@ -93,7 +93,7 @@ class ReplyLog(ABC):
         self._commit = GroupCommit(self)
         self._inboxes: dict[UUID, set[Inbox]] = {}
         self._written_here: set[UUID] = set()
-        self._tending: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[None] | None = None
 
     @contextmanager
     def writer(self, reply_id: UUID, attempt: int, so_far: Snapshot = EMPTY) -> Iterator[Writer]:
@@ -139,9 +139,9 @@ class ReplyLog(ABC):
         return self._commit.storing_for
 
     async def close(self) -> None:
-        """Bring readers nothing more, and give back what the log holds open."""
-        if self._tending:
-            self._tending.cancel()
+        """Stop serving readers, and close what the log has opened."""
+        if self._serving:
+            self._serving.cancel()
 
     async def snapshot(self, reply_id: UUID) -> Snapshot:
         """All that is stored now; raises CursorLost when the log has ended or is gone, and LogUnreachable."""
@@ -161,7 +161,7 @@ class ReplyLog(ABC):
     async def fence(self, reply_id: UUID, attempt: int) -> Snapshot:
         """Keep earlier attempts from writing, and return all that they have written; raises as `snapshot` does.
 
-        Nothing needs to be done for it in a store that compares the attempt with each write.
+        A store that compares the attempt at each write need do nothing else.
         """
         return await self.snapshot(reply_id)
 
@@ -201,8 +201,8 @@ class ReplyLog(ABC):
     def _subscribed(self, reply_id: UUID, after: int) -> Iterator[Inbox]:
         inbox = Inbox(after)
         self._inboxes.setdefault(reply_id, set()).add(inbox)
-        if self._tending is None:
-            self._tending = spawn(self._tend(), "log reader")
+        if self._serving is None:
+            self._serving = spawn(self._serve_readers(), "log reader")
         try:
             yield inbox
         finally:
@@ -210,7 +210,7 @@ class ReplyLog(ABC):
             if not self._inboxes[reply_id]:
                 del self._inboxes[reply_id]
 
-    async def _tend(self) -> None:
+    async def _serve_readers(self) -> None:
         """Bring readers what other processes write, and wake those that hear nothing."""
         loop = asyncio.get_running_loop()
         looked = nudged = loop.time()
@@ -235,7 +235,7 @@ class ReplyLog(ABC):
                 # Each reader finds out for itself whether the store holds what follows its cursor, or answers at all.
                 self.nudge(elsewhere.keys())
                 await asyncio.sleep(POLL)
-        self._tending = None
+        self._serving = None
 
 
 @in_thread

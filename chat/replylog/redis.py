@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds after its last entry for which a stream is kept at most, whatever has become of its reply.
 LONGEST = 86_400
-# Seconds for which appends are tried again, so that a quick restart of Redis goes unnoticed.
+# Seconds for which appends are repeated, so that a quick restart of Redis goes unnoticed.
 OUTAGE = 3.0
 # Seconds that a command may take; the follower blocks for less.
 TIMEOUT = 2.0

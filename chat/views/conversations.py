@@ -1,4 +1,4 @@
-"""One's conversations: their pages, their branches, their deletion, and the history of all of them."""
+"""A person's conversations: their pages, their branches, their deletion, and the sidebar that lists them."""
 
 from uuid import UUID
 
@@ -35,7 +35,7 @@ async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @signed_in
 async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    """Put another answer to the same question on screen."""
+    """Show the branch through another answer to the same question."""
     conversation = await _get(request, pk)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
@@ -64,7 +64,7 @@ async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpRespons
 @signed_in
 @queued_per_person
 async def history(request: SignedInRequest) -> HttpResponse:
-    """A piece of the sidebar as a fragment of a page: the newest, or what follows a cursor."""
+    """A batch of the sidebar as a fragment of a page: the newest, or what follows a cursor."""
 
     def fragment() -> HttpResponse:
         return render(request, "chat/_history.html", {"history": pages.history(request)})

@@ -1,4 +1,4 @@
-"""Asking: a question, the same one again, or for the rest of a reply that broke off."""
+"""Asking: a question, the same one again (retry), or for the rest of a reply (resume)."""
 
 import json
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ async def _reply_and_model(request: SignedInRequest, pk: UUID) -> tuple[Reply, s
 
 
 async def _answer(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:
-    """Accept the question, or say why not: to a program the first reason, to a person the page with the text in it."""
+    """Queue the reply, or say why not: to a program the first reason, to a person the page with their text in it."""
     try:
         return queue_and_respond(request, await _store(request, conversation, form))
     except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""The page of a conversation with the history beside it, for all views that show one."""
+"""The page of a conversation with the sidebar, for all views that show one."""
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -22,15 +22,15 @@ from chat.models import Conversation, Message
 from chat.process import Process
 from chat.views.problems import SignedInRequest
 
-# The sidebar is loaded in pieces of this many conversations.
-LISTED = 40
+# The sidebar is loaded in batches of this many conversations.
+BATCH = 40
 # A page shows this many messages of a long branch at first, and never more than the second figure.
 SHOWN = 60
 MOST_SHOWN = 500
 
 
 class SeeOther(HttpResponseRedirectBase):
-    """The answer to a form: whatever its method was, go and get that page."""
+    """The response to a form: whatever its method was, get that page now."""
 
     status_code = 303
 
@@ -73,19 +73,19 @@ def question_form(request: SignedInRequest, data: Any = None, model: str = "") -
 
 
 def history(request: SignedInRequest) -> dict[str, Any]:
-    """A piece of the sidebar, grouped by day, and the query that leads to the next piece."""
+    """A batch of the sidebar, grouped by day, and the query that leads to the next one."""
     before = _cursor(request.GET.get("before", ""))
     newest = Conversation.objects.for_user(request.user).newest(before)
-    listed = list(newest.only("pk", "title", "updated", "owner_id")[: LISTED + 1])
-    shown = listed[:LISTED]
+    listed = list(newest.only("pk", "title", "updated", "owner_id")[: BATCH + 1])
+    shown = listed[:BATCH]
     known = _day(before[0]) if before else None
     groups = [
-        # The piece before already shows the heading of its last day.
+        # The previous batch already shows the heading of its last day.
         ("" if day == known else _label(day), list(conversations))
         for day, conversations in groupby(shown, key=lambda conversation: _day(conversation.updated))
     ]
     following = ""
-    if len(listed) > LISTED:
+    if len(listed) > BATCH:
         following = urlencode({"before": f"{shown[-1].updated.isoformat()}_{shown[-1].pk}"})
     return {"groups": groups, "next": following}
 
@@ -124,7 +124,7 @@ def _cursor(value: str) -> tuple[datetime, UUID] | None:
         moment = parse_datetime(updated)
         if moment is None or timezone.is_naive(moment):
             raise BadRequest
-        # At the ends of the calendar a moment may not exist in another time zone.
+        # Near the ends of the calendar a moment may not exist in another time zone.
         _day(moment)
         return moment.astimezone(UTC), UUID(pk)
     except (ValueError, OverflowError) as error:

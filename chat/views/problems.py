@@ -36,7 +36,7 @@ TITLES: dict[int | str, str | Promise] = {
 
 
 class Refusal(Exception):
-    """A request that cannot be granted now: what `problem` says of it."""
+    """A request is refused: the arguments of `problem`."""
 
     def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class Refusal(Exception):
 
 
 class SignedInRequest(HttpRequest):
-    """A request behind `signed_in`."""
+    """A request that `signed_in` has let through."""
 
     user: User
 
@@ -65,7 +65,7 @@ def wants_json(request: HttpRequest) -> bool:
 def problem(request: HttpRequest, status: int, code: str, message: str, retry_after: int | None = None) -> HttpResponse:
     """Say what went wrong: `code` for programs, `message` a sentence that tells a person what to do.
 
-    `retry_after` are the seconds after which the same request may succeed.
+    `retry_after` is the number of seconds after which the same request may succeed.
     """
     if wants_json(request):
         response: HttpResponse = JsonResponse({"error": {"code": code, "message": message}}, status=status)
@@ -97,7 +97,7 @@ def signed_in[**P](view: SignedInView[P]) -> View[P]:
         except OverLimit as limit:
             return problem(request, 429, limit.code, sentences.limit(limit.code, limit.params), limit.retry_after)
         except (Http404, ObjectDoesNotExist):
-            # Also what was deleted while the view was at work.
+            # Also for what was deleted while the view ran.
             return not_found(request)
 
     return guarded

@@ -1,4 +1,4 @@
-"""The event stream of a reply: what a reader has missed, then what comes, up to the end."""
+"""The event stream of a reply: the events that a reader has missed, then the new ones, up to the end."""
 
 import asyncio
 import json
@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 
 # The browser waits this long before it reconnects, in milliseconds.
 RETRY = 2000
-# Seconds between two looks at a queued reply.
+# Seconds between two checks of a queued reply.
 QUEUE_LOOK = 2.0
-# Seconds between two looks at the session, which readers must not outlive. Less than the time between two comments,
-# so that a quiet stream looks with each.
+# Seconds between two checks of the session, which readers must not outlive. Less than the time between two comments,
+# so that a quiet stream checks with each.
 SESSION_LOOK = 10.0
 
 
@@ -58,7 +58,7 @@ async def _is_signed_in(session_key: str | None) -> bool:
     try:
         return await session_is_valid(session_key)
     except AWAY:
-        # Nobody can have signed out there either.
+        # Nobody can have signed out meanwhile.
         return True
 
 

@@ -124,9 +124,9 @@ def test_the_history_is_grouped_by_day(client: Client, alice: User, settings: Se
 def test_the_history_continues_where_it_ended(client: Client, alice: User) -> None:
     several(alice, 100)
     # Two with the same moment at the seam are neither lost nor doubled.
-    seam = Conversation.objects.order_by("-updated")[pages.LISTED]
+    seam = Conversation.objects.order_by("-updated")[pages.BATCH]
     Conversation.objects.order_by("-updated").filter(pk__in=[seam.pk]).update(
-        updated=Conversation.objects.order_by("-updated")[pages.LISTED - 1].updated
+        updated=Conversation.objects.order_by("-updated")[pages.BATCH - 1].updated
     )
     titles: list[str] = []
     history = client.get("/").context["history"]
@@ -139,7 +139,7 @@ def test_the_history_continues_where_it_ended(client: Client, alice: User) -> No
 
 
 def test_a_day_on_two_pages_has_one_heading(client: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "LISTED", 2)
+    monkeypatch.setattr(pages, "BATCH", 2)
     now = timezone.localtime().replace(hour=12, minute=0)
     for minutes in range(5):
         Conversation.objects.create(owner=alice, title="A", model="demo", updated=now - timedelta(minutes=minutes))
