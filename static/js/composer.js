@@ -15,17 +15,17 @@ export class Composer {
   #stopLabel;
   #stopForm;
   #draftKey;
-  #accepted;
+  #onAsked;
 
   /**
    * @param {HTMLFormElement} form
    * @param {HTMLFormElement} stopForm
-   * @param {(started: Started, text: string) => void} accepted called when the server has stored a question
+   * @param {(started: Started, text: string) => void} onAsked called when the server has stored a question
    */
-  constructor(form, stopForm, accepted) {
+  constructor(form, stopForm, onAsked) {
     this.#form = form;
     this.#stopForm = stopForm;
-    this.#accepted = accepted;
+    this.#onAsked = onAsked;
     this.#text = find(form, "textarea", HTMLTextAreaElement);
     this.#parent = find(form, "[name=parent]", HTMLInputElement);
     this.#error = find(form, "[data-error]", HTMLElement);
@@ -102,7 +102,7 @@ export class Composer {
     try {
       const started = await submit(this.#form);
       this.#clear();
-      this.#accepted(started, text);
+      this.#onAsked(started, text);
     } catch (error) {
       Problem.from(error).show(this.#error);
       this.#text.setAttribute("aria-invalid", "true");

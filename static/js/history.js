@@ -1,7 +1,7 @@
 import { find } from "./dom.js";
 import { fragment, Problem, submit } from "./requests.js";
 
-// How far below the view more is loaded.
+// More is loaded when the end is this close to the view.
 const AHEAD = "400px";
 
 /** The list of conversations: loads more when scrolled, and deletes. */
@@ -13,7 +13,7 @@ export class History {
   #name;
   /** @type {Element | null} the conversation that a person is asked about */
   #entry = null;
-  #sight;
+  #observer;
 
   /** @param {HTMLElement} list @param {HTMLDialogElement} dialog that asks before a conversation is deleted */
   constructor(list, dialog) {
@@ -22,7 +22,7 @@ export class History {
     this.#form = find(dialog, "form", HTMLFormElement);
     this.#error = find(dialog, "[data-delete-error]", HTMLElement);
     this.#name = find(dialog, "[data-delete-name]", HTMLElement);
-    this.#sight = new IntersectionObserver((entries) => this.#seen(entries), { root: list, rootMargin: AHEAD });
+    this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: list, rootMargin: AHEAD });
     this.#watchForMore();
     list.addEventListener("click", (event) => this.#clicked(event));
     this.#form.addEventListener("submit", (event) => this.#confirmed(event));
@@ -45,7 +45,7 @@ export class History {
 
   #watchForMore() {
     const more = this.#list.querySelector("[data-history-more]");
-    if (more) this.#sight.observe(more);
+    if (more) this.#observer.observe(more);
   }
 
   /** @param {IntersectionObserverEntry[]} entries */
@@ -55,9 +55,9 @@ export class History {
     }
   }
 
-  /** @param {HTMLElement} more the link to the next piece */
+  /** @param {HTMLElement} more the link to the next batch */
   async #load(more) {
-    this.#sight.unobserve(more);
+    this.#observer.unobserve(more);
     try {
       this.#add(await fragment(more.dataset.url ?? ""));
       more.remove();
@@ -67,10 +67,10 @@ export class History {
     }
   }
 
-  /** @param {DocumentFragment} piece */
-  #add(piece) {
-    this.#continueGroup(piece);
-    this.#list.append(piece);
+  /** @param {DocumentFragment} batch */
+  #add(batch) {
+    this.#continueGroup(batch);
+    this.#list.append(batch);
     for (const link of this.#list.querySelectorAll("[data-title]")) {
       const isCurrent = link instanceof HTMLAnchorElement && link.pathname === location.pathname;
       if (isCurrent) link.setAttribute("aria-current", "page");
@@ -79,10 +79,10 @@ export class History {
 
   /**
    * Append a first group without a name to the last group of the list.
-   * @param {DocumentFragment} piece
+   * @param {DocumentFragment} batch
    */
-  #continueGroup(piece) {
-    const group = piece.querySelector("[data-group='']");
+  #continueGroup(batch) {
+    const group = batch.querySelector("[data-group='']");
     const last = [...this.#list.querySelectorAll("[data-group] ul")].at(-1);
     // If everything above it has been deleted, it stays a group of its own.
     if (!group || !last) return;
@@ -131,12 +131,12 @@ export class History {
     if (!this.#entry) return;
     if (this.#entry.querySelector("[aria-current]")) return location.assign("/");
     const links = [...this.#list.querySelectorAll("[data-delete]")];
-    const place = links.findIndex((link) => this.#entry?.contains(link));
+    const index = links.findIndex((link) => this.#entry?.contains(link));
     const group = this.#entry.closest("[data-group]");
     this.#entry.remove();
     if (!group?.querySelector("li")) group?.remove();
     // The focus must not jump to the start of the page.
-    const next = links[place + 1] ?? links[place - 1] ?? document.querySelector("[data-composer] textarea");
+    const next = links[index + 1] ?? links[index - 1] ?? document.querySelector("[data-composer] textarea");
     if (next instanceof HTMLElement) next.focus();
   }
 }

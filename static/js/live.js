@@ -58,7 +58,7 @@ export class LiveMarkdown {
     clearTimeout(this.#timer);
     this.#timer = 0;
     const start = performance.now();
-    if (this.#source.length > MARKDOWN_CHARS) this.#cut(this.#source.lastIndexOf("\n", MARKDOWN_CHARS - 1) + 1);
+    if (this.#source.length > MARKDOWN_CHARS) this.#limit(this.#source.lastIndexOf("\n", MARKDOWN_CHARS - 1) + 1);
     this.#drawFinished();
     this.#drawTail();
     // The layout must come anyway; here it counts.
@@ -83,10 +83,10 @@ export class LiveMarkdown {
   }
 
   /**
-   * Format nothing after the first characters.
+   * Format no more than the first characters.
    * @param {number} chars
    */
-  #cut(chars) {
+  #limit(chars) {
     this.#end = Math.min(this.#end, chars);
   }
 
@@ -98,7 +98,7 @@ export class LiveMarkdown {
     highlight(codesBetween(this.#tail, next));
     this.#finished += chars;
     this.#lastFinished = next ? next.previousSibling : this.#element.lastChild;
-    if (this.#finished < end) this.#cut(this.#finished);
+    if (this.#finished < end) this.#limit(this.#finished);
   }
 
   #newlyFinished() {
@@ -112,7 +112,7 @@ export class LiveMarkdown {
   #drawTail() {
     const tail = this.#source.slice(this.#finished, this.#end);
     const { html, chars } = render(tail, this.#budget.copy());
-    if (chars < tail.length) this.#cut(this.#finished + chars);
+    if (chars < tail.length) this.#limit(this.#finished + chars);
     const nodes = parsed(html);
     const rest = this.#source.slice(this.#end);
     if (/[^\n]/.test(rest)) nodes.append(...plain(rest));

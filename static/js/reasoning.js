@@ -15,9 +15,9 @@ export class Reasoning {
   constructor(element) {
     this.#element = element;
     this.#summary = find(element, "[data-reasoning-summary]", HTMLElement);
-    const place = find(element, "[data-reasoning-text]", HTMLElement);
-    this.#text.data = place.textContent;
-    place.replaceChildren(this.#text);
+    const container = find(element, "[data-reasoning-text]", HTMLElement);
+    this.#text.data = container.textContent;
+    container.replaceChildren(this.#text);
     // The difference of two times of the server, because this machine's clock may be wrong.
     const { now, started } = element.dataset;
     if (now) this.#begin((Number(now) - Number(started || now)) * SECOND_MS);
