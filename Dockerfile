@@ -27,5 +27,5 @@ USER parley
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz/', timeout=4)"]
-# Only a proxy may reach this port: what the forwarding headers say is believed. The proxy writes the access log.
+# Only a proxy may reach this port, because Parley trusts its forwarding headers. The proxy writes the access log.
 CMD ["daphne", "-b", "0.0.0.0", "-p", "8000", "--proxy-headers", "--access-log", "/dev/null", "config.asgi:application"]

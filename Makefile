@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
 
 .DELETE_ON_ERROR:
-.PHONY: help run quick test some sqlite browser postgresql redis kill-loop lint format pins
+.PHONY: help run quick test some sqlite browser postgresql redis kill-loop pythons lint format pins
 
 help:
 	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
@@ -92,7 +92,7 @@ format: $(VENV)/dev $(if $(NPM),$(VENV)/js)
 	$(if $(NPM),$(JS)/biome check --write)
 
 ## make pins     compile requirements/*.in to requirements/*.txt; ARGS=--upgrade takes the newest versions
-# In this order, because each file is bound to the pins of the previous one.
+# In this order, because each file keeps to the pins of the previous one.
 pins: $(VENV)/dev
 	for name in base prod dev; do \
 		$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.12 $(ARGS) \

@@ -24,7 +24,7 @@ class Environment:
         self._env.read_env(env_file)
 
     def text(self, name: str, default: str | None = None) -> str:
-        """The value without surrounding space; without a default it must be there and not be empty."""
+        """The value without surrounding space; required, and not empty, if there is no default."""
         value = str(self._env.str(name, default=default or "")).strip()
         if not value and default is None:
             raise ImproperlyConfigured(f"{name} is not set. Set it in the environment or in the .env file.")

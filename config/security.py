@@ -1,4 +1,4 @@
-"""What every request must not hold and every response must say, beyond Django's own middleware."""
+"""What no request may contain and every response must say, beyond Django's own middleware."""
 
 import re
 from collections.abc import Awaitable, Callable

@@ -83,7 +83,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["CONN_MAX_AGE"] = None
     DATABASES["default"]["OPTIONS"] = {
         # A deferred transaction that turns into a write fails at once when another writer is ahead, whatever the
-        # timeout; an immediate one waits its turn.
+        # timeout; an immediate one waits.
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -117,11 +117,11 @@ else:
 REDIS_URL = env.redis_url("REDIS_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
-    # Here attempts to sign in and questions are counted, by all processes together.
+    # Attempts to sign in are counted here, by all processes together.
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "chat_cache",
-        # What does not fit is forgotten, at random.
+        # What does not fit is dropped at random.
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     },
 }
@@ -163,7 +163,7 @@ ACCOUNT_USERNAME_BLACKLIST = [
     *("admin", "administrator", "help", "info", "moderator", "parley", "postmaster", "root", "security"),
     *("staff", "support", "system", "webmaster"),
 ]
-# Mails to reset a password are few, as they go to any address that somebody types.
+# Few mails to reset a password, because they go to whatever address somebody types.
 ACCOUNT_RATE_LIMITS = {"reset_password": "20/h/ip,5/h/key"}
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
@@ -236,8 +236,9 @@ CHAT_CONNECT_SECONDS = env.number("CHAT_CONNECT_SECONDS", 10)
 CHAT_FIRST_PIECE_SECONDS = env.number("CHAT_FIRST_PIECE_SECONDS", 120)
 CHAT_GAP_SECONDS = env.number("CHAT_GAP_SECONDS", 60)
 CHAT_TOTAL_SECONDS = env.number("CHAT_TOTAL_SECONDS", 1800)
-# Who develops does not want to wait for the end of a reply.
+# Don't make developers wait for running replies at a restart.
 CHAT_DRAIN_SECONDS = env.number("CHAT_DRAIN_SECONDS", 0 if DEBUG else 10, least=0)
+
 # Limits
 
 CHAT_PERSON_RUNNING = env.number("CHAT_PERSON_RUNNING", 10)
@@ -250,7 +251,7 @@ CHAT_UNREAD_BYTES = env.number("CHAT_UNREAD_BYTES", 262_144)
 CHAT_UNREAD_SECONDS = env.number("CHAT_UNREAD_SECONDS", 60)
 CHAT_BODY_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = env.number("CHAT_BODY_BYTES", 1_048_576)
 
-# Looking after it
+# Operation
 
 CHAT_METRICS = env.flag("CHAT_METRICS", default=False)
 CHAT_LOG_JSON = env.flag("CHAT_LOG_JSON", default=False)
@@ -272,11 +273,11 @@ LOGGING = {
     "loggers": {
         # Django's own handlers would write each line a second time.
         "django": {"handlers": [], "level": "INFO"},
-        # They write the addresses of endpoints.
+        # They log the addresses of endpoints.
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
         "aiohttp": {"level": "WARNING"},
-        # It warns with the server's address at each try.
+        # It logs the server's address at each attempt.
         "psycopg.pool": {"level": "ERROR"},
     },
 }

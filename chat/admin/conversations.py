@@ -46,7 +46,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class ModelFilter(admin.SimpleListFilter):
-    """The models that can be chosen now. To look for all that were ever used would read the whole table."""
+    """The models that can be chosen now. Finding all that were ever used would read the whole table."""
 
     title = _("model")
     parameter_name = "model"

@@ -76,7 +76,7 @@ def may_touch(request: HttpRequest, users: Iterable[User]) -> bool:
 
 
 class ForSuperusers(NamedLookups):
-    """Comes before a ModelAdmin: others may only look."""
+    """Comes before a ModelAdmin: people who are not superusers may only look."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return is_superuser(request)

@@ -91,7 +91,7 @@ class Request(WebRequest):
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message.get("more_body") and self._response_started and self.channel and not self.finished:
-            # A piece of a stream: Daphne's own method does much more than such a message needs.
+            # Part of a stream: Daphne's own method does much more than such a message needs.
             self.write(message["body"])
             return
         if message["type"] == "http.response.start" and not self.producer:

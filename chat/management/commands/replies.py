@@ -15,7 +15,7 @@ ENDED = 20
 
 
 class Command(BaseCommand):
-    """List the replies that are running: where, since when, and how long their process is taken for alive."""
+    """List the running replies: where, since when, and when the leases of their processes expire."""
 
     help = __doc__
 

@@ -56,7 +56,7 @@ def demo_login() -> str:
     """Create the account demo/demo if DEBUG is on and there is no user, and return how to sign in."""
     if not User.objects.exists():
         if not settings.DEBUG:
-            return "Nobody can sign in yet: make a user with `python manage.py createsuperuser`."
+            return "Nobody can sign in yet. Create a user with `python manage.py createsuperuser`."
         User.objects.create_superuser("demo", password="demo")  # noqa: S106 (it is on the screen)
         return "Sign in as demo with the password demo."
     if settings.DEBUG and User.objects.filter(username="demo").exists():
