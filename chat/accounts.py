@@ -123,7 +123,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
 @receiver(password_reset)
 def _forget_wrong_passwords(request: HttpRequest, user: User, **_: Any) -> None:
-    """People who set a new password by mail need not wait for the end of the limit."""
+    """People who set a new password by mail need not wait until the limit ends."""
     get_adapter()._delete_login_attempts_cached_email(request, username=user.username)
 
 

@@ -12,7 +12,7 @@ from chat.models import User
 
 
 class Source(Protocol):
-    """Whatever answers: an endpoint, or the built-in demo."""
+    """What answers: an endpoint, or the built-in demo."""
 
     def stream(
         self, model: str, messages: list[dict[str, str]], continuation: str = "none"

@@ -43,7 +43,7 @@ class State(Enum):
 
 
 class Order(Enum):
-    """STOP ends the reply as stopped. DROP leaves its end to whoever claims it next."""
+    """STOP ends the reply as stopped. DROP leaves its end to the process that claims it next."""
 
     STOP = "stop"
     DROP = "drop"
@@ -95,7 +95,7 @@ class Run:
         self._receive(Order.STOP)
 
     def drop(self) -> None:
-        """Write no more, and leave the end to whoever claims the reply next."""
+        """Write no more, and leave the end to the process that claims the reply next."""
         self._receive(Order.DROP)
 
     def _receive(self, order: Order) -> None:
@@ -172,7 +172,7 @@ class Run:
             metrics.ended.labels(end.status).inc()
 
     async def _so_far(self, reply: Reply) -> Snapshot:
-        """What the log holds of the reply, after fencing off whoever wrote it before."""
+        """What the log holds of the reply, after fencing off earlier attempts."""
         if reply.attempt == 1:
             return EMPTY
         try:
@@ -209,8 +209,8 @@ class Run:
             return End(Reply.Status.INTERRUPTED, error=LOST)
         except Exception as error:  # noqa: BLE001 (the root of the work)
             # Without its message, which may hold text of the reply or the endpoint's address.
-            place = "".join(traceback.format_tb(error.__traceback__))
-            self._logger.error("Reply %s broke: %s\n%s", self.reply_id, type(error).__name__, place)
+            stack = "".join(traceback.format_tb(error.__traceback__))
+            self._logger.error("Reply %s broke: %s\n%s", self.reply_id, type(error).__name__, stack)
             return End(Reply.Status.FAILED, error=BROKEN)
         return End(Reply.Status.COMPLETE, finished.finish_reason, finished.usage)
 

@@ -1,7 +1,7 @@
 """Everything that lives as long as a server process: log of replies, models, runs, background tasks.
 
 The process renews its row at each beat. As long as it does, the replies that it has claimed are its own; afterwards
-any other process may claim them. Whoever claims a reply raises its `attempt`, and a process that was only asleep finds
+any other process may claim them. Claiming a reply raises its `attempt`, and a process that was only asleep finds
 itself fenced off with the next delta that it writes, or at its next beat.
 """
 

@@ -53,7 +53,7 @@ def _is_too_old(began: float | None, now: float) -> bool:
 
 @in_thread
 def session_is_valid(session_key: str | None) -> bool:
-    """Whether the session still signs somebody in, asked of the database.
+    """Whether the session still signs somebody in, according to the database.
 
     It does not when they have signed out, changed their password or been disabled, or when it has expired.
     """

@@ -27,7 +27,7 @@ class Pages:
                 self.running -= 1
 
 
-async def turns() -> None:
+async def let_tasks_run() -> None:
     """Let every task run until it waits."""
     for _ in range(5):
         await asyncio.sleep(0)
@@ -36,15 +36,15 @@ async def turns() -> None:
 async def test_a_persons_pages_run_a_few_at_a_time() -> None:
     pages, alice, bob = Pages(), User(pk=1), User(pk=2)
     asked = [asyncio.create_task(pages.ask(alice)) for _ in range(PAGES)]
-    await turns()
+    await let_tasks_run()
     assert pages.running == PAGES_AT_ONCE
     others = asyncio.create_task(pages.ask(bob))
-    await turns()
+    await let_tasks_run()
     assert pages.running == PAGES_AT_ONCE + 1
     with pytest.raises(OverLimit, match="too_many_pages"):
         await pages.ask(alice)
     asked.pop().cancel()
-    await turns()
+    await let_tasks_run()
     pages.released.set()
     await asyncio.gather(pages.ask(alice), others, *asked)
     assert pages.running == 0

@@ -46,8 +46,8 @@ def transcript(process: Process, conversation: Conversation, page_number: str) -
 def _facts(message: Any) -> Iterator[tuple[str, str]]:
     is_answer = message.role == Message.Role.ASSISTANT
     if message.count > 1:
-        place = gettext("%(position)d of %(count)d") % {"position": message.position, "count": message.count}
-        yield gettext("Answer") if is_answer else gettext("Question"), place
+        position = gettext("%(position)d of %(count)d") % {"position": message.position, "count": message.count}
+        yield gettext("Answer") if is_answer else gettext("Question"), position
     # Messages of several branches alternate here, so the one above need not be the parent.
     if message.parent_id != message.before:
         parent = gettext("nothing")

@@ -47,7 +47,7 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         return self.filter(streaming | queued)
 
     def claim(self, pk: UUID, attempt: int, process: str) -> bool:
-        """Make a running reply this process's, unless somebody has claimed it since it was at `attempt`."""
+        """Make a running reply this process's, unless it has been claimed since it was at `attempt`."""
         unclaimed = self.running().filter(pk=pk, attempt=attempt)
         return bool(unclaimed.update(status=Reply.Status.STREAMING, attempt=attempt + 1, process=process))
 

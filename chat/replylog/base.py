@@ -23,7 +23,7 @@ POLL = 0.25
 LOOK = 2.0
 # Seconds without news after which a reader looks into the store.
 IDLE = 15.0
-# Readers that were away for this long find the rest of a reply in its log; later ones get a snapshot.
+# Readers that reconnect within this time find the rest of a reply in its log; later ones get a snapshot.
 LOG_KEPT = timedelta(minutes=10)
 # At most this many entries are read at once.
 PAGE = 2000
@@ -56,7 +56,7 @@ class Writer:
         return size(self._deltas)
 
     async def append(self, deltas: list[AnyDelta]) -> None:
-        """Return when the deltas are stored; raises Fenced when somebody else has claimed the reply, and NotStored.
+        """Return when the deltas are stored; raises Fenced when another attempt has claimed the reply, and NotStored.
 
         Cancelling the wait does not take the deltas back.
         """

@@ -24,7 +24,7 @@ REST = 1.0
 
 
 class Fenced(Exception):
-    """Somebody else has claimed the reply: this attempt must write nothing more."""
+    """Another attempt has claimed the reply: this one must write nothing more."""
 
 
 class NotStored(Exception):

@@ -71,8 +71,8 @@ def commit_appends(appends: list[Append]) -> dict[UUID, Failure]:
     Returns the replies of which nothing was stored, and why.
     """
     ids = {append.reply_id for append in appends}
-    # The locks keep claims out until the commit, so that no two attempts write at the same time. Whoever locks several
-    # replies does it in the order of their ids; otherwise two transactions could wait for each other.
+    # The locks keep claims out until the commit, so that no two attempts write at the same time. All code locks
+    # replies in the order of their ids, as two transactions could otherwise wait for each other.
     running = Reply.objects.running().filter(pk__in=ids).order_by("pk").select_for_update()
     attempts = dict(running.values_list("pk", "attempt"))
     mine = [append for append in appends if attempts.get(append.reply_id) == append.attempt]

@@ -33,7 +33,7 @@ from chat.replylog.commit import Append, Failure, Fenced, NotStored
 
 logger = logging.getLogger(__name__)
 
-# Seconds after its last entry for which a stream is kept at most, whatever has become of its reply.
+# Seconds after its last entry for which a stream is kept at most, even if its reply never ends.
 LONGEST = 86_400
 # Seconds for which appends are repeated, so that a quick restart of Redis goes unnoticed.
 OUTAGE = 3.0
@@ -85,8 +85,8 @@ class RedisLog(ReplyLog):
         return self._client(ASKING)
 
     def _client(self, connections: int) -> Redis:
-        # A connection may have broken while nobody needed it, so each command is tried a second time; each of them may
-        # be done twice.
+        # A connection may have broken while it was idle, so a command that fails is tried once more. Doing one twice
+        # does no harm.
         client = Redis.from_url(
             self._url,
             max_connections=connections,
@@ -104,7 +104,7 @@ class RedisLog(ReplyLog):
         """Queue for a connection, however long it takes; raises LogUnreachable when Redis does not answer."""
         asked = time.monotonic()
         async with self._asking:
-            # Those who queued with one that got no answer would only wait for the same.
+            # Commands that queued behind one without an answer would wait in vain too.
             if self._silent > asked:
                 raise LogUnreachable
             try:

@@ -1,4 +1,4 @@
-"""Answers load balancers and Prometheus before Django does: without a thread, and whatever the host and the scheme.
+"""Answers load balancers and Prometheus before Django does: without a thread, for any host and scheme.
 
 Programs ask by address and over plain HTTP, and what they ask must be answered when every thread is busy.
 """
