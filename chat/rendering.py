@@ -9,6 +9,7 @@ from hashlib import blake2b
 from sys import getsizeof
 
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from chat.markdown import VERSION, plain, render
 from chat.models import Message
@@ -16,7 +17,7 @@ from chat.models import Message
 KEPT_BYTES = 32 * 1024 * 1024
 # A page waits at most this many seconds for the HTML of its answers.
 PATIENCE = 5.0
-BUSY = "The server is busy, so this is shown as plain text. Reload the page to see it formatted."
+BUSY = _("The server is busy, so this is shown as plain text. Reload the page to see it formatted.")
 
 
 class Rendering:
@@ -48,7 +49,7 @@ class Rendering:
                     async with asyncio.timeout_at(deadline):
                         message.html = await self.html(message.text)
                 except TimeoutError:
-                    message.html = plain(message.text, BUSY)
+                    message.html = plain(message.text, str(BUSY))
 
     async def html(self, text: str) -> SafeString:
         """Return the Markdown `text` as safe HTML."""
@@ -82,5 +83,5 @@ class Rendering:
         self._kept[key] = html
         self._size += getsizeof(html)
         while self._size > self._kept_bytes:
-            _, oldest = self._kept.popitem(last=False)
+            _key, oldest = self._kept.popitem(last=False)
             self._size -= getsizeof(oldest)

@@ -61,7 +61,7 @@ def test_a_wait_that_is_no_number_is_ignored() -> None:
 SPOKEN = [
     *(settings.BASE_DIR / "chat" / "views").glob("*.py"),
     *(settings.BASE_DIR / "chat" / "admin").glob("*.py"),
-    *(settings.BASE_DIR / "chat" / name for name in ("accounts.py", "forms.py", "sentences.py")),
+    *(settings.BASE_DIR / "chat" / name for name in ("accounts.py", "forms.py", "rendering.py", "sentences.py")),
 ]
 MARKS = {"_", "gettext", "ngettext"}
 FOR_OPERATORS = {"error", "exception", "info", "log", "record", "warning"}
