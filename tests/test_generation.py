@@ -14,6 +14,7 @@ from chat.database import in_thread
 from chat.events import End, Error
 from chat.generation import CONTINUE, prompt
 from chat.models import Message, Reply, User
+from chat.replylog import base
 from tests import endings
 from tests.client import AsyncClient
 from tests.hosts import KEY, StartHost, events, seen, status, stored
@@ -305,16 +306,18 @@ async def test_only_an_incomplete_last_reply_can_be_resumed(
 # Deletion
 
 
-async def test_readers_learn_that_a_reply_is_deleted(start_host: StartHost, upstream: Upstream, alice: User) -> None:
-    upstream.script(text("so far"), pause("rest"), text(" and on"), hang())
+async def test_readers_learn_that_a_reply_is_deleted(
+    start_host: StartHost, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the process that writes it, as soon as that notices: without it they would look much later."""
+    monkeypatch.setattr(base, "LOOK", 3600.0)
+    upstream.script(text("so far"), hang())
     host = await start_host()
     reply, run = await host.ask(alice)
     async with aclosing(events(await host.browser(alice), reply)) as stream:
         assert (await anext(stream)).data == {"text": "so far"}
         await in_thread(reply.message.conversation.delete)()
-        upstream.release("rest")
         await host.reconcile()
-        # Much sooner than readers look for themselves.
         async with asyncio.timeout(10):
             *_, end = [event async for event in stream]
     assert (end.name, end.data["error"]["code"]) == ("end", "deleted")
