@@ -267,7 +267,7 @@ class Process:
             try:
                 await work()
             except Exception:
-                logger.exception("Work failed that is done at each beat")
+                logger.exception("Recurring work failed; it is repeated at a later beat")
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._ending.wait()
