@@ -88,7 +88,7 @@ def limit(code: str, params: dict[str, int]) -> str:
 
 
 def duration(seconds: int) -> str:
-    """Return about how long that is, in the largest unit of which there are at least two."""
+    """Return the time in the largest unit that makes at least two, rounded."""
     if seconds < 120:
         return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
     if seconds < 2 * 3600:

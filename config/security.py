@@ -47,7 +47,7 @@ def response_headers(get_response: Handler) -> Handler:
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         if settings.SESSION_COOKIE_NAME in request.COOKIES:
-            # After the sign-out, browsers would still show the page at the back button.
+            # Otherwise the Back button would still show the page after the sign-out.
             response.headers.setdefault("Cache-Control", "private, no-store")
         if request.method == "POST" and request.resolver_match and request.resolver_match.view_name in SIGN_OUT:
             # Drafts of questions.

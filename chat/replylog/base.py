@@ -183,7 +183,7 @@ class ReplyLog(ABC):
 
     @abstractmethod
     async def store(self, appends: list[Append]) -> dict[UUID, Failure]:
-        """Store what is not fenced, in one go; returns the replies of which nothing was stored, and why.
+        """Store what is not fenced, in one go; returns the replies that were not stored, and why.
 
         Storing the same appends again must do no harm.
         """

@@ -52,7 +52,7 @@ class Append:
 
 class Log(Protocol):
     async def store(self, appends: list[Append]) -> dict[UUID, Failure]:
-        """Store what is not fenced, in one go; returns the replies of which nothing was stored, and why."""
+        """Store what is not fenced, in one go; returns the replies that were not stored, and why."""
 
     def publish(self, reply_id: UUID, entries: list[Entry]) -> None:
         """Show readers what has been stored."""

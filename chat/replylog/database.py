@@ -68,7 +68,7 @@ class DatabaseLog(ReplyLog):
 def commit_appends(appends: list[Append]) -> dict[UUID, Failure]:
     """Insert the entries, and store the ends in their rows; doing it twice does no harm.
 
-    Returns the replies of which nothing was stored, and why.
+    Returns the replies that were not stored, and why.
     """
     ids = {append.reply_id for append in appends}
     # The locks keep claims out until the commit, so that no two attempts write at the same time. All code locks

@@ -45,7 +45,7 @@ BLOCK = 100
 # cheaper.
 PAUSE_PER_REPLY = 0.00025
 LONGEST_PAUSE = 0.05
-# A page has room for this many claims beside its entries.
+# A page has room for this many claims besides its entries.
 CLAIMS = 100
 # At most this many readers and claims ask at once; the others queue. The writer and the follower have connections of
 # their own, so that no rush of readers delays them.
