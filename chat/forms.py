@@ -56,13 +56,13 @@ class QuestionForm(forms.Form):
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")
         most = settings.CHAT_QUESTION_CHARS
-        # Whitespace is not the only invisible text.
-        if not any(character.isprintable() and not character.isspace() for character in text):
-            raise forms.ValidationError(EMPTY, code="required")
         if len(text) > most:
             sentence = gettext("Your question has %(count)s characters. The limit is %(most)s.")
             figures = {"count": grouped(len(text)), "most": grouped(most)}
             raise forms.ValidationError(sentence % figures, code="max_length")
+        # Whitespace is not the only invisible text.
+        if not any(character.isprintable() and not character.isspace() for character in text):
+            raise forms.ValidationError(EMPTY, code="required")
         try:
             text.encode()
         except UnicodeEncodeError:

@@ -10,16 +10,16 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import Error as DatabaseAway
 from django.utils import timezone
 
 from chat import metrics, sentences
 from chat.catalog import Catalog, Model
 from chat.completions import CompletionError, TooLarge
-from chat.database import in_thread
+from chat.database import in_thread, retry_while_away
 from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
 from chat.models import Message, Reply
-from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Resume, plan
+from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Restore, Resume, plan
 from chat.replylog import EMPTY, CursorLost, Fenced, LogUnreachable, NotStored, ReplyLog, Writer
 from chat.tasks import spawn
 
@@ -61,6 +61,8 @@ class Resources:
     log: ReplyLog
     catalog: Catalog
     slots: asyncio.Semaphore
+    # Whether the process has a lease.
+    has_lease: asyncio.Event
     system_prompt: str
     prompt_chars: int
     reply_bytes: int
@@ -85,6 +87,8 @@ class Run:
         self._has_slot = False
         # What an order cancels.
         self._work: asyncio.Task[Any] | None = None
+        # Whether it continues a reply after its end, and nothing has come yet.
+        self._resumed = False
         self._upstream_id = ""
         self._ids: dict[str, object] = {"reply": reply_id, "server": resources.process}
         self._logger = logging.LoggerAdapter(logger, self._ids)
@@ -135,14 +139,16 @@ class Run:
                 self._resources.slots.release()
 
     async def _claim_and_write(self) -> None:
-        try:
+        with suppress(Ordered):
             if not self._taking_over:
                 await self._take_slot()
-        except Ordered:
-            if self._order is Order.DROP:
-                return
+            # Without a lease, the reply would be an orphan as soon as it is claimed.
+            await self._unless_ordered(self._resources.has_lease.wait())
+        if self._order is Order.DROP:
+            return
         self.state = State.CLAIMING
-        reply = await _claim(self.reply_id, self.attempt, self._resources.process)
+        claim = retry_while_away(_claim)
+        reply = await claim(self.reply_id, self.attempt, self._resources.process)
         if reply is None:
             return
         self.state = State.CLAIMED
@@ -162,10 +168,17 @@ class Run:
         model = self._resources.catalog.get(reply.model)
         so_far = await self._so_far(reply)
         kept = Snapshot(reply.message.text, reply.reasoning, reply.last_seq)
-        todo = plan(kept, so_far, shown=reply.started is not None, can_continue=model.continues)
+        todo = plan(
+            kept,
+            so_far,
+            shown=reply.started is not None,
+            more_shown=reply.more_shown,
+            can_continue=model.continues,
+        )
         with self._log.writer(reply.pk, reply.attempt, so_far) as writer:
-            if isinstance(todo, Resume):
+            if isinstance(todo, Resume | Restore):
                 await writer.restart(todo.kept)
+            self._resumed = isinstance(todo, Resume)
             end = await self._carry_out(todo, reply, model, writer)
             await writer.end(end, self._upstream_id)
             self.state = State.ENDED
@@ -182,7 +195,7 @@ class Run:
 
     async def _carry_out(self, todo: Plan, reply: Reply, model: Model, writer: Writer) -> End:
         try:
-            if isinstance(todo, Interrupt):
+            if isinstance(todo, Interrupt | Restore):
                 return await self._unless_ordered(_ended_early(todo.error))
             await self._take_slot()
             return await self._unless_ordered(self._generate(todo, reply, model, writer))
@@ -242,9 +255,10 @@ class Run:
         answers = reply.answered is None and any(isinstance(delta, Delta) for delta in deltas)
         if first:
             metrics.first_piece.observe((timezone.now() - reply.asked).total_seconds())
-        if first or answers:
-            with suppress(DatabaseError):
-                await _mark(reply, first=first, answers=answers)
+        if first or answers or self._resumed:
+            with suppress(DatabaseAway):
+                await _mark(reply, first=first, answers=answers, more=self._resumed)
+            self._resumed = False
 
 
 async def _ended_early(error: Error) -> End:
@@ -296,12 +310,14 @@ async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
 
 
 @in_thread
-def _mark(reply: Reply, *, first: bool, answers: bool) -> None:
-    """Store when the first delta and the first word of the answer came."""
+def _mark(reply: Reply, *, first: bool, answers: bool, more: bool) -> None:
+    """Store when the first delta and the first word of the answer came, and that there is more than was resumed."""
     now = timezone.now()
-    times = {}
+    marks: dict[str, Any] = {}
     if first:
-        times["started"] = now
+        marks["started"] = now
     if answers:
-        times["answered"] = reply.answered = now
-    Reply.objects.filter(pk=reply.pk, attempt=reply.attempt).update(**times)
+        marks["answered"] = reply.answered = now
+    if more:
+        marks["more_shown"] = True
+    Reply.objects.filter(pk=reply.pk, attempt=reply.attempt).update(**marks)

@@ -21,7 +21,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.db import DatabaseError
+from django.db import Error as DatabaseAway
 from django.http import HttpRequest
 
 from chat import metrics
@@ -90,6 +90,7 @@ class Process:
             log=log,
             catalog=catalog,
             slots=asyncio.Semaphore(options.running),
+            has_lease=asyncio.Event(),
             system_prompt=options.system_prompt,
             prompt_chars=options.prompt_chars,
             reply_bytes=options.reply_bytes,
@@ -97,6 +98,8 @@ class Process:
         self._runs: dict[UUID, Run] = {}
         self._reserved = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._began = time.monotonic()
+        self._trusts_leases_from = 0.0
         self._ending = asyncio.Event()
         self._closed = False
         # A thread of its own, so that no slow query delays the lease.
@@ -125,6 +128,7 @@ class Process:
         """Renew the lease and look for claimable replies from now on."""
         if self._tasks:
             return
+        self._began = time.monotonic()
         metrics.running.set_function(lambda: len(self._runs) - len(self._queued))
         metrics.queued.set_function(lambda: len(self._queued))
         self._tasks = [
@@ -172,7 +176,7 @@ class Process:
         await self.log.flush()
         try:
             await in_thread(_leave, self._thread)(self.name)
-        except DatabaseError:
+        except DatabaseAway:
             logger.exception("The lease could not be given back, so it has to expire")
 
     # Replies
@@ -256,7 +260,7 @@ class Process:
         await asyncio.wait([run.task for run in runs])
         try:
             await _hand_over([run.reply_id for run in runs], self.options.lease)
-        except DatabaseError:
+        except DatabaseAway:
             logger.exception("Queued replies could not be handed over; other processes claim them after a lease")
 
     # At each beat
@@ -273,8 +277,31 @@ class Process:
                     await self._ending.wait()
 
     async def _renew(self) -> None:
-        await in_thread(ServerProcess.objects.renew, self._thread)(self.name, self.options.lease)
-        self.last_beat = time.monotonic()
+        lease = self.options.lease.total_seconds()
+        try:
+            await in_thread(ServerProcess.objects.renew, self._thread)(self.name, self.options.lease)
+        except Exception:
+            if time.monotonic() - self._last_sign() > lease:
+                self._resources.has_lease.clear()
+            raise
+        now = time.monotonic()
+        if now - self._last_sign() > lease / 2:
+            self._trusts_leases_from = now + lease
+        self.last_beat = now
+        self._resources.has_lease.set()
+
+    def _last_sign(self) -> float:
+        """When this process last renewed its lease, or began to try."""
+        return self.last_beat or self._began
+
+    def _trusts_leases(self) -> bool:
+        """Whether a lease that has run out means that its process is dead.
+
+        It does not after an outage of the database that kept this process from renewing its own: others may be alive.
+        """
+        now = time.monotonic()
+        has_renewed = self.last_beat is not None and now - self.last_beat < self.options.lease.total_seconds() / 2
+        return has_renewed and now >= self._trusts_leases_from
 
     async def reconcile(self) -> None:
         """Bring runs and rows together, and claim what dead processes have left."""
@@ -304,6 +331,8 @@ class Process:
         for reply_id, attempt, status in await _claimable(self.options.lease):
             # What has begun is continued in any case; what is queued elsewhere is claimed when there is room for it.
             begun = status == Reply.Status.STREAMING
+            if begun and not self._trusts_leases():
+                continue
             if reply_id not in self._runs and (begun or len(self._runs) < self.options.running):
                 self._run(reply_id, attempt, taking_over=begun)
 
@@ -325,9 +354,9 @@ def _purge() -> None:
 @in_thread
 def _ours(name: str, queued: set[UUID]) -> tuple[dict[UUID, int], set[UUID]]:
     """The replies that this process has claimed, with their attempts, and those of `queued` that nobody has."""
-    claimed = dict(Reply.objects.claimed_by(name).values_list("pk", "attempt"))
-    waiting = Reply.objects.filter(status=Reply.Status.QUEUED, pk__in=queued) if queued else Reply.objects.none()
-    return claimed, set(waiting.values_list("pk", flat=True))
+    # In this order: a reply may be claimed between the two queries, but is never queued again by that.
+    waiting = set(Reply.objects.filter(status=Reply.Status.QUEUED, pk__in=queued).values_list("pk", flat=True))
+    return dict(Reply.objects.claimed_by(name).values_list("pk", "attempt")), waiting
 
 
 @in_thread

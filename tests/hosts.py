@@ -93,6 +93,18 @@ class Host(Process):
         await client.aforce_login(person)
         return client
 
+    async def renew_after(self, outage: timedelta) -> None:
+        """Renew the lease as if that had not been possible for this long."""
+        assert self.last_beat
+        self.last_beat -= outage.total_seconds()
+        await self._renew()
+
+    async def grant_slot(self, run: Run) -> None:
+        """Return when a queued run has been given a slot, before it has noticed."""
+        self._resources.slots.release()
+        while not (run._work and run._work.done()):  # noqa: ASYNC110 (a turn of the loop, before the run has its own)
+            await asyncio.sleep(0)
+
     async def die(self) -> None:
         """End as if killed: nothing is handed over, and the lease has run out."""
         tasks = [*self._tasks, *(run.task for run in self._runs.values())]

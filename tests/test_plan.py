@@ -3,7 +3,7 @@
 import pytest
 
 from chat.events import Snapshot
-from chat.plan import INTERRUPTED, LOST, Begin, Continue, Interrupt, Plan, Resume, plan
+from chat.plan import INTERRUPTED, LOST, Begin, Continue, Interrupt, Plan, Restore, Resume, plan
 
 EMPTY = Snapshot("", "", 0)
 THOUGHT = Snapshot("", "hm", 2)
@@ -30,5 +30,12 @@ MORE = Snapshot("so far and on", "hm", 8)
 def test_a_claimed_reply(
     kept: Snapshot, so_far: Snapshot, shown: bool, expected: Plan, without_continuing: Plan, can_continue: bool
 ) -> None:
-    decision = plan(kept, so_far, shown=shown, can_continue=can_continue)
+    decision = plan(kept, so_far, shown=shown, more_shown=False, can_continue=can_continue)
     assert decision == (expected if can_continue else without_continuing)
+
+
+@pytest.mark.parametrize("can_continue", [True, False])
+@pytest.mark.parametrize("so_far", [EMPTY, KEPT])
+def test_a_resumed_reply_whose_log_lost_what_was_shown(so_far: Snapshot, can_continue: bool) -> None:
+    """Other text under the same numbers would contradict what readers have."""
+    assert plan(KEPT, so_far, shown=True, more_shown=True, can_continue=can_continue) == Restore(KEPT, LOST)

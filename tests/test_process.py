@@ -1,6 +1,7 @@
 """Processes that share a database: which one makes a reply, and what becomes of the replies of dead ones."""
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,11 @@ from chat import asking
 from chat.database import in_thread
 from chat.events import End, Error
 from chat.models import Reply, ServerProcess, User
+from chat.models.replies import ReplyQuerySet
 from chat.replylog import LogUnreachable
+from chat.tasks import spawn
 from tests.client import AsyncClient
-from tests.hosts import LONG, PATIENCE, StartHost, expire, status, stored
+from tests.hosts import LONG, PATIENCE, Host, StartHost, expire, hosts, status, stored
 from tests.upstream import Upstream, error, finish, hang, pause, reasoning, sleep, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -111,6 +114,67 @@ async def test_a_process_that_wakes_keeps_unclaimed_replies(
         await host.reconcile()
     upstream.release("rest")
     assert await there.read(reply) == ("so far and on", End("complete", "stop"))
+
+
+async def test_after_an_outage_no_process_takes_over_from_living_ones(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    """The database was away for longer than a lease. The first one to renew finds the other's lease run out."""
+    upstream.script(text("so far"), pause("rest"), finish())
+    here, there = await start_host(), await start_host()
+    reply, _ = await here.ask(alice)
+    await here.until(reply, "so far")
+    await expire(here)
+    await there.renew_after(2 * LONG)
+    await there.reconcile()
+    assert not there.has(reply.pk)
+    upstream.release("rest")
+    assert (await there.read(reply))[1].status == "complete"
+    assert (await stored(reply)).attempt == 1
+
+
+async def test_a_process_claims_nothing_before_it_has_a_lease(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    upstream.script(text("so far"), finish())
+    here, there = Host.asking(upstream), await start_host()
+    reply, run = await here.ask(alice)
+    await there.reconcile()
+    async with hosts(here):
+        await run.task
+        assert (await stored(reply)).process == here.name
+
+
+async def test_a_reply_claimed_while_rows_are_compared_is_kept(
+    start_host: StartHost, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither queued any more when that is asked, nor was it claimed before."""
+    upstream.default = [text("so far"), pause("rest"), finish()]
+    here = await start_host(running=1)
+    first, _ = await here.ask(alice)
+    await here.until(first, "so far")
+    second, run = await here.ask(alice)
+    claimed_by, loop = ReplyQuerySet.claimed_by, asyncio.get_running_loop()
+
+    async def give_slot() -> None:
+        await here.stop(first.pk)
+        await here.until(second, "so far")
+
+    def claimed(replies: ReplyQuerySet, name: str) -> ReplyQuerySet:
+        monkeypatch.setattr(ReplyQuerySet, "claimed_by", claimed_by)
+        asyncio.run_coroutine_threadsafe(in_background(give_slot()), loop).result(PATIENCE)
+        return claimed_by(replies, name)
+
+    monkeypatch.setattr(ReplyQuerySet, "claimed_by", claimed)
+    await in_background(here.reconcile())
+    assert not run.task.done()
+    upstream.release("rest")
+    assert (await here.read(second))[1].status == "complete"
+
+
+async def in_background[T](work: Coroutine[Any, Any, T]) -> T:
+    """With the threads of background tasks, so that two can ask the database at the same time."""
+    return await spawn(work, "test")
 
 
 async def test_a_process_that_wakes_drops_what_others_have_claimed(
@@ -285,6 +349,20 @@ async def test_a_draining_process_finishes_its_replies(start_host: StartHost, up
     row = await stored(reply)
     assert (row.status, row.message.text) == ("complete", "so far and on")
     assert not await ServerProcess.objects.aexists()
+
+
+async def test_a_reply_that_gets_its_slot_as_the_drain_begins_stays_queued(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    upstream.default = [text("so far"), hang()]
+    here = await start_host(running=1)
+    first, _ = await here.ask(alice)
+    await here.until(first, "so far")
+    second, run = await here.ask(alice)
+    await here.grant_slot(run)
+    run.drop()
+    await run.task
+    assert await status(second) == "queued"
 
 
 @pytest.mark.parametrize("shown", [True, False])

@@ -123,6 +123,8 @@ class Reply(models.Model):
     error_code = models.CharField(max_length=64, blank=True)
     error_params = models.JSONField(default=dict, blank=True)
     reasoning = models.TextField(blank=True)
+    # Since the reply was resumed, or never if it was not.
+    more_shown = models.BooleanField("more shown than was kept", default=False)
     ledger_entry = models.ForeignKey(
         LedgerEntry, null=True, on_delete=models.DB_SET_NULL, related_name="+", db_index=False, editable=False
     )
@@ -176,7 +178,8 @@ class Reply(models.Model):
         self.ended = self.usage = None
         self.finish_reason = self.error_code = ""
         self.error_params = {}
-        ended = ["ended", "usage", "finish_reason", "error_code", "error_params"]
+        self.more_shown = False
+        ended = ["more_shown", "ended", "usage", "finish_reason", "error_code", "error_params"]
         self.save(update_fields=["model", "ledger_entry", "status", "queued", *ended])
 
 

@@ -34,7 +34,7 @@ from chat.replylog.commit import Append, Failure, Fenced, NotStored
 logger = logging.getLogger(__name__)
 
 # Seconds after its last entry for which a stream is kept at most, even if its reply never ends.
-LONGEST = 86_400
+LONGEST = 3600
 # Seconds for which appends are repeated, so that a quick restart of Redis goes unnoticed.
 OUTAGE = 3.0
 # Seconds that a command may take; the follower blocks for less.
@@ -151,14 +151,21 @@ class RedisLog(ReplyLog):
         """Streams expire by themselves."""
 
     async def store(self, appends: list[Append]) -> dict[UUID, Failure]:
-        # First the database: from then on the reply has ended, whether or not its stream hears of it.
+        failures = await self._store_in_redis([append for append in appends if not append.outcome])
+        # Then the database: from then on a reply has ended, whether or not its stream hears of it.
         ends = [(append, append.outcome) for append in appends if append.outcome]
-        ended, failures = await retry_while_away(_finish)(ends) if ends else (set(), {})
-        rest = [append for append in appends if append.reply_id not in failures]
-        for append, answer in zip(rest, await self._append(rest), strict=True):
-            if answer != "stored" and append.reply_id not in ended:
-                failures[append.reply_id] = Fenced if answer == "fenced" else NotStored
-        return failures
+        ended, failed = await _finish_all(ends) if ends else (set(), {})
+        failures |= failed
+        failures |= await self._store_in_redis([append for append, _ in ends if append.reply_id in ended])
+        return {reply_id: failure for reply_id, failure in failures.items() if reply_id not in ended}
+
+    async def _store_in_redis(self, appends: list[Append]) -> dict[UUID, Failure]:
+        answers = await self._append(appends) if appends else []
+        return {
+            append.reply_id: Fenced if answer == "fenced" else NotStored
+            for append, answer in zip(appends, answers, strict=True)
+            if answer != "stored"
+        }
 
     async def _append(self, appends: list[Append]) -> list[object]:
         """What Redis answered to each; an exception for those that it did not take."""
@@ -229,6 +236,13 @@ def _arguments(append: Append) -> list[Any]:
     kept = int(LOG_KEPT.total_seconds()) if isinstance(last, End) else LONGEST
     texts = [text for _, event in append.entries for text in encode(event)]
     return [verb, append.attempt, kept, first - 1, *texts]
+
+
+async def _finish_all(ends: list[tuple[Append, Outcome]]) -> tuple[set[UUID], dict[UUID, Failure]]:
+    try:
+        return await retry_while_away(_finish)(ends)
+    except AWAY:
+        return set(), {append.reply_id: NotStored for append, _ in ends}
 
 
 @in_thread

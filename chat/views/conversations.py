@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
-from chat.database import in_thread
+from chat.database import in_thread, retry_on_deadlock
 from chat.models import Conversation, Message, Reply
 from chat.views import pages
 from chat.views.admission import stop_reply
@@ -72,10 +72,12 @@ async def history(request: SignedInRequest) -> HttpResponse:
     return await in_thread(fragment)()
 
 
+@retry_on_deadlock
+@transaction.atomic
 def _delete(conversation: Conversation) -> None:
+    Reply.objects.filter(message__conversation=conversation).lock()
     # A concurrent question either commits first and is deleted too, or comes later and gets a 404.
-    with transaction.atomic():
-        Conversation.objects.select_for_update().filter(pk=conversation.pk).delete()
+    Conversation.objects.select_for_update().filter(pk=conversation.pk).delete()
 
 
 async def _get(request: SignedInRequest, pk: UUID) -> Conversation:

@@ -13,7 +13,7 @@ from typing import Any
 
 from daphne import server
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import Error as DatabaseAway
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
@@ -81,7 +81,7 @@ async def _is_alone(process: Process) -> bool:
     try:
         async with asyncio.timeout(ALONE_SECONDS):
             return await process.is_alone()
-    except (DatabaseError, TimeoutError):
+    except (DatabaseAway, TimeoutError):
         return True
 
 

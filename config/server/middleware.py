@@ -40,6 +40,10 @@ class Handler(InlineMiddleware, ASGIHandler):
     pass
 
 
+# Forms of more bytes than this are parsed in a thread.
+LARGE_FORM = 16 * 1024
+
+
 class Inline(MiddlewareMixin):
     """Listed before the class of Django's whose methods it runs in the event loop."""
 
@@ -79,6 +83,10 @@ class CsrfViewMiddleware(Inline, csrf.CsrfViewMiddleware):
     async def process_view(  # type: ignore[override]
         self, request: HttpRequest, callback: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> HttpResponseBase | None:
+        # It looks for the token in the form, and a large one takes a while to parse.
+        length = request.META.get("CONTENT_LENGTH", "")
+        if request.method == "POST" and not (length.isdecimal() and int(length) <= LARGE_FORM):
+            await sync_to_async(lambda: request.POST)()
         return super().process_view(request, callback, args, kwargs)
 
 
