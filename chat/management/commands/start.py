@@ -30,6 +30,8 @@ class Command(BaseCommand):
         refuse_taken_port(port)
         migrate()
         self.stdout.write(f"Parley runs at http://{ADDRESS}:{port}/")
+        # Before anything that the log has to say.
+        self.stdout.flush()
         self.stdout.write(demo_login())
         self.stdout.flush()
         call_command("runserver", f"{ADDRESS}:{port}", use_reloader=reload)
