@@ -2,8 +2,13 @@
 
 import threading
 
+import pytest
+
 from chat.database import in_thread
 from chat.tasks import spawn
+
+# The threads look after the connections that earlier tests have left in them.
+pytestmark = pytest.mark.django_db(transaction=True)
 
 PATIENCE = 10  # Seconds.
 

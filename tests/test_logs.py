@@ -137,7 +137,7 @@ async def test_a_failing_store_leaves_no_text_in_the_log(server: Server, upstrea
     upstream.script(text(MARKER), cut())
     async with Visitor(server, "alice") as alice:
         await alice.ask(f"What is a {MARKER}?")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (failed := [line for line in lines(server) if "stack" in line]):  # noqa: ASYNC110 (a pipe)
                 await asyncio.sleep(0.05)
     assert failed[0]["exception"].startswith("django.db.utils.")
