@@ -29,6 +29,8 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
         sentence = gettext("The server is busy. Try again in a few seconds. Your text is still here.")
         raise Refusal(503, "busy", sentence, BUSY_RETRY)
     try:
+        if _kind(request) == "text/event-stream":
+            process.shares.check_streams(request.user)
         with process.reserving():
             return await in_thread(store)()
     except ReplyRunning:
@@ -41,7 +43,7 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
 def queue_and_respond(request: SignedInRequest, reply: Reply) -> HttpResponseBase:
     """Queue the stored reply, and respond in the form that the client asked for."""
     Process.of(request).queue(reply.pk, reply.attempt)
-    kind = request.get_preferred_type(["text/html", "application/json", "text/event-stream"])
+    kind = _kind(request)
     if kind not in ("application/json", "text/event-stream"):
         return SeeOther(address(reply))
     conversation = reply.message.conversation
@@ -58,6 +60,10 @@ def queue_and_respond(request: SignedInRequest, reply: Reply) -> HttpResponseBas
     if kind == "application/json":
         return JsonResponse(started, status=201)
     return event_stream(request, reply, 0, sse.encode("reply", json.dumps(started)))
+
+
+def _kind(request: SignedInRequest) -> str | None:
+    return request.get_preferred_type(["text/html", "application/json", "text/event-stream"])
 
 
 async def stop_reply(request: SignedInRequest, reply_id: UUID) -> None:

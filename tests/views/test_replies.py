@@ -97,6 +97,8 @@ async def test_a_person_follows_a_limited_number_of_replies(start_server: Server
         refused = await alice.client.get(reply["events_url"], headers={"accept": "text/event-stream"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_streams")
         assert refused.headers["retry-after"] == "10"
+        asked = await alice.post("/c/", "text/event-stream", text="Hello?")
+        assert (asked.status_code, asked.json()["error"]["code"]) == (429, "too_many_streams")
         await first.aclose()
         # The server learns of it a moment later.
         async with asyncio.timeout(10):
