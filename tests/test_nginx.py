@@ -244,5 +244,6 @@ async def test_a_rolling_restart_refuses_no_question_and_loses_no_event(
         assert seen[-1].data["status"] == "complete", seen[-1]
         assert written(seen) == "".join(words)
         # A question to a process that is draining is queued until the other process claims it.
-        seqs = [event.seq for event in seen if event.name != "status"]
+        # A snapshot, which a reader gets when a busy database did not answer at once, repeats what it has.
+        seqs = [event.seq for event in seen if event.name not in ("status", "snapshot")]
         assert seqs == sorted(set(seqs)), seen
