@@ -32,7 +32,7 @@ from tests.programs import free_port
 START_SECONDS = 60
 STOP_SECONDS = 15
 # Short, because many tests wait for a lease to run out.
-LEASE_SECONDS = "2"
+LEASE_SECONDS = "4"
 
 
 class Database:
