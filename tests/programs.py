@@ -1,8 +1,10 @@
 """The programs that some tests need besides Python: where they are, and how to install them."""
 
 import os
+import secrets
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from tests.marks import PROGRAMS, needs
@@ -11,6 +13,9 @@ from tests.marks import PROGRAMS, needs
 PATH = os.pathsep.join(
     [os.environ["PATH"], *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), "/usr/sbin"]
 )
+
+# Of servers. Clients get theirs from 32768 upwards on Linux, and browsers refuse some below these.
+PORTS = range(20_000, 32_000)
 
 # Serves instead where it is installed: Chromium without its own windows and pages takes a third of the CPU.
 LIGHTER = {"chromium": "chromium-headless-shell"}
@@ -42,7 +47,12 @@ def _found(name: str) -> str | None:
 
 
 def free_port() -> int:
-    """A port that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody uses at the moment.
+
+    Not one that the system gives to clients: one of those could have it before the server, or while it is restarted.
+    """
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
