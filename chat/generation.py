@@ -142,7 +142,7 @@ class Run:
         with suppress(Ordered):
             if not self._taking_over:
                 await self._take_slot()
-            # Without a lease, the reply would be an orphan as soon as it is claimed.
+            # Without a lease, the reply would be claimable again at once.
             await self._unless_ordered(self._resources.has_lease.wait())
         if self._order is Order.DROP:
             return
@@ -196,7 +196,9 @@ class Run:
     async def _carry_out(self, todo: Plan, reply: Reply, model: Model, writer: Writer) -> End:
         try:
             if isinstance(todo, Interrupt | Restore):
-                return await self._unless_ordered(_ended_early(todo.error))
+                if self._order:
+                    raise Ordered
+                return End(Reply.Status.INTERRUPTED, error=todo.error)
             await self._take_slot()
             return await self._unless_ordered(self._generate(todo, reply, model, writer))
         except Ordered:
@@ -259,10 +261,6 @@ class Run:
             with suppress(DatabaseAway):
                 await _mark(reply, first=first, answers=answers, more=self._resumed)
             self._resumed = False
-
-
-async def _ended_early(error: Error) -> End:
-    return End(Reply.Status.INTERRUPTED, error=error)
 
 
 def _begun(todo: Begin | Continue | Resume) -> str:

@@ -10,10 +10,10 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chat.database import in_thread, retry_on_deadlock
-from chat.models import Conversation, Message, Reply
+from chat.models import Conversation, Reply
 from chat.views import pages
 from chat.views.admission import stop_reply
-from chat.views.pages import SeeOther, page, question_form
+from chat.views.pages import SeeOther, find_message, page, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 
 
@@ -39,7 +39,7 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     conversation = await _get(request, pk)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
-    message = await _message(conversation, request.POST.get("message", ""))
+    message = await find_message(conversation, request.POST.get("message", ""))
     if message is None:
         return problem(request, 422, "unknown_message", gettext("This answer no longer exists. Reload the page."))
     await in_thread(conversation.show)(message)
@@ -82,10 +82,3 @@ def _delete(conversation: Conversation) -> None:
 
 async def _get(request: SignedInRequest, pk: UUID) -> Conversation:
     return await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
-
-
-async def _message(conversation: Conversation, pk: str) -> Message | None:
-    try:
-        return await conversation.messages.filter(pk=UUID(pk)).afirst()
-    except ValueError:
-        return None

@@ -40,7 +40,7 @@ async def page(
 ) -> HttpResponse:
     """The whole page, with what there is so far of a reply that is being written."""
     last = _count(request.GET.get("last", ""))
-    until = await _message(conversation, request.GET.get("until", "")) if conversation else None
+    until = await find_message(conversation, request.GET.get("until", "")) if conversation else None
     branch: list[Message] = []
     if conversation:
         branch = await in_thread(conversation.branch)(until.pk if until else conversation.leaf_id, last + 1)
@@ -99,7 +99,8 @@ def _earlier(last: int, until: Message | None, before: Message) -> str:
     return f"?{urlencode(query)}"
 
 
-async def _message(conversation: Conversation, pk: str) -> Message | None:
+async def find_message(conversation: Conversation, pk: str) -> Message | None:
+    """The message with this id in the conversation, if there is one."""
     try:
         return await conversation.messages.filter(pk=UUID(pk)).afirst()
     except ValueError:
