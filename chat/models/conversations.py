@@ -79,7 +79,7 @@ class Conversation(models.Model):
         path = tree.path(leaf_id, last)
         rows = self.messages.select_related("reply").in_bulk(path)
         branch = [rows[pk] for pk in reversed(path) if pk in rows]
-        self._find_siblings(branch)
+        self.find_siblings(branch)
         return branch
 
     def texts(self, leaf_id: UUID | None, chars: int, last: int) -> list[tuple[str, str]]:
@@ -94,10 +94,8 @@ class Conversation(models.Model):
         self.leaf_id = tree.newest_leaf(message.pk)
         self.save(update_fields=["leaf"])
 
-    def find_siblings(self, message: Message) -> None:
-        self._find_siblings([message])
-
-    def _find_siblings(self, messages: list[Message]) -> None:
+    def find_siblings(self, messages: list[Message]) -> None:
+        """Set the siblings of these messages."""
         parents = {message.parent_id for message in messages}
         has_parent = self.messages.filter(parent__in=parents - {None})
         is_root = self.messages.filter(parent=None) if None in parents else self.messages.none()

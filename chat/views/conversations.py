@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import aget_object_or_404, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
@@ -13,7 +13,7 @@ from chat.database import in_thread, retry_on_deadlock
 from chat.models import Conversation, Reply
 from chat.views import pages
 from chat.views.admission import stop_reply
-from chat.views.pages import SeeOther, find_message, page, question_form
+from chat.views.pages import SeeOther, find_message, get_conversation, page, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 
 
@@ -28,7 +28,7 @@ async def new_conversation(request: SignedInRequest) -> HttpResponse:
 @signed_in
 @queued_per_person
 async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    conversation = await _get(request, pk)
+    conversation = await get_conversation(request, pk)
     return await page(request, conversation, question_form(request, model=conversation.model))
 
 
@@ -36,7 +36,7 @@ async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @signed_in
 async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Show the branch through another answer to the same question."""
-    conversation = await _get(request, pk)
+    conversation = await get_conversation(request, pk)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
     message = await find_message(conversation, request.POST.get("message", ""))
@@ -50,7 +50,7 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @signed_in
 async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Ask first; then stop what is being written, and delete."""
-    conversation = await _get(request, pk)
+    conversation = await get_conversation(request, pk)
     if request.method == "GET":
         return await in_thread(render)(request, "chat/delete.html", {"conversation": conversation})
     running = Reply.objects.running().filter(message__conversation=conversation).values_list("pk", flat=True)
@@ -78,7 +78,3 @@ def _delete(conversation: Conversation) -> None:
     Reply.objects.filter(message__conversation=conversation).lock()
     # A concurrent question either commits first and is deleted too, or comes later and gets a 404.
     Conversation.objects.select_for_update().filter(pk=conversation.pk).delete()
-
-
-async def _get(request: SignedInRequest, pk: UUID) -> Conversation:
-    return await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)

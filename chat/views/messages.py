@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import aget_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
@@ -19,7 +18,7 @@ from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.replylog import LogUnreachable
 from chat.views.admission import address, admit, queue_and_respond
-from chat.views.pages import SeeOther, page, question_form
+from chat.views.pages import SeeOther, get_conversation, get_reply, page, question_form
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 
 
@@ -37,7 +36,7 @@ async def start(request: SignedInRequest) -> HttpResponseBase:
 @signed_in
 async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Continue a conversation, from its leaf or from `parent`."""
-    conversation = await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
+    conversation = await get_conversation(request, pk)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
     return await _answer(request, conversation, question_form(request, _body(request), conversation.model))
@@ -74,8 +73,7 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 
 
 async def _reply_and_model(request: SignedInRequest, pk: UUID) -> tuple[Reply, str]:
-    replies = Reply.objects.for_user(request.user).select_related("message__conversation")
-    reply = await aget_object_or_404(replies, pk=pk)
+    reply = await get_reply(request, pk)
     return reply, Process.of(request).catalog.choose(request.user, reply.model).name
 
 

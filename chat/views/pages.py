@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.http import HttpResponse
 from django.http.response import HttpResponseRedirectBase
-from django.shortcuts import render
+from django.shortcuts import aget_object_or_404, render
 from django.utils import dateformat, timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext
@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from chat.database import in_thread
 from chat.forms import QuestionForm
 from chat.live import read_live
-from chat.models import Conversation, Message
+from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.views.problems import SignedInRequest
 
@@ -63,6 +63,15 @@ async def page(
         return render(request, "chat/conversation.html", context, status=status)
 
     return await in_thread(rendered)()
+
+
+async def get_conversation(request: SignedInRequest, pk: UUID) -> Conversation:
+    return await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
+
+
+async def get_reply(request: SignedInRequest, pk: UUID) -> Reply:
+    replies = Reply.objects.for_user(request.user).select_related("message__conversation")
+    return await aget_object_or_404(replies, pk=pk)
 
 
 def question_form(request: SignedInRequest, data: Any = None, model: str = "") -> QuestionForm:

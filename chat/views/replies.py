@@ -3,16 +3,16 @@
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.shortcuts import aget_object_or_404, render
+from django.shortcuts import render
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chat.database import in_thread
 from chat.live import read_live
-from chat.models import Message, Reply
+from chat.models import Message
 from chat.process import Process
 from chat.views.admission import address, stop_reply
-from chat.views.pages import SeeOther
+from chat.views.pages import SeeOther, get_reply
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 from chat.views.stream import event_stream
 
@@ -58,11 +58,6 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     return JsonResponse({"status": reply.status})
 
 
-async def get_reply(request: SignedInRequest, pk: UUID) -> Reply:
-    replies = Reply.objects.for_user(request.user).select_related("message__conversation")
-    return await aget_object_or_404(replies, pk=pk)
-
-
 def _render_message(request: HttpRequest, message: Message) -> HttpResponse:
-    message.conversation.find_siblings(message)
+    message.conversation.find_siblings([message])
     return render(request, "chat/_message.html", {"message": message})
