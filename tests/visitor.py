@@ -88,6 +88,25 @@ class Visitor:
                     return seen
         raise AssertionError(f"The stream ended with {written(seen)!r}")
 
+    async def read_past(self, reply: dict[str, Any], text: str) -> asyncio.Task[list["Event"]]:
+        """Read until `text` has been written, and go on to the end in the task that this returns."""
+        has_read = asyncio.Event()
+
+        async def read() -> list[Event]:
+            seen: list[Event] = []
+            try:
+                async for event in self.follow(reply):
+                    seen.append(event)
+                    if text in written(seen):
+                        has_read.set()
+            finally:
+                has_read.set()
+            return seen
+
+        task = asyncio.create_task(read())
+        await has_read.wait()
+        return task
+
 
 class Event:
     """`seq` is the place in the reply that its reader has come to: 0 for a status, which is not stored."""

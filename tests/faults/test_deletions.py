@@ -49,9 +49,7 @@ async def test_readers_in_all_processes_are_told_of_a_deletion(
     """The conversation is deleted without stopping its reply first, as by somebody at the database."""
     upstream.default = [text("one"), pause("rest"), text(" two"), finish()]
     deleted, other = [await alice[0].ask("Count.") for _ in range(2)]
-    reading = [asyncio.create_task(person.whole(reply)) for person in alice for reply in (deleted, other)]
-    for person in alice:
-        await person.until(deleted, "one")
+    reading = [await person.read_past(reply, "one") for person in alice for reply in (deleted, other)]
     conversation = Conversation.objects.filter(pk=deleted["conversation"]["id"])
     servers[0].database.run(conversation.delete)
     began = time.monotonic()
