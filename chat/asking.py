@@ -61,7 +61,8 @@ def resume(reply: Reply, model: str) -> Reply | None:
         return None
     now.queue_again(model, _entry(conversation.owner_id, now.pk, model))
     conversation.updated = timezone.now()
-    conversation.save(update_fields=["updated"])
+    conversation.change("updated")
+    User.change_list(conversation.owner_id)
     return now
 
 
@@ -76,7 +77,8 @@ def _queue(question: Message, model: str) -> Reply:
     entry = _entry(conversation.owner_id, answer.pk, model)
     reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry)
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
-    conversation.save(update_fields=["leaf", "model", "updated"])
+    conversation.change("leaf", "model", "updated")
+    User.change_list(conversation.owner_id)
     return reply
 
 

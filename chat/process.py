@@ -26,6 +26,7 @@ from django.http import HttpRequest
 
 from chat import metrics
 from chat.catalog import Catalog
+from chat.changes import Changes
 from chat.database import in_thread, retry_on_deadlock
 from chat.generation import Resources, Run, State
 from chat.models import Reply, ServerProcess
@@ -82,6 +83,7 @@ class Process:
         self.catalog = catalog
         self.rendering = Rendering()
         self.shares = Shares()
+        self.changes = Changes()
         self.draining = False
         # When the process last renewed its lease, on the monotonic clock; None before it first has.
         self.last_beat: float | None = None
@@ -162,6 +164,7 @@ class Process:
         await self._leave()
         self._thread.shutdown(wait=False)
         self.rendering.close()
+        self.changes.close()
         await self.catalog.aclose()
         await self.log.close()
 

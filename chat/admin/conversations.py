@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.admin.lookups import NamedLookups
 from chat.admin.transcripts import transcript
-from chat.models import Conversation, Message, Reply
+from chat.models import Conversation, Message, Reply, User
 from chat.process import Process
 from chat.search import search
 from chat.security_log import record
@@ -129,6 +129,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
         # Otherwise the deletion and a commit of replies that are being written could wait for each other.
+        User.change_list(*queryset.order_by().values_list("owner", flat=True).distinct())
         Reply.objects.filter(message__conversation__in=queryset).lock()
         queryset.delete()
 

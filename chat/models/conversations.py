@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -60,6 +61,8 @@ class Conversation(models.Model):
     leaf = models.ForeignKey("Message", null=True, on_delete=models.DB_SET_NULL, related_name="+")
     created = models.DateTimeField(default=timezone.now, editable=False)
     updated = models.DateTimeField(_("last activity"), default=timezone.now, editable=False, db_index=True)
+    # Raised by each transaction that changes what a page of it shows, except by the end of a reply: pages follow those.
+    version = models.PositiveBigIntegerField(db_default=0, editable=False)
 
     objects = ConversationQuerySet.as_manager()
 
@@ -92,7 +95,12 @@ class Conversation(models.Model):
     def show(self, message: Message) -> None:
         """Put the branch through `message` on screen, down to its newest end."""
         self.leaf_id = tree.newest_leaf(message.pk)
-        self.save(update_fields=["leaf"])
+        self.change("leaf")
+
+    def change(self, *fields: str) -> None:
+        """Save these fields, of which pages show at least one."""
+        self.version = F("version") + 1
+        self.save(update_fields=[*fields, "version"])
 
     def find_siblings(self, messages: list[Message]) -> None:
         """Set the siblings of these messages."""

@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chat.database import in_thread, retry_on_deadlock
-from chat.models import Conversation, Reply
+from chat.models import Conversation, Reply, User
 from chat.views import pages
 from chat.views.admission import stop_reply
 from chat.views.pages import SeeOther, find_message, get_conversation, page, question_form
@@ -75,6 +75,8 @@ async def history(request: SignedInRequest) -> HttpResponse:
 @retry_on_deadlock
 @transaction.atomic
 def _delete(conversation: Conversation) -> None:
+    # First, as a question locks its person first too.
+    User.change_list(conversation.owner_id)
     Reply.objects.filter(message__conversation=conversation).lock()
     # A concurrent question either commits first and is deleted too, or comes later and gets a 404.
     Conversation.objects.select_for_update().filter(pk=conversation.pk).delete()

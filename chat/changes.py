@@ -1,0 +1,105 @@
+"""What has changed on open pages, in whatever process: found by comparing versions."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from itertools import batched
+from uuid import UUID
+
+from chat.database import in_thread
+from chat.models import Conversation, User
+from chat.tasks import spawn
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two looks. All pages of the process share one.
+LOOK = 0.5
+# At most this many rows are looked up in one query.
+LOOKED_UP_AT_ONCE = 500
+
+# Versions, by the ids of conversations and their owners, and by the ids of people.
+type Conversations = dict[tuple[UUID, int], int]
+type Lists = dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The versions of a page's conversation, None when it is deleted or somebody else's, and of the sidebar's list."""
+
+    conversation: int | None
+    list: int | None
+
+
+class _Page:
+    def __init__(self, person: int, conversation: UUID | None) -> None:
+        self.person = person
+        self.conversation = conversation
+        # Nobody has this: every person has a list.
+        self.versions = Versions(None, None)
+        self.changed = asyncio.Event()
+
+    def show(self, conversations: Conversations, lists: Lists) -> None:
+        version = conversations.get((self.conversation, self.person)) if self.conversation else None
+        versions = Versions(version, lists.get(self.person))
+        if versions != self.versions:
+            self.versions = versions
+            self.changed.set()
+
+
+class Changes:
+    """Follows what the open pages of a process show.
+
+    Versions are states, not events: none can be missed or come in the wrong order, and a page that was away compares
+    what it shows with what there is.
+    """
+
+    def __init__(self) -> None:
+        self._pages: set[_Page] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def follow(self, person: int, conversation: UUID | None = None) -> AsyncGenerator[Versions]:
+        """The versions of this person's page, as soon as they are known, and then each time they have changed."""
+        page = _Page(person, conversation)
+        self._pages.add(page)
+        if self._looking is None:
+            self._looking = spawn(self._look(), "changes")
+        try:
+            while True:
+                await page.changed.wait()
+                page.changed.clear()
+                yield page.versions
+        finally:
+            self._pages.discard(page)
+
+    def close(self) -> None:
+        if self._looking:
+            self._looking.cancel()
+
+    async def _look(self) -> None:
+        while self._pages:
+            pages = list(self._pages)
+            try:
+                conversations, lists = await _find(
+                    {page.conversation for page in pages if page.conversation}, {page.person for page in pages}
+                )
+            except Exception:
+                # Nobody is told anything: what cannot be looked up is not deleted.
+                logger.exception("Could not look for changes; this is repeated")
+            else:
+                for page in pages:
+                    page.show(conversations, lists)
+            await asyncio.sleep(LOOK)
+        self._looking = None
+
+
+@in_thread
+def _find(conversations: Iterable[UUID], people: Iterable[int]) -> tuple[Conversations, Lists]:
+    versions: Conversations = {}
+    lists: Lists = {}
+    for some in batched(conversations, LOOKED_UP_AT_ONCE):
+        rows = Conversation.objects.filter(pk__in=some).values_list("pk", "owner_id", "version")
+        versions |= {(pk, owner): version for pk, owner, version in rows}
+    for few in batched(people, LOOKED_UP_AT_ONCE):
+        lists |= dict(User.objects.filter(pk__in=few).values_list("pk", "list_version"))
+    return versions, lists
