@@ -1,11 +1,15 @@
 """What is particular to the log in Redis: who may write a stream, and what happens when Redis goes or forgets."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from chat.database import in_thread
 from chat.events import Delta, End, Snapshot
@@ -21,6 +25,9 @@ from tests.upstream import Upstream, answer, cut, finish, hang, pause, reasoning
 from tests.visitor import Event, Visitor, written
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+
+# Seconds: what has not happened by then does not happen.
+PATIENCE = 30
 
 
 @pytest.fixture
@@ -157,6 +164,49 @@ async def test_a_quick_restart_of_redis_goes_unnoticed(log: RedisLog, redis: Red
         await asyncio.to_thread(redis.start)
         await appending
     assert await log.read(reply.pk, 0) == [(1, Delta("one"))]
+
+
+@contextmanager
+def locked(reply: Reply) -> Iterator[None]:
+    """Keep others from changing the reply's row: on SQLite from writing at all."""
+    has_lock, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                Reply.objects.filter(pk=reply.pk).update(model="locked")
+                has_lock.set()
+                may_end.wait()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        holding = thread.submit(hold)
+        try:
+            assert has_lock.wait(PATIENCE)
+            yield
+        finally:
+            may_end.set()
+            holding.result()
+
+
+async def test_an_end_that_waits_for_the_database_holds_up_no_other_reply(log: RedisLog, alice: User) -> None:
+    ending, other = [await in_thread(claimed_reply)(alice) for _ in range(2)]
+    with log.writer(ending.pk, 1) as one, log.writer(other.pk, 1) as two:
+        await one.append([Delta("one")])
+        with locked(ending):
+            end = asyncio.create_task(one.end(DONE))
+            async with asyncio.timeout(PATIENCE):
+                while not log.storing_for:  # noqa: ASYNC110 (only that tells)
+                    await asyncio.sleep(0)
+            async with aclosing(log.follow(other.pk, 0)) as reader:
+                assert await anext(reader) == []
+                await two.append([Delta("two")])
+                assert await anext(reader) == [(1, Delta("two"))]
+            assert await log.read(other.pk, 0) == [(1, Delta("two"))]
+            assert not end.done()
+        await end
+    assert await log.read(ending.pk, 0) == [(1, Delta("one")), (2, DONE)]
 
 
 async def test_readers_that_queue_do_not_each_wait_for_a_silent_redis(

@@ -43,11 +43,13 @@ class LogUnreachable(Exception):
 class Writer:
     """Appends to one reply's log on behalf of one attempt, after `so_far`."""
 
-    def __init__(self, commit: GroupCommit, reply_id: UUID, attempt: int, so_far: Snapshot) -> None:
+    def __init__(self, commit: GroupCommit, ends: GroupCommit, reply_id: UUID, attempt: int, so_far: Snapshot) -> None:
         self._commit = commit
+        self._ends = ends
         self._reply_id = reply_id
         self._attempt = attempt
         self._deltas: list[AnyDelta] = [Reasoning(so_far.reasoning), Delta(so_far.text)]
+        self._last: Append | None = None
         self.seq = so_far.seq
 
     @property
@@ -66,9 +68,12 @@ class Writer:
 
     async def end(self, end: End, upstream_id: str = "") -> None:
         """Store the End together with the row of the reply; raises Fenced like `append`."""
+        if self._last:
+            # It is still on its way if its writer was cancelled, and the End comes after it.
+            await self._last.answered.wait()
         append = self._append([end])
         append.outcome = Outcome(end, snapshot_of(self._deltas, self.seq), upstream_id)
-        await self._commit.put(append)
+        await self._ends.put(append)
 
     async def restart(self, kept: Snapshot) -> None:
         """Replace the log of a reply that is being resumed by what is kept of it; raises like `append`."""
@@ -81,8 +86,8 @@ class Writer:
     def _append(self, events: Sequence[AnyDelta | Snapshot | End]) -> Append:
         entries: list[Entry] = list(enumerate(events, self.seq + 1))
         self.seq += len(entries)
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        return Append(self._reply_id, self._attempt, entries, stored)
+        self._last = Append(self._reply_id, self._attempt, entries)
+        return self._last
 
 
 class ReplyLog(ABC):
@@ -91,6 +96,8 @@ class ReplyLog(ABC):
 
     def __init__(self) -> None:
         self._commit = GroupCommit(self)
+        # Where ends are stored in another place, they go there by themselves, so that no delta waits for them.
+        self._ends = self._commit
         self._inboxes: dict[UUID, set[Inbox]] = {}
         self._written_here: set[UUID] = set()
         self._serving: asyncio.Task[None] | None = None
@@ -100,7 +107,7 @@ class ReplyLog(ABC):
         """Write as `attempt`, after what is there already."""
         self._written_here.add(reply_id)
         try:
-            yield Writer(self._commit, reply_id, attempt, so_far)
+            yield Writer(self._commit, self._ends, reply_id, attempt, so_far)
         finally:
             self._written_here.discard(reply_id)
 
@@ -132,11 +139,12 @@ class ReplyLog(ABC):
     async def flush(self) -> None:
         """Return when all that was appended is stored."""
         await self._commit.flush()
+        await self._ends.flush()
 
     @property
     def storing_for(self) -> float:
         """How many seconds the commit in progress has taken so far; 0 between commits."""
-        return self._commit.storing_for
+        return max(self._commit.storing_for, self._ends.storing_for)
 
     async def close(self) -> None:
         """Stop serving readers, and close what the log has opened."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -36,7 +36,7 @@ type Failure = type[Fenced] | type[NotStored]
 
 @dataclass(slots=True, eq=False)
 class Append:
-    """Entries of one reply on their way into the store; `stored` tells their writer the result.
+    """Entries of one reply on their way into the store.
 
     With an `outcome` the reply ends: it is stored in the reply's row.
     """
@@ -44,10 +44,12 @@ class Append:
     reply_id: UUID
     attempt: int
     entries: list[Entry]
-    stored: asyncio.Future[None]
     outcome: Outcome | None = None
     # The entries replace all that the log holds.
     restarts: bool = False
+    # Whether the store has answered; then `failure` says why it does not have the entries.
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: Failure | None = None
 
 
 class Log(Protocol):
@@ -84,7 +86,9 @@ class GroupCommit:
         self._more.set()
         if self._task is None or self._task.done():
             self._task = spawn(self._run(), "group commit")
-        await append.stored
+        await append.answered.wait()
+        if append.failure:
+            raise append.failure
 
     async def flush(self) -> None:
         """Return when nothing waits to be stored."""
@@ -122,11 +126,11 @@ class GroupCommit:
             failures = {append.reply_id: NotStored for append in batch}
         metrics.stored.inc(sum(len(append.entries) for append in batch if append.reply_id not in failures))
         for append in batch:
-            failure = failures.get(append.reply_id)
-            if failure is None:
+            append.failure = failures.get(append.reply_id)
+            if append.failure:
+                append.answered.set()
+            else:
                 self._log.publish(append.reply_id, append.entries)
-            elif not append.stored.done():
-                append.stored.set_exception(failure())
 
 
 async def _release(batch: list[Append]) -> None:
@@ -136,6 +140,5 @@ async def _release(batch: list[Append]) -> None:
     right after their own, they would append too early for some deltas, which would then wait for one more frame.
     """
     for append in batch:
-        if not append.stored.done():
-            append.stored.set_result(None)
+        append.answered.set()
     await asyncio.sleep(0)

@@ -29,7 +29,7 @@ from chat.events import End, Entry, Outcome, Snapshot
 from chat.models import Reply
 from chat.replylog.base import LOG_KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
 from chat.replylog.coding import decode, encode
-from chat.replylog.commit import Append, Failure, Fenced, NotStored
+from chat.replylog.commit import Append, Failure, Fenced, GroupCommit, NotStored
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,8 @@ class RedisLog(ReplyLog):
 
     def __init__(self, url: str) -> None:
         super().__init__()
+        # An end is stored in the database too, which may be away while Redis takes deltas.
+        self._ends = GroupCommit(self)
         self._url = url
         self._clients: list[Redis] = []
         self._asking = asyncio.Semaphore(ASKING)
@@ -74,7 +76,8 @@ class RedisLog(ReplyLog):
 
     @cached_property
     def _writer(self) -> Redis:
-        return self._client(connections=1)
+        # One for the commit of deltas, one for that of ends.
+        return self._client(connections=2)
 
     @cached_property
     def _follower(self) -> Redis:

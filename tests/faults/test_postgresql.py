@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +13,8 @@ from pytest_django import DjangoDbBlocker
 from chat.models import Reply
 from tests.faults.proxy import Proxy
 from tests.postgresql import postgresql
-from tests.server import Databases, Server, Servers
+from tests.redis import RedisServer
+from tests.server import Database, Databases, Server, Servers
 from tests.upstream import Upstream, finish, pause, sleep, text
 from tests.visitor import Visitor, written
 
@@ -50,15 +52,18 @@ def server(
 ) -> Iterator[Server]:
     """It reaches PostgreSQL through the proxy."""
     database = databases.make()
-    proxied = urlsplit(database.url)._replace(netloc=f"parley@127.0.0.1:{between.port}").geturl()
     with Servers(databases) as start:
         yield start(
             database,
-            DATABASE_URL=proxied,
+            DATABASE_URL=through(between, database),
             DATABASE_POOL=request.param,
             OPENAI_BASE_URL=endpoint.url,
             OPENAI_MODEL="scripted",
         )
+
+
+def through(between: Proxy, database: Database) -> str:
+    return urlsplit(database.url)._replace(netloc=f"parley@127.0.0.1:{between.port}").geturl()
 
 
 @pytest.fixture
@@ -113,6 +118,40 @@ async def test_replies_are_whole_although_connections_end_during_commits(
     for reply, events in zip(replies, await reading, strict=True):
         assert (written(events), events[-1].data["status"]) == ("".join(counted), "complete")
         assert stored(server, reply).message.text == "".join(counted)
+
+
+@pytest.mark.redis
+async def test_an_end_that_waits_for_postgresql_holds_up_no_other_reply(
+    databases: Databases, proxy: Proxy, upstream: Upstream
+) -> None:
+    """With Redis, which takes the deltas meanwhile."""
+    upstream.script(text("one"), pause("end"), finish())
+    upstream.script(text("two"), pause("rest"), text(" three"), sleep(0.5), text(" four"), finish())
+    with RedisServer() as redis, Servers(databases) as start:
+        database = databases.make()
+        server = start(
+            database,
+            DATABASE_URL=through(proxy, database),
+            REDIS_URL=redis.url,
+            OPENAI_BASE_URL=upstream.url,
+            OPENAI_MODEL="scripted",
+        )
+        async with Visitor(server, "alice") as alice:
+            ending = await alice.ask("Count.")
+            await alice.until(ending, "one")
+            other = await alice.ask("Count.")
+            async with asyncio.timeout(PATIENCE), aclosing(alice.follow(other)) as events:
+                seen = [await anext(events)]
+                proxy.refuse()
+                proxy.cut()
+                upstream.release("end")
+                upstream.release("rest")
+                while written(seen) != "two three four":
+                    seen.append(await anext(events))
+                proxy.mend()
+            for reply, expected in ((ending, "one"), (other, "two three four")):
+                seen = await alice.return_until_the_end(reply, [])
+                assert (written(seen), seen[-1].data["status"]) == (expected, "complete")
 
 
 def end_connections(server: Server) -> None:
