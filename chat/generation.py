@@ -19,7 +19,7 @@ from chat.completions import CompletionError, TooLarge
 from chat.database import in_thread, retry_while_away
 from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
 from chat.models import Message, Reply
-from chat.plan import LOST, Begin, Continue, Interrupt, Plan, Restore, Resume, plan
+from chat.plan import Begin, Continue, Interrupt, Plan, Restore, Resume, plan
 from chat.replylog import EMPTY, CursorLost, Fenced, LogUnreachable, NotStored, ReplyLog, Writer
 from chat.tasks import spawn
 
@@ -31,6 +31,7 @@ PROMPT_MESSAGES = 1000
 CONTINUE = "Continue exactly where you stopped, mid-word if need be. Repeat nothing and do not comment."
 
 BROKEN = Error("broken")
+STORAGE_FAILED = Error("storage_failed")
 
 
 class State(Enum):
@@ -221,7 +222,7 @@ class Run:
             raise
         except NotStored:
             # All of it is still in memory, and is stored with the end.
-            return End(Reply.Status.INTERRUPTED, error=LOST)
+            return End(Reply.Status.INTERRUPTED, error=STORAGE_FAILED)
         except Exception as error:  # noqa: BLE001 (the root of the work)
             # Without its message, which may hold text of the reply or the endpoint's address.
             stack = "".join(traceback.format_tb(error.__traceback__))

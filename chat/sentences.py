@@ -31,6 +31,9 @@ _SENTENCES: dict[str, str | Promise] = {
     "deleted": _("This conversation has been deleted."),
     "interrupted": _("The server stopped writing this reply partway through."),
     "lost": _("Part of this reply could not be saved."),
+    "storage_failed": _(
+        "The server's storage failed for a moment, so this reply was cut short. Nothing of it is lost."
+    ),
 }
 # A code from a newer version.
 _UNKNOWN = _("Something went wrong while this reply was being written. Retry in a moment.")

@@ -21,7 +21,7 @@ from chat.replylog.redis import RedisLog
 from tests.redis import RedisServer
 from tests.server import LEASE_SECONDS, Server, Servers
 from tests.test_replylog import DONE, Stores, claimed_reply, everything
-from tests.upstream import Upstream, answer, cut, finish, hang, pause, reasoning, text
+from tests.upstream import Upstream, cut, finish, hang, pause, reasoning, text
 from tests.visitor import Event, Visitor, written
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
@@ -321,11 +321,13 @@ async def test_no_text_is_lost_with_redis(
     for person, before in ((visitor, seen), (elsewhere, seen_elsewhere)):
         events = await return_until_the_end(person, reply, before)
         assert written(events) == "one two"
-        assert (events[-1].data["status"], events[-1].data["error"]["code"]) == ("interrupted", "lost")
+        assert (events[-1].data["status"], events[-1].data["error"]["code"]) == ("interrupted", "storage_failed")
     assert stored(server, reply).message.text == "one two"
     redis.restart()
-    upstream.script(*answer("Fine."))
-    assert written(await visitor.whole(await visitor.ask("How are you?"))) == "Fine."
+    upstream.script(text(" three"), finish())
+    again = await visitor.ask("", f"/replies/{reply['id']}/continue/")
+    events = await return_until_the_end(visitor, again, events[:-1])
+    assert (written(events), events[-1].data["status"]) == ("one two three", "complete")
 
 
 async def test_a_reply_that_ends_while_redis_is_down_is_complete(

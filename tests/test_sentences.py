@@ -25,7 +25,9 @@ def test_every_error_of_an_endpoint_has_its_own_sentence(code: str) -> None:
     assert f"`{code}`" in README
 
 
-@pytest.mark.parametrize("error", [plan.INTERRUPTED, plan.LOST, generation.BROKEN, Error("deleted")])
+@pytest.mark.parametrize(
+    "error", [plan.INTERRUPTED, plan.LOST, generation.BROKEN, generation.STORAGE_FAILED, Error("deleted")]
+)
 def test_every_error_of_the_server_has_its_own_sentence(error: Error) -> None:
     assert sentences.of(error) != sentences.of(Error("from a newer version"))
     assert f"`{error.code}`" in README

@@ -185,7 +185,7 @@ async def test_readers_see_all_that_a_cut_off_process_wrote(
         assert (page.status_code, "one" in page.text) == (200, True)
         events = await return_until_the_end(person, reply, before)
         assert written(events) == "one two"
-        assert (events[-1].data["status"], events[-1].data["error"]["code"]) == ("interrupted", "lost")
+        assert (events[-1].data["status"], events[-1].data["error"]["code"]) == ("interrupted", "storage_failed")
     assert stored(server, reply).message.text == "one two"
     proxy.mend()
     upstream.script(*COUNTING, finish())
