@@ -57,15 +57,16 @@ class Changes:
     def __init__(self) -> None:
         self._pages: set[_Page] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def follow(self, person: int, conversation: UUID | None = None) -> AsyncGenerator[Versions]:
-        """The versions of this person's page, as soon as they are known, and then each time they have changed."""
+        """The versions of this person's page, as soon as they are known and each time they change, until `close`."""
         page = _Page(person, conversation)
         self._pages.add(page)
         if self._looking is None:
             self._looking = spawn(self._look(), "changes")
         try:
-            while True:
+            while not self._closed:
                 await page.changed.wait()
                 page.changed.clear()
                 yield page.versions
@@ -73,11 +74,13 @@ class Changes:
             self._pages.discard(page)
 
     def close(self) -> None:
-        if self._looking:
-            self._looking.cancel()
+        """Let all pages go: they find another process."""
+        self._closed = True
+        for page in self._pages:
+            page.changed.set()
 
     async def _look(self) -> None:
-        while self._pages:
+        while self._pages and not self._closed:
             pages = list(self._pages)
             try:
                 conversations, lists = await _find(

@@ -164,13 +164,13 @@ class Process:
         await self._leave()
         self._thread.shutdown(wait=False)
         self.rendering.close()
-        self.changes.close()
         await self.catalog.aclose()
         await self.log.close()
 
     async def _leave(self) -> None:
         """Give back the lease, and with it all replies."""
         await self._hand_over(list(self._runs.values()))
+        self.changes.close()
         if self._ending.is_set():
             return
         self._ending.set()

@@ -83,7 +83,7 @@ def limit(code: str, params: dict[str, int]) -> str:
             )
         case "too_many_streams":
             sentence = gettext(
-                "You're following too many replies at once. The limit is %(most)d. Close some tabs, then try again."
+                "You have too many pages open at once. The limit is %(most)d. Close some tabs, then try again."
             )
         case _:
             sentence = gettext("You've opened too many pages at once. Wait a few seconds, then reload the page.")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.views import conversations, messages, replies
+from chat.views import conversations, events, messages, replies
 
 urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("c/<uuid:pk>/messages/", messages.ask, name="ask"),
     path("c/<uuid:pk>/branch/", conversations.show_branch, name="show_branch"),
     path("c/<uuid:pk>/delete/", conversations.delete_conversation, name="delete_conversation"),
+    path("events/", events.page_events, name="page_events"),
     path("history/", conversations.history, name="history"),
     path("replies/<uuid:pk>/", replies.reply, name="reply"),
     path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),

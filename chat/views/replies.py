@@ -14,10 +14,7 @@ from chat.process import Process
 from chat.views.admission import address, stop_reply
 from chat.views.pages import SeeOther, get_reply
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
-from chat.views.stream import event_stream
-
-# Seqs are stored as positive 32-bit integers.
-LARGEST_SEQ = 2**31 - 1
+from chat.views.stream import event_stream, number
 
 
 @require_GET
@@ -39,9 +36,10 @@ async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     Process.of(request).shares.check_streams(request.user)
     reply = await get_reply(request, pk)
     after = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
-    if not (after.isascii() and after.isdecimal() and len(after) <= 10 and int(after) <= LARGEST_SEQ):
+    try:
+        return event_stream(request, reply, number(after))
+    except ValueError:
         return problem(request, 400, "bad_after", gettext("`after` must be a number. Reload the page."))
-    return event_stream(request, reply, int(after))
 
 
 @require_http_methods(["GET", "POST"])

@@ -1,51 +1,99 @@
-"""The event stream of a reply: the events that a reader has missed, then the new ones, up to the end."""
+"""Event streams. That of a reply has what a reader has missed, then what comes, up to the end.
+
+That of a page has the same of all replies that are being written on it, and says what else has changed.
+"""
 
 import asyncio
-import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import asdict
-from itertools import groupby
-from typing import Any
+from dataclasses import dataclass
+from typing import Self
 from uuid import UUID
 
-from django.http import StreamingHttpResponse
+from django.http import QueryDict, StreamingHttpResponse
 
-from chat import metrics, sentences, sse
-from chat.database import AWAY, in_thread
-from chat.events import Delta, Entry, Reasoning, Snapshot
-from chat.live import current_state
+from chat import metrics, sse
+from chat.changes import Changes, Versions
+from chat.database import AWAY
 from chat.models import Reply, User
 from chat.process import Process
-from chat.replylog import CursorLost, LogUnreachable, ReplyLog
+from chat.replylog import LogUnreachable
 from chat.sessions import session_is_valid
+from chat.views.blocks import ReplyBlocks, encode_event
 from chat.views.problems import SignedInRequest
 
 logger = logging.getLogger(__name__)
 
 # The browser waits this long before it reconnects, in milliseconds.
 RETRY = 2000
-# Seconds between two checks of a queued reply.
-QUEUE_LOOK = 2.0
 # Seconds between two checks of the session, which readers must not outlive. Less than the time between two comments,
 # so that a quiet stream checks with each.
 SESSION_LOOK = 10.0
+# Seconds between two comments on the stream of a page.
+SIGN_OF_LIFE = 15.0
+# Seqs are stored as positive 32-bit integers.
+LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPage:
+    """What a page shows: its conversation if it has one, the versions of what it shows, and cursors of its replies."""
+
+    conversation: UUID | None
+    versions: Versions
+    cursors: Mapping[UUID, int]
+
+    @classmethod
+    def from_query(cls, query: QueryDict) -> Self:
+        """Raises ValueError for a query that no page sends."""
+        conversation = query.get("conversation")
+        cursors = [cursor.partition(":") for cursor in query.getlist("reply")]
+        return cls(
+            UUID(conversation) if conversation else None,
+            Versions(number(query.get("version", "0")) if conversation else None, number(query.get("list", "0"))),
+            {UUID(reply): number(seq) for reply, _, seq in cursors},
+        )
+
+
+def number(text: str) -> int:
+    """A number in a query; raises ValueError for what is none, or too large for the database."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= LARGEST):
+        raise ValueError
+    return int(text)
 
 
 def event_stream(request: SignedInRequest, reply: Reply, after: int, first: bytes = b"") -> StreamingHttpResponse:
     """The events after seq `after`, preceded by `first`."""
+    blocks = ReplyBlocks(Process.of(request), reply).after(after)
+    return _response(request, f"reply {reply.pk}", blocks, first)
+
+
+def page_stream(request: SignedInRequest, page: OpenPage, replies: Iterable[Reply]) -> StreamingHttpResponse:
+    """What changes on the page, and the events of the replies that are being written on it, each after its cursor."""
+    process = Process.of(request)
+    blocks = [ReplyBlocks(process, reply, {"reply": str(reply.pk)}).after(page.cursors[reply.pk]) for reply in replies]
+    merged = _merged(_changes(process.changes, request.user, page), _signs_of_life(), *blocks)
+    return _response(request, f"conversation {page.conversation}", merged)
+
+
+def _response(
+    request: SignedInRequest, subject: str, blocks: AsyncGenerator[bytes], first: bytes = b""
+) -> StreamingHttpResponse:
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    blocks = _stream(request.user, Process.of(request), reply, after, first)
-    stream = _while_signed_in(blocks, request.session.session_key)
+    counted = _counted(Process.of(request), request.user, subject, blocks)
+    stream = _while_signed_in(counted, request.session.session_key, sse.retry(RETRY) + first)
     return StreamingHttpResponse(stream, content_type="text/event-stream", headers=headers)
 
 
-async def _while_signed_in(blocks: AsyncGenerator[bytes], session_key: str | None) -> AsyncIterator[bytes]:
-    """The blocks up to the end of the session. The reader finds out why when it reconnects."""
+async def _while_signed_in(
+    blocks: AsyncGenerator[bytes], session_key: str | None, first: bytes
+) -> AsyncIterator[bytes]:
+    """The blocks, preceded by `first`, up to the end of the session. The reader finds out why when it reconnects."""
     now = asyncio.get_running_loop().time
     looked = now()
     async with aclosing(blocks):
+        yield first
         async for block in blocks:
             if now() - looked > SESSION_LOOK:
                 looked = now()
@@ -62,80 +110,65 @@ async def _is_signed_in(session_key: str | None) -> bool:
         return True
 
 
-async def _stream(person: User, process: Process, reply: Reply, after: int, first: bytes) -> AsyncGenerator[bytes]:
-    yield sse.retry(RETRY) + first
+async def _counted(
+    process: Process, person: User, subject: str, blocks: AsyncGenerator[bytes]
+) -> AsyncGenerator[bytes]:
+    """The blocks; the stream counts as the person's until it ends."""
     try:
         with process.shares.stream(person), metrics.readers.track_inprogress():
-            if reply.status == Reply.Status.QUEUED:
-                async for block in _queue(process, reply):
+            async with aclosing(blocks):
+                async for block in blocks:
                     yield block
-            async for block in _events(process.log, reply.pk, after):
-                yield block
     except LogUnreachable:
-        logger.warning("The stream of reply %s broke off: its log does not answer", reply.pk, extra={"reply": reply.pk})
+        logger.warning("The stream of %s broke off: the log of a reply does not answer", subject)
     except Exception:
         # Daphne leaves the connection open when a stream raises. When it ends, the reader reconnects.
-        logger.exception("The stream of reply %s broke", reply.pk, extra={"reply": reply.pk})
+        logger.exception("The stream of %s broke", subject)
 
 
-async def _queue(process: Process, reply: Reply) -> AsyncIterator[bytes]:
-    """Say that the reply is queued until it is claimed; nothing if that happens at once."""
-    told = False
-    while not await process.claims(reply.pk, QUEUE_LOOK if told or not reply.is_shown_as_queued else 0):
-        # Another process may have claimed it, which only the row tells.
-        if not process.has(reply.pk) and await _status(reply.pk) != Reply.Status.QUEUED:
-            break
-        yield sse.encode("status", _json({"status": "queued"}))
-        told = True
-    if told:
-        yield sse.encode("status", _json({"status": "streaming"}))
-
-
-async def _events(log: ReplyLog, reply_id: UUID, after: int) -> AsyncIterator[bytes]:
-    while True:
-        try:
-            async with aclosing(log.follow(reply_id, after)) as news:
-                async for entries in news:
-                    if not entries and await _status(reply_id) not in Reply.RUNNING:
-                        # The reply ended, but its log was lost before the End was written.
-                        raise CursorLost
-                    yield _encode(entries) if entries else sse.comment()
-            return
-        except (CursorLost, LogUnreachable):
-            snapshot, end = await current_state(log, reply_id)
-        if snapshot:
-            after = snapshot.seq
-            yield _encode_one(after, snapshot)
-        if end:
-            yield _encode_one(after, end)
-            return
-
-
-@in_thread
-def _status(reply_id: UUID) -> str | None:
-    return Reply.objects.filter(pk=reply_id).values_list("status", flat=True).first()
-
-
-def _encode(entries: Iterable[Entry]) -> bytes:
-    """Encode entries as events; neighbouring deltas, and neighbouring reasoning, become one under the last seq."""
+async def _merged(leader: AsyncGenerator[bytes], *others: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The blocks of all as they come, until the leader ends or one of them fails."""
     blocks: list[bytes] = []
-    for kind, group in groupby(entries, key=lambda entry: type(entry[1])):
-        run = list(group)
-        if kind in (Delta, Reasoning):
-            text = "".join(event.text for _, event in run if isinstance(event, Delta | Reasoning))
-            name = "delta" if kind is Delta else "reasoning"
-            blocks.append(sse.encode(name, _json({"text": text}), run[-1][0]))
-        else:
-            blocks += [_encode_one(seq, event) for seq, event in run]
-    return b"".join(blocks)
+    news = asyncio.Event()
+
+    async def gather(source: AsyncGenerator[bytes]) -> None:
+        try:
+            async with aclosing(source):
+                async for block in source:
+                    blocks.append(block)
+                    news.set()
+        finally:
+            news.set()
+
+    tasks = [asyncio.create_task(gather(source)) for source in (leader, *others)]
+    try:
+        while not tasks[0].done():
+            await news.wait()
+            news.clear()
+            for task in tasks:
+                if task.done():
+                    task.result()
+            if blocks:
+                ready = b"".join(blocks)
+                blocks.clear()
+                yield ready
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _encode_one(seq: int, event: Any) -> bytes:
-    if isinstance(event, Snapshot):
-        return sse.encode("snapshot", _json(asdict(event)))
-    error = {"code": event.error.code, "message": sentences.of(event.error)} if event.error else None
-    return sse.encode("end", _json({**asdict(event), "error": error}), seq)
+async def _changes(changes: Changes, person: User, page: OpenPage) -> AsyncGenerator[bytes]:
+    """Say when other versions than the page's are there."""
+    known = page.versions
+    async with aclosing(changes.follow(person.pk, page.conversation)) as news:
+        async for versions in news:
+            if versions != known:
+                known = versions
+                yield encode_event("change", {"version": versions.conversation, "list": versions.list})
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+async def _signs_of_life() -> AsyncGenerator[bytes]:
+    while True:
+        await asyncio.sleep(SIGN_OF_LIFE)
+        yield sse.comment()

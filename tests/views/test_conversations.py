@@ -51,6 +51,14 @@ def test_the_page_shows_a_running_reply_and_its_cursor(client: Client, alice: Us
     assert f'data-events-url="/replies/{reply.pk}/events/"' in page
 
 
+def test_a_page_names_the_versions_that_it_shows(client: Client, ended: Reply, alice: User) -> None:
+    conversation = Conversation.objects.get(messages=ended.pk)
+    alice.refresh_from_db()
+    page = client.get(conversation.get_absolute_url()).text
+    assert f'data-version="{conversation.version}"' in page
+    assert f'data-list-version="{alice.list_version}"' in page
+
+
 def test_a_messages_fragment_equals_its_markup_on_the_page(client: Client, ended: Reply) -> None:
     fragment = client.get(f"/replies/{ended.pk}/").text.strip()
     page = client.get(ended.message.conversation.get_absolute_url()).text
