@@ -4,6 +4,7 @@ import { RunningReply } from "./reply.js";
 import { fragment } from "./requests.js";
 import { Follower } from "./scroll.js";
 import { ENDINGS, WRITING } from "./sentences.js";
+import { Tab } from "./tab.js";
 
 /** @typedef {import("./requests.js").Started} Started */
 
@@ -13,6 +14,7 @@ export class Conversation {
   #question;
   #announcer;
   #composer;
+  #tab;
   /** @type {Follower | undefined} */
   #follower;
   #onAsked;
@@ -29,6 +31,7 @@ export class Conversation {
     if (this.#messages.childElementCount) {
       this.#follower = new Follower(find(page, "main", HTMLElement), find(page, "[data-to-end]", HTMLButtonElement));
     }
+    this.#tab = new Tab(find(page, "link[rel=icon]", HTMLLinkElement));
     this.#composer = new Composer(
       find(page, "[data-composer]", HTMLFormElement),
       find(page, "[data-stop-form]", HTMLFormElement),
@@ -74,6 +77,7 @@ export class Conversation {
   /** @param {HTMLElement} message */
   #watch(message) {
     this.#announcer.textContent = WRITING;
+    this.#tab.writing();
     this.#composer.running(message.dataset.stopUrl ?? "");
     new RunningReply(message, (status) => this.#ended(status));
     new ResizeObserver(() => this.#follower?.news()).observe(message);
@@ -82,6 +86,7 @@ export class Conversation {
   /** @param {keyof typeof ENDINGS} status */
   #ended(status) {
     this.#announcer.textContent = ENDINGS[status];
+    this.#tab.ended(status);
     this.#composer.ended();
   }
 }

@@ -29,6 +29,17 @@ export const ENDINGS = {
   lost: "The connection was lost.",
 };
 
+/** The titles of notifications. A person who stopped a reply knows about it. */
+export const NOTICES = {
+  complete: "Your reply is ready",
+  stopped: "",
+  interrupted: "Your reply was interrupted",
+  failed: "Your reply failed",
+  lost: "",
+};
+export const NOTICES_BLOCKED =
+  "This browser blocks notifications from Parley. Allow them in its settings for this site.";
+
 export const THOUGHT_FOR_A_MOMENT = "Thought for a moment";
 
 /** @param {number} seconds */

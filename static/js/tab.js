@@ -1,0 +1,43 @@
+import { notify } from "./notifications.js";
+
+/** @typedef {keyof typeof import("./sentences.js").ENDINGS} Ending */
+
+/** What a person sees of this page while looking at another one: the tab's title and icon, and a notification. */
+export class Tab {
+  #name = document.title;
+  #icon;
+  #plain;
+  #running = 0;
+
+  /** @param {HTMLLinkElement} icon the page's icon; its data has the other ones */
+  constructor(icon) {
+    this.#icon = icon;
+    this.#plain = icon.href;
+    document.addEventListener("visibilitychange", () => this.#looked());
+  }
+
+  /** Show that one more reply is being written. */
+  writing() {
+    this.#running += 1;
+    this.#show("● ", this.#icon.dataset.writing);
+  }
+
+  /** @param {Ending} status how a reply ended */
+  ended(status) {
+    this.#running -= 1;
+    if (document.hidden) notify(status, this.#name);
+    if (this.#running) return;
+    if (!document.hidden) this.#show();
+    else if (status === "complete") this.#show("✓ ", this.#icon.dataset.done);
+    else this.#show("! ");
+  }
+
+  #looked() {
+    if (!document.hidden && !this.#running) this.#show();
+  }
+
+  #show(mark = "", icon = this.#plain) {
+    document.title = mark + this.#name;
+    this.#icon.href = icon;
+  }
+}

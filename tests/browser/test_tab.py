@@ -1,0 +1,133 @@
+"""What a page shows while another tab is in front: title, icon and notification. And Parley as an app."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit
+from tests.browser.pages import ask, button, expect_end, words
+from tests.upstream import Upstream, cut, finish, pause, text
+
+pytestmark = pytest.mark.chromium
+
+# Chromium without a window has no hidden tabs.
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+# Notes each notification. Chromium without a window shows none, and says that they are denied.
+NOTE = """{
+    window.notices = [];
+    window.Notification = class extends Notification {
+        static permission = "granted";
+        constructor(title, options) {
+            super(title, options);
+            window.notices.push([title, options.body]);
+        }
+    };
+}"""
+
+
+def icon(page: Page) -> str:
+    """Which of the icons the tab shows: "writing", "done" or the plain one, ""."""
+    href = page.locator("link[rel=icon]").get_attribute("href") or ""
+    found = re.search(r"favicon-?(\w*)\.", href)
+    return found[1] if found else href
+
+
+def notices(page: Page) -> list[list[str]]:
+    found: list[list[str]] = page.evaluate("window.notices")
+    return found
+
+
+@pytest.fixture
+def alice(visit: Visit, upstream: Upstream) -> Page:
+    """Alice's browser; it would let Parley show notifications."""
+    page = visit("alice", permissions=["notifications"])
+    page.add_init_script(NOTE)
+    page.goto("/")
+    return page
+
+
+def switch_notifications_on(page: Page) -> None:
+    button(page, "alice").click()
+    page.get_by_label("Notify me when a reply is ready").check()
+    page.keyboard.press("Escape")
+
+
+def test_the_tab_shows_that_a_reply_is_written(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("so far"), pause("rest"), finish())
+    ask(alice, "Hello?")
+    expect(alice).to_have_title("● Hello? · Parley")
+    assert icon(alice) == "writing"
+    upstream.release("rest")
+    expect_end(alice, "complete")
+    expect(alice).to_have_title("Hello? · Parley")
+    assert icon(alice) == ""
+
+
+def test_a_hidden_tab_shows_that_its_reply_is_done_until_seen(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("so far"), pause("rest"), finish())
+    ask(alice, "Hello?")
+    alice.evaluate(HIDE, True)
+    upstream.release("rest")
+    expect(alice).to_have_title("✓ Hello? · Parley")
+    assert icon(alice) == "done"
+    alice.evaluate(HIDE, False)
+    expect(alice).to_have_title("Hello? · Parley")
+    assert icon(alice) == ""
+
+
+def test_a_hidden_tab_shows_that_its_reply_failed(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("so far"), pause("rest"), cut())
+    ask(alice, "Hello?")
+    alice.evaluate(HIDE, True)
+    upstream.release("rest")
+    expect(alice).to_have_title("! Hello? · Parley")
+
+
+def test_a_person_is_notified_only_if_they_asked_for_it(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("so far"), pause("rest"), finish())
+    upstream.script(text("so far"), pause("more"), finish())
+    ask(alice, "Hello?")
+    alice.evaluate(HIDE, True)
+    upstream.release("rest")
+    expect_end(alice, "complete")
+    assert notices(alice) == []
+    alice.evaluate(HIDE, False)
+    switch_notifications_on(alice)
+    ask(alice, "And now?")
+    expect(words(alice)).to_have_text("so far")
+    alice.evaluate(HIDE, True)
+    upstream.release("more")
+    expect_end(alice, "complete")
+    assert notices(alice) == [["Your reply is ready", "Hello? · Parley"]]
+
+
+def test_nobody_is_notified_of_a_reply_they_see(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("so far"), finish())
+    switch_notifications_on(alice)
+    ask(alice, "Hello?")
+    expect_end(alice, "complete")
+    assert notices(alice) == []
+
+
+def test_a_browser_that_blocks_notifications_says_so(visit: Visit) -> None:
+    bob = visit("bob")
+    bob.goto("/")
+    button(bob, "bob").click()
+    choice = bob.get_by_label("Notify me when a reply is ready")
+    # Chromium without a window refuses at once, as a person might.
+    choice.click()
+    expect(bob.get_by_text("This browser blocks notifications")).to_be_visible()
+    expect(choice).not_to_be_checked()
+
+
+def test_parley_can_be_installed_as_an_app(alice: Page) -> None:
+    session = alice.context.new_cdp_session(alice)
+    manifest = session.send("Page.getAppManifest")
+    assert manifest["errors"] == []
+    assert json.loads(manifest["data"])["name"] == "Parley"
+    assert session.send("Page.getInstallabilityErrors")["installabilityErrors"] == []
