@@ -24,8 +24,8 @@ AWAY = (OperationalError, InterfaceError)
 AWAY_SECONDS = 15.0
 # Seconds before work is repeated.
 RETRY_PAUSE = 0.1
-# Seconds after which a PostgreSQL that has not answered counts as gone. Longer than a process that falls asleep in a
-# transaction may keep its locks: see idle_in_transaction_session_timeout in config/settings.py.
+# Seconds after which a PostgreSQL that has not answered counts as gone. Longer than it lets us wait for a lock: see
+# lock_timeout in config/settings.py.
 SILENCE = 10.0
 # SQLSTATE of the deadlock victim.
 DEADLOCK = "40P01"

@@ -108,8 +108,10 @@ else:
             "reconnect_timeout": 5,
             "check": postgresql.check,
         }
-        # A process that falls asleep in a transaction keeps its locks no longer than its leases.
-        options["options"] = f"{options.get('options', '')} -c idle_in_transaction_session_timeout=6s".strip()
+        # A process that falls asleep in a transaction keeps its locks no longer than its leases. Others wait for them a
+        # little longer, and give up before the server seems silent: see SILENCE in chat/database.py.
+        limits = "-c idle_in_transaction_session_timeout=6s -c lock_timeout=8s"
+        options["options"] = f"{limits} {options.get('options', '')}".strip()
     else:
         # With a pooler in between, the next transaction on the connection may be somebody else's.
         DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True

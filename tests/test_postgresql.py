@@ -4,20 +4,21 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager, contextmanager
-from typing import LiteralString
+from typing import Any, LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from django.db import connection
 
+from chat.database import SILENCE
 from chat.events import Delta
 from chat.models import Reply, User
 from chat.replylog.database import DatabaseLog
-from tests.server import Server, Servers
+from tests.server import Databases, Server, Servers
 from tests.test_replylog import claimed_reply, in_store
 from tests.upstream import Upstream, finish, pause, text
-from tests.visitor import Event, Visitor
+from tests.visitor import Event, Visitor, written
 
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="runs there when PostgreSQL runs")
 
@@ -45,9 +46,10 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def another_transaction() -> Iterator[psycopg.Connection]:
+def another_transaction(database: str = "") -> Iterator[psycopg.Connection]:
     """One beside the log's; it is rolled back."""
-    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    name = database or connection.settings_dict["NAME"]
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
     with psycopg.connect(url) as other:
         # Where two wait for each other, the log's is ended. Nobody waits for ever.
         other.execute("SET LOCAL deadlock_timeout = '1min'")
@@ -93,6 +95,52 @@ async def test_a_commit_that_has_lost_a_deadlock_comes_again(replies: tuple[Repl
         await asyncio.to_thread(other.execute, LOCK, [low.pk])
     await writing
     assert await in_store(log, low) == await in_store(log, high) == [(1, Delta("Hello"))]
+
+
+@on_postgresql
+def test_nobody_waits_for_a_lock_until_the_server_seems_silent(db: None) -> None:
+    """A process that sleeps in a transaction loses its locks before others give up."""
+    if "pool" not in connection.settings_dict["OPTIONS"]:
+        pytest.skip("Without a pool it is the operator who sets both.")
+    asleep, waiting = (milliseconds(name) for name in ("idle_in_transaction_session_timeout", "lock_timeout"))
+    assert 0 < asleep < waiting < SILENCE * 1000
+
+
+def milliseconds(setting: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setting::int FROM pg_settings WHERE name = %s", [setting])
+        return int(cursor.fetchone()[0])
+
+
+@on_postgresql
+async def test_a_commit_that_has_waited_too_long_for_a_lock_comes_again(
+    start_server: Servers, upstream: Upstream, databases: Databases
+) -> None:
+    database = databases.make()
+    server = start_server(
+        database,
+        DATABASE_URL=f"{database.url}?options=-c%20lock_timeout%3D200ms",
+        OPENAI_BASE_URL=upstream.url,
+        OPENAI_MODEL="small",
+    )
+    upstream.script(text("one"), pause("rest"), text(" two"), finish())
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("Count.")
+        await alice.until(reply, "one")
+        with another_transaction(database.name) as other:
+            other.execute(LOCK, [reply["id"]])
+            upstream.release("rest")
+            await until(lambda: found(SOMEBODY_WAITS))
+            first = waits()
+            await until(lambda: bool(waits() - first))
+        seen = await alice.whole(reply)
+    assert (written(seen), seen[-1].data["status"]) == ("one two", "complete")
+
+
+def waits() -> set[Any]:
+    """When the waits for locks began that are going on."""
+    with psycopg.connect(os.environ["DATABASE_URL"]) as session:
+        return {began for (began,) in session.execute("SELECT waitstart FROM pg_locks WHERE NOT granted") if began}
 
 
 # What waits
