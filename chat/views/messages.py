@@ -1,13 +1,10 @@
 """Asking: a question, the same one again (retry), or for the rest of a reply (resume)."""
 
-import json
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
@@ -18,8 +15,8 @@ from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.replylog import LogUnreachable
 from chat.views.admission import address, admit, queue_and_respond
-from chat.views.pages import SeeOther, get_conversation, get_reply, page, question_form
-from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
+from chat.views.pages import SeeOther, fields, get_conversation, get_reply, question_form, refused
+from chat.views.problems import Refusal, SignedInRequest, signed_in
 
 
 # The page of a refusal has the address of the form. A browser asks for that by GET when a person presses Enter there.
@@ -29,7 +26,7 @@ async def start(request: SignedInRequest) -> HttpResponseBase:
     """Begin a conversation with a question."""
     if request.method == "GET":
         return SeeOther(reverse("new_conversation"))
-    return await _answer(request, None, question_form(request, _body(request)))
+    return await _answer(request, None, question_form(request, fields(request)))
 
 
 @require_http_methods(["GET", "POST"])
@@ -39,7 +36,7 @@ async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     conversation = await get_conversation(request, pk)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
-    return await _answer(request, conversation, question_form(request, _body(request), conversation.model))
+    return await _answer(request, conversation, question_form(request, fields(request), conversation.model))
 
 
 @require_http_methods(["GET", "POST"])
@@ -78,18 +75,11 @@ async def _reply_and_model(request: SignedInRequest, pk: UUID) -> tuple[Reply, s
 
 
 async def _answer(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:
-    """Queue the reply, or say why not: to a program the first reason, to a person the page with their text in it."""
+    """Queue the reply, or say why not."""
     try:
         return queue_and_respond(request, await _store(request, conversation, form))
     except Refusal as refusal:
-        if wants_json(request):
-            raise
-        if form.is_valid():
-            form.add_error(None, refusal.message)
-        response = await page(request, conversation, form, refusal.status)
-        if refusal.retry_after:
-            response.headers["Retry-After"] = str(refusal.retry_after)
-        return response
+        return await refused(request, conversation, form, refusal)
 
 
 async def _store(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> Reply:
@@ -105,19 +95,3 @@ async def _store(request: SignedInRequest, conversation: Conversation | None, fo
     except Message.DoesNotExist:
         sentence = gettext("The message to continue from no longer exists. Reload the page.")
         raise Refusal(422, "unknown_parent", sentence) from None
-
-
-def _body(request: HttpRequest) -> Mapping[str, Any]:
-    """The fields of a form or of a JSON object of texts."""
-    if request.content_type != "application/json":
-        return request.POST
-    unreadable = Refusal(400, "bad_json", gettext("The request must be a JSON object of strings, with a `text`."))
-    try:
-        data = json.loads(request.body)
-        # JSON can spell halves of surrogate pairs, which are no text.
-        json.dumps(data, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise unreadable from None
-    if not isinstance(data, dict) or not all(isinstance(value, str | None) for value in data.values()):
-        raise unreadable
-    return data

@@ -1,5 +1,7 @@
 """The page of a conversation with the sidebar, for all views that show one."""
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -8,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import aget_object_or_404, render
 from django.utils import dateformat, timezone
@@ -20,7 +22,7 @@ from chat.forms import QuestionForm
 from chat.live import read_live
 from chat.models import Conversation, Message, Reply
 from chat.process import Process
-from chat.views.problems import SignedInRequest
+from chat.views.problems import Refusal, SignedInRequest, wants_json
 
 # The sidebar is loaded in batches of this many conversations.
 BATCH = 40
@@ -65,6 +67,20 @@ async def page(
     return await in_thread(rendered)()
 
 
+async def refused(
+    request: SignedInRequest, conversation: Conversation | None, form: QuestionForm, refusal: Refusal
+) -> HttpResponse:
+    """Say why a question is refused: to a program the first reason, to a person the page with their text in it."""
+    if wants_json(request):
+        raise refusal
+    if form.is_valid():
+        form.add_error(None, refusal.message)
+    response = await page(request, conversation, form, refusal.status)
+    if refusal.retry_after:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    return response
+
+
 async def get_conversation(request: SignedInRequest, pk: UUID) -> Conversation:
     return await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
 
@@ -79,6 +95,22 @@ def question_form(request: SignedInRequest, data: Any = None, model: str = "") -
     catalog = Process.of(request).catalog
     offered = [model.name for model in catalog.models_for(request.user)]
     return QuestionForm(data, models=offered, model=catalog.choose(request.user, model).name)
+
+
+def fields(request: HttpRequest) -> Mapping[str, Any]:
+    """The fields of a form or of a JSON object of texts."""
+    if request.content_type != "application/json":
+        return request.POST
+    unreadable = Refusal(400, "bad_json", gettext("The request must be a JSON object of strings, with a `text`."))
+    try:
+        data = json.loads(request.body)
+        # JSON can spell halves of surrogate pairs, which are no text.
+        json.dumps(data, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise unreadable from None
+    if not isinstance(data, dict) or not all(isinstance(value, str | None) for value in data.values()):
+        raise unreadable
+    return data
 
 
 def history(request: SignedInRequest) -> dict[str, Any]:
