@@ -12,6 +12,7 @@
 5.  A table sits in a box that scrolls and takes the focus; classes align its cells. The tables of a text share ten
     thousand cells. Rows beyond that stay as they were typed.
 6.  Code sits in a box with the name of its language, a button that copies it, and its text, which takes the focus.
+    It reads from left to right. Each top-level block, and each table, takes its direction from its first letters.
 7.  A text has a budget: its whole lines within the first hundred thousand characters are formatted, and of their
     top-level blocks those that fit into a number of characters of HTML and a time (in the page, a number of steps). The
     rest is plain text, after a sentence that says so. Characters are UTF-16 code units, as JavaScript counts them.
@@ -42,7 +43,7 @@ from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Text, _TokenType
 
 # Raise it with every change of the markup, so that no page shows HTML made by earlier rules.
-VERSION = 3
+VERSION = 4
 
 # The budget of a text. Seconds are CPU seconds.
 MARKDOWN_CHARS = 100_000
@@ -57,6 +58,8 @@ STEPS_PER_LOOK = 32
 # The library drops blocks two levels deeper.
 DEEPEST = 18
 
+# Their descendants have none, because an element with a direction has no say in that of the block around it.
+DIRECTED = frozenset({"paragraph_open", "heading_open", "bullet_list_open", "ordered_list_open", "blockquote_open"})
 ADDRESS = re.compile(r"mailto:|https?://(\[[\da-f:.]+\]|[\da-z._-]+)(:\d*)?([/?#]|$)", re.IGNORECASE | re.ASCII)
 LINK_ATTRS = {"rel": "noopener noreferrer nofollow", "target": "_blank"}
 LANGUAGE = re.compile(r" *([A-Za-z0-9+#._-]{1,30})")
@@ -112,7 +115,7 @@ def render(text: str) -> SafeString:
 
 def plain(text: str, reason: str) -> SafeString:
     """Return `text` as it was typed, after a sentence that says why."""
-    return format_html('<p><em>{}</em></p>\n<pre class="plain" tabindex="0">\n{}</pre>', reason, text)
+    return format_html('<p><em>{}</em></p>\n<pre class="plain" dir="auto" tabindex="0">\n{}</pre>', reason, text)
 
 
 def _formatted_end(text: str) -> int:
@@ -167,7 +170,7 @@ class Renderer(RendererHTML):
         return _code(tokens[idx], env["budget"])
 
     def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return '<div class="table" role="group" aria-label="Table" tabindex="0"><table>\n'
+        return '<div class="table" dir="auto" role="group" aria-label="Table" tabindex="0"><table>\n'
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return "</table></div>\n"
@@ -182,7 +185,8 @@ def _code(token: Token, budget: Budget) -> str:
     # The page, whose colours come later, must run out of HTML at the same block.
     budget.html += len(coloured) - len(content)
     return (
-        f'<div class="code"><div class="code__header"><span class="code__language">{language or "code"}</span>'
+        f'<div class="code" dir="ltr">'
+        f'<div class="code__header"><span class="code__language">{language or "code"}</span>'
         '<button class="code__copy" type="button" data-copy>Copy</button></div>'
         f'<pre tabindex="0"><code{attribute}>{coloured}</code></pre></div>\n'
     )
@@ -259,9 +263,11 @@ def _backslash(state: StateInline, silent: bool) -> bool:
 
 
 def _restrict(state: StateCore) -> None:
-    """Rules 3 to 5, applied to what has been parsed."""
+    """Rules 3 to 6, applied to what has been parsed."""
     for token in state.tokens:
-        if token.type in ("th_open", "td_open") and "style" in token.attrs:
+        if token.type in DIRECTED and token.level == 0:
+            token.attrs["dir"] = "auto"
+        elif token.type in ("th_open", "td_open") and "style" in token.attrs:
             token.attrs = {"class": str(token.attrs["style"]).replace("text-align:", "align-")}
         elif token.children:
             token.children = _restrict_links(token.children)
@@ -274,6 +280,8 @@ def _restrict_links(tokens: list[Token]) -> list[Token]:
         if token.type == "image":
             result += _image(token, inside_link)
             continue
+        if token.type == "code_inline":
+            token.attrs["dir"] = "ltr"
         if token.type == "link_open":
             inside_link = bool(token.attrs["href"])
             token.attrs |= LINK_ATTRS
@@ -339,7 +347,9 @@ CLASSES: dict[str, set[str]] = {
 VALUES: dict[str, dict[str, set[str]]] = {
     "a": {name: {value} for name, value in LINK_ATTRS.items()},
     "button": {"type": {"button"}, "data-copy": {""}},
-    "div": {"role": {"group"}, "aria-label": {"Table"}, "tabindex": {"0"}},
+    "code": {"dir": {"ltr"}},
+    "div": {"dir": {"auto", "ltr"}, "role": {"group"}, "aria-label": {"Table"}, "tabindex": {"0"}},
+    **{tag: {"dir": {"auto"}} for tag in ("blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "ul")},
     "pre": {"tabindex": {"0"}},
 }
 ATTRIBUTES: dict[str, set[str]] = {"a": {"href", "title"}, "code": {"class"}, "ol": {"start"}}

@@ -117,7 +117,7 @@ TAGS = {
     "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 ATTRIBUTES = {
-    "href", "title", "rel", "target", "class", "tabindex", "role", "aria-label", "type", "data-copy", "start",
+    "dir", "href", "title", "rel", "target", "class", "tabindex", "role", "aria-label", "type", "data-copy", "start",
 }  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def test_deep_nesting_loses_no_text(mark: str, depth: int) -> None:
     indent = "> " if mark == "> " else " " * len(mark)
     text = "\n".join(f"{indent * level}{mark}item {level}" for level in range(depth))
     html = render(f"{text}\n\nAfter.")
-    for word in (*(f"item {level}" for level in range(depth)), "<p>After.</p>"):
+    for word in (*(f"item {level}" for level in range(depth)), '<p dir="auto">After.</p>'):
         assert word in html
 
 
@@ -143,7 +143,7 @@ def test_the_cleaner_stops_what_the_renderer_lets_through(monkeypatch: pytest.Mo
     monkeypatch.setattr("chat.markdown._format", lambda text, budget: (text, ""))
     assert render('<a href="javascript:alert(1)" onclick="x">a</a><img src="https://evil.example/">') == "<a>a</a>"
     assert render('<p class="composer" id="x" style="color: red">b</p>') == "<p>b</p>"
-    assert render('<div class="code composer" role="dialog">c</div>') == '<div class="code">c</div>'
+    assert render('<div class="code composer" role="dialog" dir="rtl">c</div>') == '<div class="code">c</div>'
     assert render('<a href="//evil.example">d</a><form><input></form>') == "<a>d</a>"
 
 
@@ -151,7 +151,7 @@ def test_the_cleaner_stops_what_the_renderer_lets_through(monkeypatch: pytest.Mo
 
 
 def test_raw_html_is_shown_as_it_was_typed() -> None:
-    assert render("a <b>c</b>") == "<p>a &lt;b&gt;c&lt;/b&gt;</p>\n"
+    assert render("a <b>c</b>") == '<p dir="auto">a &lt;b&gt;c&lt;/b&gt;</p>\n'
 
 
 def test_a_link_opens_in_a_new_tab_without_a_referrer() -> None:
@@ -174,7 +174,7 @@ def test_the_web_and_mail_may_be_linked(address: str) -> None:
     ["ftp://x.example", "/admin/", "#top", "tel:1", "httpsx:1", "javascript:1", "https:admin", "https:/admin"],
 )
 def test_other_addresses_stay_as_they_were_typed(address: str) -> None:
-    assert render(f"[x]({address})") == f"<p>[x]({address})</p>\n"
+    assert render(f"[x]({address})") == f'<p dir="auto">[x]({address})</p>\n'
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_unicode_white_space_stays(text: str, space: str) -> None:
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_each_line_end_ends_a_line(end: str) -> None:
-    assert render(f"# a{end}b") == "<h1>a</h1>\n<p>b</p>\n"
+    assert render(f"# a{end}b") == '<h1 dir="auto">a</h1>\n<p dir="auto">b</p>\n'
 
 
 def test_an_image_becomes_a_link_with_its_description() -> None:
@@ -233,7 +233,7 @@ def test_an_image_in_a_link_is_its_description() -> None:
 def test_a_table_takes_the_focus_and_aligns_its_cells() -> None:
     html = render("| a | b | c | d |\n|:--|:-:|--:|---|\n| 1 | 2 | 3 | 4 |")
     assert Elements(html).first("div") == {
-        "class": "table", "role": "group", "aria-label": "Table", "tabindex": "0",
+        "class": "table", "dir": "auto", "role": "group", "aria-label": "Table", "tabindex": "0",
     }  # fmt: skip
     assert [attrs.get("class") for tag, attrs in Elements(html).found if tag == "td"] == [
         "align-left", "align-center", "align-right", None,
@@ -269,9 +269,25 @@ def test_colours_change_no_character_of_the_code(language: str) -> None:
     assert Elements(render(f"```{language}\n{code}```")).text == f"{language}Copy{code}\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [("a", "p"), ("# a", "h1"), ("a\n---", "h2"), ("- a", "ul"), ("1. a", "ol"), ("> a", "blockquote")],
+)
+def test_each_block_takes_the_direction_of_its_text(text: str, tag: str) -> None:
+    elements = [(name, attrs.get("dir")) for name, attrs in Elements(render(text)).found]
+    assert elements[0] == (tag, "auto")
+    # A nested direction would hide its text from the block around it.
+    assert {direction for _, direction in elements[1:]} <= {None}
+
+
+def test_code_reads_from_left_to_right() -> None:
+    assert Elements(render("`a`")).first("code") == {"dir": "ltr"}
+    assert Elements(render("```\na\n```")).first("div")["dir"] == "ltr"
+
+
 def test_strikethrough_and_the_first_number_of_a_list() -> None:
-    assert render("~~a~~") == "<p><s>a</s></p>\n"
-    assert render("3. a") == '<ol start="3">\n<li>a</li>\n</ol>\n'
+    assert render("~~a~~") == '<p dir="auto"><s>a</s></p>\n'
+    assert render("3. a") == '<ol start="3" dir="auto">\n<li>a</li>\n</ol>\n'
 
 
 def test_the_result_is_marked_safe() -> None:
@@ -292,8 +308,8 @@ def cpu_seconds(text: str) -> float:
 
 def test_the_start_of_a_very_long_text_keeps_its_form() -> None:
     html = render("# Title\n" + "line <b>\n" * (MARKDOWN_CHARS // 8))
-    formatted, plain = html.split(f'<p><em>{TOO_MUCH}</em></p>\n<pre class="plain" tabindex="0">\n')
-    assert formatted.startswith("<h1>Title</h1>\n<p>line &lt;b&gt;\n")
+    formatted, plain = html.split(f'<p><em>{TOO_MUCH}</em></p>\n<pre class="plain" dir="auto" tabindex="0">\n')
+    assert formatted.startswith('<h1 dir="auto">Title</h1>\n<p dir="auto">line &lt;b&gt;\n')
     assert plain.startswith("line &lt;b&gt;\n")
     assert html.count("line") == MARKDOWN_CHARS // 8
 
@@ -302,7 +318,7 @@ def test_characters_count_as_in_javascript() -> None:
     line = "\N{GRINNING FACE}" * 49 + "\n"  # 99 units of UTF-16
     lines = MARKDOWN_CHARS // 99
     assert TOO_MUCH not in render(line * lines)
-    assert render(line * (lines + 1)).endswith(f'<pre class="plain" tabindex="0">\n{line}</pre>')
+    assert render(line * (lines + 1)).endswith(f'<pre class="plain" dir="auto" tabindex="0">\n{line}</pre>')
 
 
 def test_html_has_a_limit() -> None:
@@ -314,7 +330,7 @@ def test_html_has_a_limit() -> None:
 
 def test_a_single_block_that_is_too_large_is_plain() -> None:
     html = render("# Title\n" + "- ```\n" * (MARKDOWN_CHARS // 6))
-    assert html.startswith(f'<h1>Title</h1>\n<p><em>{TOO_MUCH}</em></p>\n<pre class="plain"')
+    assert html.startswith(f'<h1 dir="auto">Title</h1>\n<p><em>{TOO_MUCH}</em></p>\n<pre class="plain"')
     assert len(html) < 2 * MARKDOWN_CHARS
 
 
@@ -328,7 +344,7 @@ def test_colours_have_a_limit() -> None:
 def test_an_expensive_text_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chat.markdown.RENDER_SECONDS", 0)
     text = "a *b* " * 100
-    assert render(text) == f'<p><em>{TOO_MUCH}</em></p>\n<pre class="plain" tabindex="0">\n{text}</pre>'
+    assert render(text) == f'<p><em>{TOO_MUCH}</em></p>\n<pre class="plain" dir="auto" tabindex="0">\n{text}</pre>'
 
 
 # Each makes the library read the same lines again and again: a quote looks ahead for lines that it then does not take.
@@ -354,8 +370,8 @@ def test_tables_have_a_limit_of_cells(text: str) -> None:
 def test_rows_beyond_the_limit_stay_as_they_were_typed() -> None:
     html = render("|a|b|\n|-|-|\n" + "|1|2|\n" * TABLE_CELLS + "\ntext after it")
     assert html.startswith('<div class="table"')
-    assert "</table></div>\n<p>|1|2|\n|1|2|\n" in html
-    assert "<p>text after it</p>" in html
+    assert '</table></div>\n<p dir="auto">|1|2|\n|1|2|\n' in html
+    assert '<p dir="auto">text after it</p>' in html
 
 
 PATHOLOGICAL = {

@@ -53,7 +53,7 @@ async def test_answers_get_their_html() -> None:
     rendering = Rendering()
     messages = [Message(role=USER, text="*a*"), Message(role=ASSISTANT, text="*b*")]
     await rendering.show(messages)
-    assert messages[1].html == "<p><em>b</em></p>\n"
+    assert messages[1].html == '<p dir="auto"><em>b</em></p>\n'
     assert not hasattr(messages[0], "html")
     rendering.close()
 
@@ -101,7 +101,7 @@ async def test_a_page_waits_only_so_long(rendering: Rendering, renderer: Rendere
     await rendering.html("old")
     renderer.go.clear()
     await rendering.show([old, new], patience=0.01)
-    assert new.html == f'<p><em>{BUSY}</em></p>\n<pre class="plain" tabindex="0">\nnew &lt;b&gt;</pre>'
+    assert new.html == f'<p><em>{BUSY}</em></p>\n<pre class="plain" dir="auto" tabindex="0">\nnew &lt;b&gt;</pre>'
     assert old.html == "<old>"
     renderer.go.set()
     await rendering.show([new])

@@ -136,6 +136,7 @@ function plain(text) {
   paragraph.append(reason);
   const pre = document.createElement("pre");
   pre.className = "plain";
+  pre.dir = "auto";
   pre.tabIndex = 0;
   pre.textContent = text;
   return [paragraph, "\n", pre];

@@ -19,6 +19,8 @@ const TABLE_CELLS = 10_000;
 const STEPS = 500_000;
 const DEEPEST = 18;
 
+// Their descendants have none, because an element with a direction has no say in that of the block around it.
+const DIRECTED = ["paragraph_open", "heading_open", "bullet_list_open", "ordered_list_open", "blockquote_open"];
 const ADDRESS = /^(mailto:|https?:\/\/(\[[\da-f:.]+\]|[\da-z._-]+)(:\d*)?([/?#]|$))/i;
 /** @type {[string, string][]} */
 const LINK_ATTRS = [
@@ -210,10 +212,12 @@ function boundedTable(state, start, end, silent) {
   return true;
 }
 
-// Rules 3 to 5, applied to what has been parsed.
+// Rules 3 to 6, applied to what has been parsed.
 markdown.core.ruler.push("restrict", ({ tokens, Token }) => {
   for (const token of tokens) {
-    if (token.type === "th_open" || token.type === "td_open") {
+    if (DIRECTED.includes(token.type) && token.level === 0) {
+      token.attrSet("dir", "auto");
+    } else if (token.type === "th_open" || token.type === "td_open") {
       const style = token.attrGet("style");
       if (style) token.attrs = [["class", style.replace("text-align:", "align-")]];
     } else if (token.children) {
@@ -230,6 +234,7 @@ function restrictLinks(tokens, Token) {
   let insideLink = false;
   return tokens.flatMap((token) => {
     if (token.type === "image") return image(token, insideLink, Token);
+    if (token.type === "code_inline") token.attrSet("dir", "ltr");
     if (token.type === "link_open") {
       insideLink = Boolean(token.attrGet("href"));
       token.attrs?.push(...LINK_ATTRS);
@@ -259,7 +264,7 @@ function image(token, insideLink, Token) {
 Object.assign(markdown.renderer.rules, {
   fence: code,
   code_block: code,
-  table_open: () => '<div class="table" role="group" aria-label="Table" tabindex="0"><table>\n',
+  table_open: () => '<div class="table" dir="auto" role="group" aria-label="Table" tabindex="0"><table>\n',
   table_close: () => "</table></div>\n",
 });
 
@@ -269,7 +274,7 @@ function code(tokens, index) {
   const language = LANGUAGE.exec(info)?.[1].toLowerCase();
   const attribute = language ? ` class="language-${language}"` : "";
   return (
-    `<div class="code"><div class="code__header"><span class="code__language">${language ?? "code"}</span>` +
+    `<div class="code" dir="ltr"><div class="code__header"><span class="code__language">${language ?? "code"}</span>` +
     '<button class="code__copy" type="button" data-copy>Copy</button></div>' +
     `<pre tabindex="0"><code${attribute}>${escapeHtml(content)}</code></pre></div>\n`
   );

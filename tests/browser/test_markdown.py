@@ -433,7 +433,7 @@ def test_text_is_drawn_without_animation_frames(blank: Page) -> None:
 def test_replace_draws_only_the_new_text(blank: Page) -> None:
     blank.evaluate("live.append('[a]: https://x.example\\n\\n# Old\\n\\n- list\\n\\ntext'); live.flush()")
     blank.evaluate("live.replace('new [a]'); live.flush()")
-    assert blank.evaluate("main.innerHTML") == "<p>new [a]</p>\n"
+    assert blank.evaluate("main.innerHTML") == '<p dir="auto">new [a]</p>\n'
 
 
 # Colours

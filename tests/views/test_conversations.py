@@ -36,7 +36,7 @@ def older(client: Client, history: dict[str, Any]) -> dict[str, Any]:
 def test_a_conversation_is_rendered_on_the_server(client: Client, ended: Reply) -> None:
     page = client.get(ended.message.conversation.get_absolute_url()).text
     assert "What is **two** and two?" in page, "a question is text"
-    assert "<p>It is <em>four</em>.</p>" in page, "an answer is Markdown"
+    assert '<p dir="auto">It is <em>four</em>.</p>' in page, "an answer is Markdown"
     assert "I add." in page
 
 
@@ -46,7 +46,7 @@ def test_the_page_shows_a_running_reply_and_its_cursor(client: Client, alice: Us
     for seq, (kind, data) in enumerate([("reasoning", "hm"), ("delta", "Hello "), ("delta", "**you**")], 1):
         ReplyEvent.objects.create(reply=reply, seq=seq, kind=kind, data=data)
     page = client.get(conversation.get_absolute_url()).text
-    assert "<p>Hello <strong>you</strong></p>" in page
+    assert '<p dir="auto">Hello <strong>you</strong></p>' in page
     assert 'data-seq="3"' in page
     assert f'data-events-url="/replies/{reply.pk}/events/"' in page
 

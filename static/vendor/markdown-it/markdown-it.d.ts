@@ -11,6 +11,7 @@ export interface Token {
   content: string;
   info: string;
   attrGet(name: string): string | null;
+  attrSet(name: string, value: string): void;
 }
 
 export type TokenClass = new (type: string, tag: string, nesting: -1 | 0 | 1) => Token;
