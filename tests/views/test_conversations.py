@@ -197,3 +197,15 @@ def test_a_page_asks_for_no_more_messages_than_it_may_show(client: Client, ended
     url = ended.message.conversation.get_absolute_url()
     assert client.get(f"{url}?last=9999999").status_code == 200
     assert client.get(f"{url}?until=nonsense").status_code == 200
+
+
+def test_the_first_page_says_what_is_kept_and_who_can_read_it(client: Client) -> None:
+    page = client.get("/").text
+    assert "Conversations are kept until you delete them. Administrators can read them." in page
+
+
+def test_only_staff_are_told_how_to_connect_a_model(client: Client, alice: User, settings: Settings) -> None:
+    settings.CHAT_DEMO = True
+    assert "OPENAI_BASE_URL" not in client.get("/").text
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    assert "OPENAI_BASE_URL" in client.get("/").text
