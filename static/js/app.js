@@ -3,8 +3,10 @@ import { copyOnClick } from "./copy.js";
 import { find } from "./dom.js";
 import { History } from "./history.js";
 import { offerNotifications } from "./notifications.js";
+import { hideOnClick } from "./sidebar.js";
 
 copyOnClick();
+hideOnClick(document);
 offerNotifications(
   find(document, "[data-notifications]", HTMLElement),
   find(document, "[data-notify]", HTMLInputElement),

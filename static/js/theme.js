@@ -1,5 +1,5 @@
-// A classic script that blocks the first paint, so that no page flashes in the wrong theme. `data-theme` also tells
-// the style sheets that there is JavaScript.
+// A classic script that blocks the first paint, so that no page flashes in the wrong theme or with a hidden sidebar.
+// `data-theme` also tells the style sheets that there is JavaScript.
 {
   const KEY = "theme";
   const root = document.documentElement;
@@ -16,6 +16,7 @@
   }
 
   show();
+  root.dataset.sidebar = localStorage.getItem("sidebar") ?? "shown";
   document.addEventListener("DOMContentLoaded", show);
   // Another tab has chosen.
   addEventListener("storage", show);
