@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import batched
 from uuid import UUID
@@ -54,7 +55,9 @@ class Changes:
     what it shows with what there is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        """`threads` are those in which background tasks use the database."""
+        self._threads = threads
         self._pages: set[_Page] = set()
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
@@ -64,7 +67,7 @@ class Changes:
         page = _Page(person, conversation)
         self._pages.add(page)
         if self._looking is None:
-            self._looking = spawn(self._look(), "changes")
+            self._looking = spawn(self._look(), "changes", self._threads)
         try:
             while not self._closed:
                 await page.changed.wait()

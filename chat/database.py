@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 
 from chat import postgresql
-from chat.tasks import in_background
+from chat.tasks import background
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +43,13 @@ class DatabaseThreads(ThreadPoolExecutor):
         return super().submit(run)
 
 
-# The threads of background tasks. Each may hold a connection: see DATABASE_POOL in the README.
-_background = DatabaseThreads(max_workers=2, thread_name_prefix="background")
-
-
 def in_thread[**P, T](
     function: Callable[P, T], executor: ThreadPoolExecutor | None = None
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Run a function that uses the ORM in a thread, and give the connection back when it is done.
 
     Streams and background tasks live long, and a connection that they kept could not be used elsewhere. The thread is
-    the executor's if there is one, otherwise the request's, or one of a few for background tasks.
+    the executor's if there is one, otherwise the request's, or one of those that `spawn` has given to the task.
 
     Raises OperationalError when PostgreSQL has fallen silent.
     """
@@ -66,11 +62,11 @@ def in_thread[**P, T](
                 close_old_connections()
 
     in_request = sync_to_async(run)
-    elsewhere = sync_to_async(run, thread_sensitive=False, executor=executor or _background)
 
     @wraps(function)
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        work = elsewhere if executor or in_background.get() else in_request
+        threads = executor or background.get()
+        work = sync_to_async(run, thread_sensitive=False, executor=threads) if threads else in_request
         return await work(*args, **kwargs)
 
     return call

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -59,6 +60,7 @@ class Resources:
     """What all runs of a process share."""
 
     process: str
+    threads: ThreadPoolExecutor
     log: ReplyLog
     catalog: Catalog
     slots: asyncio.Semaphore
@@ -93,7 +95,7 @@ class Run:
         self._upstream_id = ""
         self._ids: dict[str, object] = {"reply": reply_id, "server": resources.process}
         self._logger = logging.LoggerAdapter(logger, self._ids)
-        self.task = spawn(self._run(), f"reply {reply_id}")
+        self.task = spawn(self._run(), f"reply {reply_id}", resources.threads)
 
     def stop(self) -> None:
         """End as stopped; the connection to the model closes at once."""

@@ -27,11 +27,11 @@ from django.http import HttpRequest
 from chat import metrics
 from chat.catalog import Catalog
 from chat.changes import Changes
-from chat.database import in_thread, retry_on_deadlock
+from chat.database import DatabaseThreads, in_thread, retry_on_deadlock
 from chat.generation import Resources, Run, State
 from chat.models import Reply, ServerProcess
 from chat.rendering import Rendering
-from chat.replylog import ReplyLog, open_log
+from chat.replylog import open_log
 from chat.shares import Shares
 from chat.tasks import spawn
 
@@ -76,20 +76,23 @@ class Options:
 class Process:
     """`config/asgi.py` makes one; two of them in one event loop, on one database, behave as two hosts."""
 
-    def __init__(self, options: Options, log: ReplyLog, catalog: Catalog) -> None:
+    def __init__(self, options: Options, redis_url: str, catalog: Catalog) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.options = options
-        self.log = log
+        # Those of background tasks. Each may hold a connection: see DATABASE_POOL in the README.
+        self.threads = DatabaseThreads(max_workers=2, thread_name_prefix="background")
+        self.log = open_log(redis_url, self.threads)
         self.catalog = catalog
         self.rendering = Rendering()
         self.shares = Shares()
-        self.changes = Changes()
+        self.changes = Changes(self.threads)
         self.draining = False
         # When the process last renewed its lease, on the monotonic clock; None before it first has.
         self.last_beat: float | None = None
         self._resources = Resources(
             process=self.name,
-            log=log,
+            threads=self.threads,
+            log=self.log,
             catalog=catalog,
             slots=asyncio.Semaphore(options.running),
             has_lease=asyncio.Event(),
@@ -109,7 +112,7 @@ class Process:
 
     @classmethod
     def from_settings(cls) -> Self:
-        return cls(Options.from_settings(), open_log(settings.REDIS_URL), Catalog.from_settings())
+        return cls(Options.from_settings(), settings.REDIS_URL, Catalog.from_settings())
 
     def serving(self, application: Application) -> Application:
         """The ASGI application whose requests this process serves: `of` finds it by the request."""
@@ -134,9 +137,9 @@ class Process:
         metrics.running.set_function(lambda: len(self._runs) - len(self._queued))
         metrics.queued.set_function(lambda: len(self._queued))
         self._tasks = [
-            spawn(self._every(1, self._renew), "lease"),
-            spawn(self._every(1, self.reconcile), "reconcile"),
-            spawn(self._every(PURGE_BEATS, self._purge), "purge"),
+            spawn(self._every(1, self._renew), "lease", self.threads),
+            spawn(self._every(1, self.reconcile), "reconcile", self.threads),
+            spawn(self._every(PURGE_BEATS, self._purge), "purge", self.threads),
         ]
 
     async def is_alone(self) -> bool:
@@ -166,6 +169,7 @@ class Process:
         self.rendering.close()
         await self.catalog.aclose()
         await self.log.close()
+        self.threads.shutdown(wait=False)
 
     async def _leave(self) -> None:
         """Give back the lease, and with it all replies."""
@@ -207,7 +211,7 @@ class Process:
             run = self._run(reply_id, attempt)
         if self.draining:
             run.drop()
-            spawn(self._hand_over([run]), "hand over")
+            spawn(self._hand_over([run]), "hand over", self.threads)
         return run
 
     def has(self, reply_id: UUID) -> bool:

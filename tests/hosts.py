@@ -18,7 +18,6 @@ from chat.events import Delta, End, Entry
 from chat.generation import Run
 from chat.models import Reply, ServerProcess, User
 from chat.process import Options, Process
-from chat.replylog import open_log
 from tests.client import AsyncClient
 from tests.upstream import Upstream
 from tests.visitor import Event, written
@@ -50,7 +49,7 @@ class Host(Process):
         }
         return cls(
             Options(**defaults | options),
-            open_log(settings.REDIS_URL),
+            settings.REDIS_URL,
             Catalog([Model("small", endpoint, continuation)]),
         )
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from chat import asking, changes
 from chat.changes import Changes, Versions
-from chat.database import in_thread
+from chat.database import DatabaseThreads, in_thread
 from chat.models import Conversation, Reply, User
 from tests.client import Client
 from tests.endings import end
@@ -112,7 +112,7 @@ def test_deleting_a_conversation_raises_the_version_of_the_list(
 
 @asynccontextmanager
 async def following(person: User, conversation: UUID | None = None) -> AsyncIterator[AsyncGenerator[Versions]]:
-    async with asyncio.timeout(PATIENCE), aclosing(Changes().follow(person.pk, conversation)) as news:
+    async with asyncio.timeout(PATIENCE), aclosing(Changes(DatabaseThreads(2)).follow(person.pk, conversation)) as news:
         yield news
 
 
@@ -146,7 +146,7 @@ async def test_each_page_hears_of_its_own_conversation(
     """More pages than fit into one query."""
     monkeypatch.setattr(changes, "LOOKED_UP_AT_ONCE", 1)
     other = (await in_thread(asking.begin)(bob, "Hello", "demo")).message.conversation
-    open_pages = Changes()
+    open_pages = Changes(DatabaseThreads(2))
     async with (
         asyncio.timeout(PATIENCE),
         aclosing(open_pages.follow(alice.pk, conversation.pk)) as hers,
@@ -180,7 +180,7 @@ async def test_an_absent_database_looks_like_no_change(
 
 
 async def test_nobody_looks_when_no_page_is_open(alice: User) -> None:
-    open_pages = Changes()
+    open_pages = Changes(DatabaseThreads(2))
     for _ in range(2):
         async with asyncio.timeout(PATIENCE), aclosing(open_pages.follow(alice.pk)) as news:
             assert await anext(news) == Versions(None, 0)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from chat.database import in_thread
+from chat.database import DatabaseThreads, in_thread
 from chat.tasks import spawn
 
 # The threads look after the connections that earlier tests have left in them.
@@ -14,9 +14,9 @@ PATIENCE = 10  # Seconds.
 
 
 async def test_background_work_does_not_wait_for_other_background_work() -> None:
-    done = threading.Event()
-    slow = spawn(in_thread(done.wait)(PATIENCE), "slow")
-    await spawn(in_thread(done.set)(), "quick")
+    done, threads = threading.Event(), DatabaseThreads(2)
+    slow = spawn(in_thread(done.wait)(PATIENCE), "slow", threads)
+    await spawn(in_thread(done.set)(), "quick", threads)
     assert await slow
 
 

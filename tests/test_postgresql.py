@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from chat.database import SILENCE
+from chat.database import SILENCE, DatabaseThreads
 from chat.events import Delta
 from chat.models import Reply, User
 from chat.replylog.database import DatabaseLog
@@ -78,7 +78,7 @@ async def test_replies_are_locked_in_the_order_of_their_ids(replies: tuple[Reply
     low, high = replies
     with another_transaction() as other:
         other.execute(LOCK, [low.pk])
-        writing = asyncio.create_task(write_to_both(DatabaseLog(), replies))
+        writing = asyncio.create_task(write_to_both(DatabaseLog(DatabaseThreads(2)), replies))
         await until(lambda: found(SOMEBODY_WAITS))
         other.execute(LOCK_AT_ONCE, [high.pk])
     await writing
@@ -87,7 +87,7 @@ async def test_replies_are_locked_in_the_order_of_their_ids(replies: tuple[Reply
 @on_postgresql
 async def test_a_commit_that_has_lost_a_deadlock_comes_again(replies: tuple[Reply, Reply]) -> None:
     low, high = replies
-    log = DatabaseLog()
+    log = DatabaseLog(DatabaseThreads(2))
     with another_transaction() as other:
         other.execute(LOCK, [high.pk])
         writing = asyncio.create_task(write_to_both(log, replies))

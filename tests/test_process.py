@@ -1,6 +1,7 @@
 """Processes that share a database: which one makes a reply, and what becomes of the replies of dead ones."""
 
 import asyncio
+import threading
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
@@ -162,19 +163,19 @@ async def test_a_reply_claimed_while_rows_are_compared_is_kept(
 
     def claimed(replies: ReplyQuerySet, name: str) -> ReplyQuerySet:
         monkeypatch.setattr(ReplyQuerySet, "claimed_by", claimed_by)
-        asyncio.run_coroutine_threadsafe(in_background(give_slot()), loop).result(PATIENCE)
+        asyncio.run_coroutine_threadsafe(in_background(here, give_slot()), loop).result(PATIENCE)
         return claimed_by(replies, name)
 
     monkeypatch.setattr(ReplyQuerySet, "claimed_by", claimed)
-    await in_background(here.reconcile())
+    await in_background(here, here.reconcile())
     assert not run.task.done()
     upstream.release("rest")
     assert (await here.read(second))[1].status == "complete"
 
 
-async def in_background[T](work: Coroutine[Any, Any, T]) -> T:
-    """With the threads of background tasks, so that two can ask the database at the same time."""
-    return await spawn(work, "test")
+async def in_background[T](host: Host, work: Coroutine[Any, Any, T]) -> T:
+    """With the threads of the host's background tasks, so that two can ask the database at the same time."""
+    return await spawn(work, "test", host.threads)
 
 
 async def test_a_process_that_wakes_drops_what_others_have_claimed(
@@ -231,6 +232,28 @@ async def test_a_failed_run_is_made_again_by_its_process(
     assert await there.read(reply) == ("so far", INTERRUPTED)
     row = await stored(reply)
     assert (row.attempt, row.process) == (3, there.name)
+
+
+# What belongs to one process
+
+
+async def test_a_process_waits_for_no_thread_of_another(start_host: StartHost) -> None:
+    here, there = await start_host(), await start_host()
+    may_end = threading.Event()
+    busy = [in_background(here, in_thread(may_end.wait)(PATIENCE)) for _ in range(2)]
+    working = asyncio.gather(*busy)
+    await in_background(there, there.reconcile())
+    assert not working.done()
+    may_end.set()
+    assert all(await working)
+
+
+async def test_a_closed_process_has_no_threads(upstream: Upstream) -> None:
+    host = Host.asking(upstream)
+    async with hosts(host):
+        await in_background(host, host.reconcile())
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        host.threads.submit(int)
 
 
 # The lease

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chat import asking
-from chat.database import in_thread
+from chat.database import DatabaseThreads, in_thread
 from chat.events import AnyDelta, Delta, End, Entry, Error, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, User
 from chat.replylog import CursorLost, Fenced, ReplyLog, base, commit
@@ -37,11 +37,13 @@ class Stores:
 
     @asynccontextmanager
     async def log(self) -> AsyncIterator[ReplyLog]:
-        log = DatabaseLog() if self._redis_url is None else RedisLog(self._redis_url)
+        threads = DatabaseThreads(2)
+        log = DatabaseLog(threads) if self._redis_url is None else RedisLog(self._redis_url, threads)
         try:
             yield log
         finally:
             await log.close()
+            threads.shutdown(wait=False)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ async def elsewhere(stores: Stores) -> AsyncIterator[ReplyLog]:
 
 @pytest.fixture
 def rows() -> DatabaseLog:
-    return DatabaseLog()
+    return DatabaseLog(DatabaseThreads(2))
 
 
 @pytest.fixture
@@ -297,7 +299,7 @@ async def test_a_follower_is_not_told_the_end_without_the_delta_before_it(rows: 
     """It reads what another process writes, before and after the gap, at once or in two steps."""
     async with aclosing(rows.follow(reply.pk, 0)) as reader:
         assert await anext(reader) == []
-        await write_with_a_gap(DatabaseLog(), reply)
+        await write_with_a_gap(DatabaseLog(DatabaseThreads(2)), reply)
 
         async def read() -> None:
             async for entries in reader:

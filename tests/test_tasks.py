@@ -4,24 +4,26 @@ import asyncio
 import gc
 import logging
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 import pytest
 
-from chat.tasks import in_background, spawn
+from chat.tasks import background, spawn
 
 of_request: ContextVar[str] = ContextVar("of_request", default="")
+THREADS = ThreadPoolExecutor(1)
 
 
 async def test_a_task_has_a_context_of_its_own() -> None:
     """With its request's, it would query the database in its request's thread."""
     of_request.set("request")
 
-    async def look() -> tuple[str, bool]:
-        return of_request.get(), in_background.get()
+    async def look() -> tuple[str, ThreadPoolExecutor | None]:
+        return of_request.get(), background.get()
 
-    assert await spawn(look(), "looking") == ("", True)
-    assert (of_request.get(), in_background.get()) == ("request", False)
+    assert await spawn(look(), "looking", THREADS) == ("", THREADS)
+    assert (of_request.get(), background.get()) == ("request", None)
 
 
 async def test_a_task_without_references_is_not_collected() -> None:
@@ -33,7 +35,7 @@ async def test_a_task_without_references_is_not_collected() -> None:
         woken.append(weakref.proxy(future))
         await future
 
-    task = weakref.ref(spawn(wait(), "waiting"))
+    task = weakref.ref(spawn(wait(), "waiting", THREADS))
     await asyncio.sleep(0)
     gc.collect()
     found = task()
@@ -46,7 +48,7 @@ async def test_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         raise LookupError("nothing there")
 
-    await asyncio.wait([spawn(fail(), "failing")])
+    await asyncio.wait([spawn(fail(), "failing", THREADS)])
     await asyncio.sleep(0)
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "The task failing failed")
@@ -55,7 +57,7 @@ async def test_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_cancelled_task_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    task = spawn(asyncio.sleep(60), "sleeping")
+    task = spawn(asyncio.sleep(60), "sleeping", THREADS)
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])

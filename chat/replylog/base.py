@@ -4,6 +4,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -94,8 +95,10 @@ class ReplyLog(ABC):
     # Seconds to wait before each `poll`; 0 where polling itself waits.
     poll_pause = POLL
 
-    def __init__(self) -> None:
-        self._commit = GroupCommit(self)
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        """`threads` are those in which background tasks use the database."""
+        self._threads = threads
+        self._commit = GroupCommit(self, threads)
         # Where ends are stored in another place, they go there by themselves, so that no delta waits for them.
         self._ends = self._commit
         self._inboxes: dict[UUID, set[Inbox]] = {}
@@ -210,7 +213,7 @@ class ReplyLog(ABC):
         inbox = Inbox(after)
         self._inboxes.setdefault(reply_id, set()).add(inbox)
         if self._serving is None:
-            self._serving = spawn(self._serve_readers(), "log reader")
+            self._serving = spawn(self._serve_readers(), "log reader", self._threads)
         try:
             yield inbox
         finally:

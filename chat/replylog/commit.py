@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -66,8 +67,9 @@ class GroupCommit:
     The first append after a pause is stored at once, the next ones a frame later.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, threads: ThreadPoolExecutor) -> None:
         self._log = log
+        self._threads = threads
         self._pending: list[Append] = []
         self._more = asyncio.Event()
         self._all_stored = asyncio.Event()
@@ -85,7 +87,7 @@ class GroupCommit:
         self._all_stored.clear()
         self._more.set()
         if self._task is None or self._task.done():
-            self._task = spawn(self._run(), "group commit")
+            self._task = spawn(self._run(), "group commit", self._threads)
         await append.answered.wait()
         if append.failure:
             raise append.failure

@@ -26,8 +26,8 @@ PURGED_AT_ONCE = 20
 
 
 class DatabaseLog(ReplyLog):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        super().__init__(threads)
         # A thread of its own, so that no slow query delays what all readers wait for.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reply-log")
         self._commit_appends = retry_while_away(in_thread(commit_appends, self._thread))

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
 from hashlib import sha1
@@ -62,10 +63,10 @@ SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 class RedisLog(ReplyLog):
     poll_pause = 0.0
 
-    def __init__(self, url: str) -> None:
-        super().__init__()
+    def __init__(self, url: str, threads: ThreadPoolExecutor) -> None:
+        super().__init__(threads)
         # An end is stored in the database too, which may be away while Redis takes deltas.
-        self._ends = GroupCommit(self)
+        self._ends = GroupCommit(self, threads)
         self._url = url
         self._clients: list[Redis] = []
         self._asking = asyncio.Semaphore(ASKING)

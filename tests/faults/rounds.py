@@ -25,7 +25,7 @@ from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from chat import sse
-from chat.database import in_thread
+from chat.database import DatabaseThreads, in_thread
 from chat.models import Message, Reply, ServerProcess
 from chat.replylog import CursorLost, open_log
 from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
@@ -148,7 +148,7 @@ class KillLoop:
         self.faults: list[str] = []
 
     async def run(self, rounds: int) -> None:
-        self._log = open_log(settings.REDIS_URL)
+        self._log = open_log(settings.REDIS_URL, DatabaseThreads(2))
         await self._run(rounds)
         await self._log.close()
 
