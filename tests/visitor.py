@@ -13,6 +13,8 @@ from chat import sse
 from tests.server import Server
 
 CSRF = "c" * 32
+# In seconds: what has not happened by then does not happen.
+PATIENCE = 60
 
 
 class Visitor:
@@ -21,8 +23,9 @@ class Visitor:
     def __init__(self, server: Server, username: str) -> None:
         cookies = {"sessionid": server.session_cookie(username), "csrftoken": CSRF}
         self.client = httpx.AsyncClient(
-            base_url=server.url, cookies=cookies, headers={"x-csrftoken": CSRF}, timeout=15, trust_env=False
+            base_url=server.url, cookies=cookies, headers={"x-csrftoken": CSRF}, timeout=PATIENCE, trust_env=False
         )
+        self._reading: list[asyncio.Task[list[Event]]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -30,6 +33,10 @@ class Visitor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # A test that fails leaves readers behind.
+        for reading in self._reading:
+            reading.cancel()
+        await asyncio.gather(*self._reading, return_exceptions=True)
         await self.client.aclose()
 
     async def post(self, url: str, accept: str = "application/json", **fields: str) -> httpx.Response:
@@ -89,23 +96,22 @@ class Visitor:
         raise AssertionError(f"The stream ended with {written(seen)!r}")
 
     async def read_past(self, reply: dict[str, Any], text: str) -> asyncio.Task[list["Event"]]:
-        """Read until `text` has been written, and go on to the end in the task that this returns."""
+        """Read until `text` has been written, and continue to the end in the task that this returns."""
         has_read = asyncio.Event()
 
         async def read() -> list[Event]:
             seen: list[Event] = []
-            try:
-                async for event in self.follow(reply):
-                    seen.append(event)
-                    if text in written(seen):
-                        has_read.set()
-            finally:
-                has_read.set()
+            async for event in self.follow(reply):
+                seen.append(event)
+                if text in written(seen):
+                    has_read.set()
             return seen
 
-        task = asyncio.create_task(read())
+        reading = asyncio.create_task(read())
+        reading.add_done_callback(lambda _: has_read.set())
+        self._reading.append(reading)
         await has_read.wait()
-        return task
+        return reading
 
 
 class Event:

@@ -89,13 +89,11 @@ async def test_replies_continue_after_their_connections_were_swallowed(
     """PostgreSQL's host has vanished without a word; another one answers at its address."""
     upstream.default = [text("one"), pause("rest"), text(" two"), finish()]
     replies = [await alice.ask("Count.") for _ in range(3)]
-    reading = asyncio.gather(*(alice.whole(reply) for reply in replies))
-    for reply in replies:
-        await alice.until(reply, "one")
+    reading = [await alice.read_past(reply, "one") for reply in replies]
     proxy.swallow()
     upstream.release("rest")
     async with asyncio.timeout(PATIENCE):
-        for reply, events in zip(replies, await reading, strict=True):
+        for reply, events in zip(replies, await asyncio.gather(*reading), strict=True):
             assert (written(events), events[-1].data["status"]) == ("one two", "complete")
             assert stored(server, reply).message.text == "one two"
         # The next renewal of its leases tells.
@@ -109,13 +107,11 @@ async def test_replies_are_whole_although_connections_end_during_commits(
     counted = [f"{number} " for number in range(200)]
     upstream.default = [step for number in counted for step in (text(number), sleep(0.01))] + [finish()]
     replies = [await alice.ask("Count.") for _ in range(3)]
-    reading = asyncio.gather(*(alice.whole(reply) for reply in replies))
-    for reply in replies:
-        await alice.until(reply, counted[0])
+    reading = [await alice.read_past(reply, counted[0]) for reply in replies]
     for _ in range(5):
         await asyncio.to_thread(end_connections, server)
         await asyncio.sleep(0.2)
-    for reply, events in zip(replies, await reading, strict=True):
+    for reply, events in zip(replies, await asyncio.gather(*reading), strict=True):
         assert (written(events), events[-1].data["status"]) == ("".join(counted), "complete")
         assert stored(server, reply).message.text == "".join(counted)
 
