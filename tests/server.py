@@ -30,7 +30,7 @@ from tests.marks import needs
 from tests.programs import free_port
 
 START_SECONDS = 60
-STOP_SECONDS = 15
+STOP_SECONDS = 60
 # Short, because many tests wait for a lease to run out.
 LEASE_SECONDS = "4"
 
@@ -214,11 +214,16 @@ class Server:
         self.kill()
         self.start()
 
+    def wait_for[T](self, find: Callable[[str], T | None]) -> T:
+        """Wait until `find` finds something in the log, and return that; lines come a moment after what they tell."""
+        with self._more:
+            if found := self._more.wait_for(lambda: find(self.log()), START_SECONDS):
+                return found
+            raise TimeoutError(f"It is not in the log:\n{self.log()}")
+
     def wait_for_line(self, part: str) -> None:
         """Wait until a process of this server has logged a line that contains `part`."""
-        with self._more:
-            if not self._more.wait_for(lambda: part in self.log(), START_SECONDS):
-                raise TimeoutError(f"There is no line with {part!r}:\n{self.log()}")
+        self.wait_for(lambda log: part in log)
 
     def log(self) -> str:
         """Everything that the processes of this server have logged."""

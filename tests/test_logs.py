@@ -97,10 +97,20 @@ def server(start_server: Servers, upstream: Upstream, collected_static: None) ->
     )
 
 
-def lines(server: Server) -> list[dict[str, Any]]:
+def lines(log: str) -> list[dict[str, Any]]:
     """The log without the lines of Daphne's access log."""
     access = re.compile(r"127\.0\.0\.1:\d+ - - \[")
-    return [json.loads(line) for line in server.log().splitlines() if not access.match(line)]
+    return [json.loads(line) for line in log.splitlines() if not access.match(line)]
+
+
+def ends(log: str) -> list[dict[str, Any]]:
+    """The lines that tell how the eight replies have ended, once all are there."""
+    found = [line for line in lines(log) if "reply" in line]
+    return found if len(found) == 8 else []
+
+
+def failures(log: str) -> list[dict[str, Any]]:
+    return [line for line in lines(log) if "stack" in line]
 
 
 async def test_failing_endpoints_leave_no_text_or_key_in_the_log(server: Server, upstream: Upstream) -> None:
@@ -120,8 +130,7 @@ async def test_failing_endpoints_leave_no_text_or_key_in_the_log(server: Server,
             await alice.whole(await alice.ask(f"What is a {MARKER}?"))
         refused = await alice.client.post("/c/", content=f'{{"text": "{MARKER}'.encode())
         assert refused.status_code >= 400
-    ended = [line for line in lines(server) if "reply" in line]
-    assert len(ended) == 8
+    ended = await asyncio.to_thread(server.wait_for, ends)
     assert all(line["server"] and line["conversation"] for line in ended)
     for secret in (MARKER, KEY, upstream.url, str(upstream.port)):
         assert secret not in server.log()
@@ -137,8 +146,6 @@ async def test_a_failing_store_leaves_no_text_in_the_log(server: Server, upstrea
     upstream.script(text(MARKER), cut())
     async with Visitor(server, "alice") as alice:
         await alice.ask(f"What is a {MARKER}?")
-        async with asyncio.timeout(30):
-            while not (failed := [line for line in lines(server) if "stack" in line]):  # noqa: ASYNC110 (a pipe)
-                await asyncio.sleep(0.05)
+        failed = await asyncio.to_thread(server.wait_for, failures)
     assert failed[0]["exception"].startswith("django.db.utils.")
     assert MARKER not in server.log()

@@ -1,7 +1,6 @@
 """Accounts in a browser: signing in, signing out, passwords."""
 
 import re
-import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -174,12 +173,7 @@ def test_a_reset_link_works_once(alice: Page, server: Server) -> None:
 
 def mailed_link(server: Server) -> str:
     """The link in the mail on the server's console."""
-    patience = time.monotonic() + 10
-    while time.monotonic() < patience:
-        if found := re.search(r"(http\S+/password/reset/key/\S+)\s", server.log()):
-            return found[1]
-        time.sleep(0.05)  # The console is a pipe and lags a little.
-    raise AssertionError("There was no mail.")
+    return server.wait_for(lambda log: re.search(r"(http\S+/password/reset/key/\S+)\s", log))[1]
 
 
 def test_the_admin_uses_the_same_sign_in(alice: Page, server: Server) -> None:
