@@ -2,17 +2,28 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from sys import getsizeof
+from typing import Any
 
+import httpx
 import pytest
 from django.utils.safestring import SafeString
 
-from chat.models import Conversation, Message, Reply, User
+from chat import asking
+from chat.database import in_thread
+from chat.models import Message, User
+from chat.process import Process
 from chat.rendering import BUSY, Rendering
-from tests.server import Server
-from tests.visitor import Visitor
+from chat.shares import PAGES_AT_ONCE
+from config.server.middleware import Handler
+from config.server.threads import THREADS, SharedThreads
+from tests import endings
+from tests.client import AsyncClient
 
+# In seconds: what has not happened by then does not happen.
+PATIENCE = 60
 USER, ASSISTANT = Message.Role.USER, Message.Role.ASSISTANT
 
 
@@ -30,8 +41,7 @@ class Renderer:
         self.texts.append(text)
         self.threads.add(threading.current_thread().name)
         self.begun.set()
-        if not self.go.wait(10):
-            raise TimeoutError
+        assert self.go.wait(PATIENCE)
         return SafeString(f"<{text}>")
 
 
@@ -157,26 +167,41 @@ async def test_closing_drops_the_texts_that_wait(rendering: Rendering, renderer:
     assert renderer.texts == ["a"]
 
 
-# A quote looks ahead for lines that it then does not take, so this uses up the time for one text.
-EXPENSIVE = "> # a\nb\n" * 12_000
+@pytest.mark.django_db(transaction=True)
+async def test_slow_answers_keep_no_page_from_others(
+    rendering: Rendering, renderer: Renderer, alice: User, bob: User, sam: User
+) -> None:
+    """As many pages wait for their HTML as there are threads for requests."""
+    assert 2 * PAGES_AT_ONCE == THREADS
+    process = Process.from_settings()
+    process.rendering = rendering
+    pages = SharedThreads(process.serving(Handler()))  # type: ignore[arg-type]
+    renderer.go.clear()
+    async with AsyncExitStack() as browsers:
+        hers, his, theirs = [await browsers.enter_async_context(browser(pages, user)) for user in (alice, bob, sam)]
+        slow = [(hers, await in_thread(conversation)(alice)), (his, await in_thread(conversation)(bob))]
+        waiting = [asyncio.create_task(person.get(address)) for person, address in slow for _ in range(PAGES_AT_ONCE)]
+        await asyncio.to_thread(renderer.begun.wait)
+        assert (await theirs.get("/history/")).status_code == 200
+        assert len(renderer.texts) == 1, "the first text still holds up all others"
+        renderer.go.set()
+        assert [(await page).status_code for page in waiting] == [200] * len(waiting)
+    await process.close()
 
 
-async def test_an_expensive_reply_keeps_no_page_from_others(server: Server) -> None:
-    async with Visitor(server, "alice") as alice, Visitor(server, "bob") as bob:
-        address = server.database.run(expensive_conversation)
-        pages = [asyncio.create_task(alice.client.get(address, timeout=60)) for _ in range(12)]
-        await asyncio.sleep(0.1)
-        assert (await bob.client.get("/history/", timeout=60)).status_code == 200
-        assert not any(page.done() for page in pages)
-        for page in await asyncio.gather(*pages):
-            assert '<pre class="plain"' in page.text
+@asynccontextmanager
+async def browser(application: Any, user: User) -> AsyncIterator[httpx.AsyncClient]:
+    """A person who is signed in at the application."""
+    client = AsyncClient()
+    await client.aforce_login(user)
+    cookies = {name: morsel.value for name, morsel in client.cookies.items()}
+    transport = httpx.ASGITransport(application)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", cookies=cookies) as browser:
+        yield browser
 
 
-def expensive_conversation() -> str:
-    """The address of a conversation of Alice's with a reply that nobody has seen yet."""
-    conversation = Conversation.objects.create(owner=User.objects.get(username="alice"), title="a", model="demo")
-    question = conversation.messages.create(role=USER, text="a")
-    conversation.leaf = conversation.messages.create(role=ASSISTANT, text=EXPENSIVE, parent=question)
-    Reply.objects.create(message=conversation.leaf, model="demo", status=Reply.Status.COMPLETE)
-    conversation.save()
-    return conversation.get_absolute_url()
+def conversation(owner: User) -> str:
+    """The address of a conversation with an answer that nobody has seen yet."""
+    reply = asking.begin(owner, "Hello?", "demo")
+    endings.end(reply, f"Hello {owner}")
+    return reply.message.conversation.get_absolute_url()
