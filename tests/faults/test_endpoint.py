@@ -30,6 +30,7 @@ from tests.upstream import (
     hang,
     html,
     nothing,
+    pause,
     raw,
     reasoning,
     reset,
@@ -254,11 +255,12 @@ async def test_an_endpoint_that_refuses_connections_is_unreachable(scene: Scene)
 
 async def test_an_endpoint_that_comes_back_between_attempts_answers(scene: Scene) -> None:
     scene.proxy.impair(limit=0, reset=True)
-    scene.upstream.script(*SO_FAR)
+    scene.upstream.script(pause("first"), *SO_FAR)
     reply = await scene.alice.ask("Hello?")
     await asyncio.to_thread(scene.upstream.next_request)
-    await asyncio.to_thread(scene.upstream.requests[0].wait_closed)
-    scene.proxy.mend()
+    # The first connection stays as it is.
+    scene.proxy.impair(only_new=True)
+    scene.upstream.release("first")
     await scene.expect_end(reply, await scene.alice.whole(reply), complete("Hello world", requests=2))
 
 
