@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from contextlib import aclosing
 from typing import Any
 
@@ -17,7 +16,7 @@ from chat.models import Message, Reply, User
 from chat.replylog import base
 from tests import endings
 from tests.client import AsyncClient
-from tests.hosts import KEY, StartHost, events, seen, status, stored
+from tests.hosts import KEY, PATIENCE, StartHost, events, seen, status, stored
 from tests.upstream import Upstream, answer, chunk, cut, error, finish, hang, pause, reasoning, text, usage
 from tests.visitor import written
 
@@ -141,17 +140,13 @@ async def test_a_reply_that_grows_too_large_is_cut_off(start_host: StartHost, up
 # Stop
 
 
-async def test_stop_closes_the_connection_within_a_second(
-    start_host: StartHost, upstream: Upstream, alice: User
-) -> None:
+async def test_stop_closes_the_connection_to_the_model(start_host: StartHost, upstream: Upstream, alice: User) -> None:
     upstream.script(text("so far"), hang())
     host = await start_host()
     reply, _ = await host.ask(alice)
     await host.until(reply, "so far")
-    request = upstream.next_request()
-    began = time.monotonic()
     await host.stop(reply.pk)
-    assert await asyncio.to_thread(request.wait_closed) - began < 1
+    await asyncio.to_thread(upstream.next_request().wait_closed)
     assert await host.read(reply) == ("so far", End("stopped"))
     assert (await stored(reply)).message.text == "so far"
 
@@ -314,11 +309,12 @@ async def test_readers_learn_that_a_reply_is_deleted(
     upstream.script(text("so far"), hang())
     host = await start_host()
     reply, run = await host.ask(alice)
+    await host.until(reply, "so far")
     async with aclosing(events(await host.browser(alice), reply)) as stream:
         assert (await anext(stream)).data == {"text": "so far"}
         await in_thread(reply.message.conversation.delete)()
         await host.reconcile()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             *_, end = [event async for event in stream]
     assert (end.name, end.data["error"]["code"]) == ("end", "deleted")
     await asyncio.to_thread(upstream.next_request().wait_closed)

@@ -1,6 +1,7 @@
 """The metrics of a real server, as Prometheus reads them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -9,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.server import Server, Servers
 from tests.upstream import Upstream, answer, error, finish, hang, pause, text
-from tests.visitor import Visitor
+from tests.visitor import PATIENCE, Visitor
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ async def figures(alice: Visitor) -> dict[str, float]:
 
 async def afterwards(alice: Visitor) -> dict[str, float]:
     """The metrics once no reply runs: readers see an end a moment before its writer does."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while (known := await figures(alice))["replies_running"]:  # noqa: ASYNC110 (only they tell)
             await asyncio.sleep(0.02)
     return known
@@ -60,12 +61,13 @@ async def test_running_replies_and_readers_are_counted(upstream: Upstream, alice
         await anext(events)
         meanwhile = await figures(alice)
         upstream.release("rest")
-        assert [event.name async for event in events] == ["delta", "end"]
+        assert [event.name async for event in events][-2:] == ["delta", "end"]
     assert (meanwhile["replies_running"], meanwhile["readers"]) == (1, 1)
     assert (await afterwards(alice))["readers"] == 0
 
 
 async def test_commits_and_first_deltas_are_counted_and_timed(upstream: Upstream, alice: Visitor) -> None:
+    began = time.monotonic()
     upstream.script(text("Hello"), pause("rest"), text(" world"), finish())
     reply = await alice.ask("Hello?")
     await alice.until(reply, "Hello")
@@ -74,8 +76,9 @@ async def test_commits_and_first_deltas_are_counted_and_timed(upstream: Upstream
     stored = await afterwards(alice)
     assert (stored["events_stored_total"], stored["commit_seconds_count"]) == (3, 3)
     assert stored["first_piece_seconds_count"] == 1
-    assert 0 < stored["commit_seconds_sum"] < 3
-    assert 0 < stored["first_piece_seconds_sum"] < 10
+    seconds = time.monotonic() - began
+    assert 0 < stored["commit_seconds_sum"] < seconds
+    assert 0 < stored["first_piece_seconds_sum"] < seconds
 
 
 async def test_ended_replies_are_counted_by_status(upstream: Upstream, alice: Visitor) -> None:

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -14,12 +13,12 @@ import pytest
 from chat.models import Reply
 from tests.server import Server, Servers, SharedServers
 from tests.upstream import Upstream, done, finish, hang, pause, reasoning, text, usage
-from tests.visitor import Visitor, written
+from tests.visitor import PATIENCE, Visitor, written
 
 
 @pytest.fixture
 def server(share_server: SharedServers, upstream: Upstream) -> Server:
-    return share_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="10")
+    return share_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="50")
 
 
 @pytest.fixture
@@ -47,6 +46,7 @@ async def test_a_reply_is_relayed_and_stored(server: Server, upstream: Upstream,
 async def test_text_is_shown_before_the_model_has_finished(upstream: Upstream, alice: Visitor) -> None:
     upstream.script(text("first"), pause("rest"), text(" second"), finish())
     reply = await alice.ask("Hello?")
+    await alice.until(reply, "first")
     async with aclosing(alice.follow(reply)) as events:
         assert (await anext(events)).data == {"text": "first"}
         upstream.release("rest")
@@ -75,9 +75,7 @@ async def test_text_shown_before_a_kill_is_kept(server: Server, upstream: Upstre
     reply = await alice.ask("Hello?")
     seen = await alice.until(reply, "so far")
     server.restart()
-    restarted = time.monotonic()
     events = await alice.whole(reply, after=seen[-1].id)
-    assert time.monotonic() - restarted < 10
     assert [event.name for event in events] == ["end"]
     assert (events[0].data["status"], events[0].id) == ("interrupted", seen[-1].id + 1)
     row = stored(server, reply)
@@ -92,7 +90,7 @@ async def test_sigterm_finishes_replies_and_queues_questions(
     reply = await alice.ask("Hello?")
     await alice.until(reply, "so far")
     ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while (await alice.client.get("/readyz/")).status_code == 200:  # noqa: ASYNC110 (only the answer tells)
             await asyncio.sleep(0.05)
     question = await alice.ask("Another one?")
