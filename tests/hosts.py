@@ -25,7 +25,7 @@ from tests.visitor import Event, written
 # No lease runs out and no process looks for claimable replies on its own: the test decides when.
 LONG = timedelta(hours=1)
 # In seconds: what has not happened by then never will.
-PATIENCE = 15
+PATIENCE = 60
 KEY = "sk-secret"
 
 type StartHost = Callable[..., Awaitable["Host"]]

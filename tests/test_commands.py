@@ -29,6 +29,8 @@ from tests.endings import end
 from tests.programs import free_port
 
 ROOT: Path = settings.BASE_DIR
+# In seconds: what has not happened by then does not happen.
+PATIENCE = 60
 PYTHONS = ("python3", "python3.14", "python3.13", "python3.12")
 
 
@@ -238,21 +240,21 @@ def test_one_process_migrates_makes_the_login_and_serves(started: Started) -> No
         assert process.stdout.readline() == f"Parley runs at http://127.0.0.1:{port}/\n"
         next(line for line in process.stdout if line == "Sign in as demo with the password demo.\n")
         next(line for line in process.stdout if "Listening on TCP address" in line)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True) as browser:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True, timeout=PATIENCE) as browser:
             browser.get("/accounts/login/")
             form = {"login": "demo", "password": "demo", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
             page = browser.post("/accounts/login/", data=form)
             assert page.status_code == 200
             assert page.url.path == "/"
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_port_that_is_taken_gets_one_sentence(started: Started) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with started(port) as process:
-            output, _ = process.communicate(timeout=15)
+            output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert output == f"CommandError: Port {port} cannot be used (Address already in use): choose one with PORT=.\n"
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.server import Server, Servers
 from tests.upstream import Upstream, finish, pause, text
-from tests.visitor import CSRF, Visitor, written
+from tests.visitor import CSRF, PATIENCE, Visitor, written
 
 HEAD = "POST /c/ HTTP/1.1\r\nhost: localhost\r\naccept: {}\r\n{}\r\n\r\n"
 LARGE = 2_000_000
@@ -19,7 +19,7 @@ LARGE = 2_000_000
 
 def answer(server: Server, head: str, body: bytes = b"") -> str:
     """All that the server answers to a request, whose body it may refuse to read."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as client:
         client.sendall(head.encode("latin-1"))
         with suppress(ConnectionError):
             client.sendall(body)
@@ -89,7 +89,7 @@ class Idler:
         self._socket = socket.socket()
         # What the system buffers for a reader counts as read.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.settimeout(30)
+        self._socket.settimeout(PATIENCE)
         self._socket.connect(("127.0.0.1", server.port))
         cookies = f"sessionid={session}; csrftoken={CSRF}"
         head = f"GET {url} HTTP/1.0\r\nhost: localhost\r\ncookie: {cookies}\r\naccept: text/event-stream\r\n\r\n"
@@ -144,7 +144,7 @@ async def test_a_slow_reader_receives_everything(start_server: Servers, talkativ
 
 
 async def test_a_reader_sees_the_end_of_a_reply_during_the_drain(start_server: Servers, upstream: Upstream) -> None:
-    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="10")
+    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="50")
     upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
     async with Visitor(server, "alice") as alice:
         reply = await alice.ask("Hello?")

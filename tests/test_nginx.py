@@ -19,7 +19,7 @@ from chat.models import User
 from tests.nginx import HOST, Nginx, running
 from tests.server import Server, Servers, SharedServers
 from tests.upstream import Upstream, done, finish, pause, sleep, text
-from tests.visitor import CSRF, Event, Visitor, has_ended, written
+from tests.visitor import CSRF, PATIENCE, Event, Visitor, has_ended, written
 
 pytestmark = pytest.mark.nginx
 
@@ -33,6 +33,7 @@ PRODUCTION = {
     "SECURE_COOKIES": "1",
     "SECURE_SSL_REDIRECT": "1",
     "CHAT_METRICS": "1",
+    "CHAT_DRAIN_SECONDS": "50",
 }
 
 
@@ -111,15 +112,17 @@ def test_metrics_are_not_public(nginx: Nginx) -> None:
 
 def test_the_redirect_to_https_names_the_host(nginx: Nginx) -> None:
     plain = f"http://127.0.0.1:{nginx.http_port}/accounts/login/?next=/"
-    answer = httpx.get(plain, headers={"host": HOST}, trust_env=False)
+    answer = httpx.get(plain, headers={"host": HOST}, trust_env=False, timeout=PATIENCE)
     assert answer.status_code == 301
     assert answer.headers["location"] == f"https://{HOST}/accounts/login/?next=/"
 
 
 def test_other_names_get_no_answer(nginx: Nginx) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
-        httpx.get(f"http://127.0.0.1:{nginx.http_port}/", headers={"host": "evil.example"}, trust_env=False)
-    with httpx.Client(verify=nginx_context(nginx), trust_env=False) as client:
+        httpx.get(
+            f"http://127.0.0.1:{nginx.http_port}/", headers={"host": "evil.example"}, trust_env=False, timeout=PATIENCE
+        )
+    with httpx.Client(verify=nginx_context(nginx), trust_env=False, timeout=PATIENCE) as client:
         secure = f"https://127.0.0.1:{nginx.port}/accounts/login/"
         with pytest.raises(httpx.ConnectError):
             client.get(secure)
@@ -156,7 +159,7 @@ def test_only_modern_tls_is_spoken(nginx: Nginx, version: ssl.TLSVersion) -> Non
 def test_links_to_reset_a_password_stay_out_of_the_log(nginx: Nginx) -> None:
     link = "/accounts/password/reset/key/1-secret/"
     nginx.get(link)
-    httpx.get(f"http://127.0.0.1:{nginx.http_port}{link}", headers={"host": HOST}, trust_env=False)
+    httpx.get(f"http://127.0.0.1:{nginx.http_port}{link}", headers={"host": HOST}, trust_env=False, timeout=PATIENCE)
     nginx.get("/accounts/login/")
     # It writes the line after the response.
     while "/accounts/login/" not in nginx.access_log.read_text():
@@ -179,7 +182,7 @@ class Reader(Visitor):
             verify=nginx_context(nginx),
             headers={"host": HOST, "origin": f"https://{HOST}", "x-csrftoken": CSRF},
             cookies={SESSION: server.session_cookie("alice"), TOKEN: CSRF},
-            timeout=15,
+            timeout=PATIENCE,
             trust_env=False,
             event_hooks={"request": [name_host]},
         )

@@ -31,7 +31,7 @@ LOCK_AT_ONCE = "SELECT 1 FROM chat_reply WHERE message_id = %s FOR UPDATE NOWAIT
 SOMEBODY_WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted"
 CONNECTED = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
 # In seconds: what has not happened by then does not happen.
-PATIENCE = 30
+PATIENCE = 60
 
 
 def found(statement: LiteralString, *parameters: object) -> bool:
@@ -155,6 +155,8 @@ async def many_that_wait(server: Server, upstream: Upstream) -> AsyncIterator[tu
     upstream.default = [text("Hello"), pause("rest"), text(" world"), finish()]
     async with Visitor(server, "alice") as alice, AsyncExitStack() as reading:
         replies = [await alice.ask("Hello?") for _ in range(20)]
+        for reply in replies:
+            await alice.until(reply, "Hello")
         streams = [await reading.enter_async_context(aclosing(alice.follow(reply))) for reply in replies * 2]
         for stream in streams:
             assert (await anext(stream)).data == {"text": "Hello"}

@@ -117,7 +117,8 @@ def test_the_usual_steps_lead_to_a_page(copy: Path) -> None:
             person.run(command)
         person.type(f"{runserver} {port}")
         person.wait_for(b"Listening on TCP address")
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", follow_redirects=True, trust_env=False) as browser:
+        address = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=address, follow_redirects=True, trust_env=False, timeout=PATIENCE) as browser:
             browser.get("/accounts/login/")
             form = {"login": "sam", "password": "a good password", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
             page = browser.post("/accounts/login/", data=form)

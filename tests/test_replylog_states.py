@@ -48,7 +48,7 @@ PROCESS = st.sampled_from(PROCESSES)
 REPLY = st.integers(0, 1)
 
 # In seconds: what has not happened by then does not happen.
-PATIENCE = 30
+PATIENCE = 60
 
 TRIED = settings(
     max_examples=int(os.environ.get("STATES", "40")),

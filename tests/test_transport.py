@@ -20,7 +20,7 @@ HOST = "models.example"
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=AiohttpTransport(), timeout=httpx.Timeout(None, connect=5)) as client:
+    async with httpx.AsyncClient(transport=AiohttpTransport(), timeout=httpx.Timeout(None, connect=60)) as client:
         yield client
 
 

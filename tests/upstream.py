@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Self
 
 MODEL = "scripted"
-PATIENCE = 10  # Seconds to wait for what a test expects.
+PATIENCE = 60  # Seconds to wait for what a test expects.
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tests.server import Databases, Server, Servers, forget_everybody
 from tests.upstream import Upstream
 
 # A busy machine is slow.
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=30_000)
 
 # Without these Chromium contacts its makers, for updates for example.
 CHROMIUM = """

@@ -17,7 +17,7 @@ from tests.upstream import Upstream, cut, finish, hang, pause, reasoning, text
 pytestmark = pytest.mark.chromium
 
 # A killed server takes a moment to start, a lost reply another until its lease has run out.
-RECOVERY_MS = 20_000
+RECOVERY_MS = 60_000
 
 # What Chromium has to say of connections that break off or cannot be made.
 CUT = ["ERR_HTTP2_PROTOCOL_ERROR", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION"]

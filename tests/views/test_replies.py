@@ -10,7 +10,7 @@ from django.conf import settings
 
 from chat.models import Conversation, Reply, ReplyEvent
 from tests.server import Server, Servers
-from tests.visitor import Visitor, written
+from tests.visitor import PATIENCE, Visitor, written
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ async def test_a_person_follows_a_limited_number_of_replies(start_server: Server
         assert (asked.status_code, asked.json()["error"]["code"]) == (429, "too_many_streams")
         await first.aclose()
         # The server learns of it a moment later.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not await can_follow(alice, reply):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         await second.aclose()
