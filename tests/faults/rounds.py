@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 import time
 from collections import Counter, defaultdict
@@ -28,9 +27,10 @@ from chat import sse
 from chat.database import DatabaseThreads, in_thread
 from chat.models import Message, Reply, ServerProcess
 from chat.replylog import CursorLost, open_log
+from tests.faults.author import Author
 from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
 from tests.server import Database, Server
-from tests.upstream import Request, Response, Step, Upstream, done, error, finish, reasoning, sleep, text
+from tests.upstream import Upstream
 from tests.visitor import Event, Visitor
 
 # Enough that nobody reaches what one person may ask in a minute.
@@ -62,46 +62,6 @@ class Fate(StrEnum):
 
 # The one that takes ten seconds comes less often.
 DECK = [Fate.KILLED, Fate.KILLED, Fate.TERMINATED, Fate.TERMINATED, Fate.FROZEN]
-
-
-class Author:
-    """The endpoint's part: it writes what a question asks for, and continues right after the beginning it is given."""
-
-    def __init__(self) -> None:
-        self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
-
-    def __call__(self, request: Request) -> list[Step]:
-        first, *_, last = request.body["messages"] * 2
-        question = Question.read(first["content"])
-        begun = last["content"] if last["role"] == "assistant" else ""
-        if not question.text.startswith(begun):
-            return error(400, {"error": {"message": "This is not how the answer begins."}})
-        self._answers[question.name].append(answer := Answer(request))
-        thoughts = [] if begun else [reasoning(word) for word in words(question.reasoning)]
-        pieces = [*thoughts, *(text(word) for word in words(question.text.removeprefix(begun)))]
-        paced = [step for piece in pieces for step in (piece, sleep(question.pause_seconds))]
-        return [sleep(question.first_seconds), *paced, finish(), done(), answer.end]
-
-    def left_open(self, question: Question) -> int:
-        return sum(not answer.over for answer in self._answers[question.name])
-
-
-class Answer:
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._ended = False
-
-    async def end(self, _response: Response) -> None:
-        self._ended = True
-
-    @property
-    def over(self) -> bool:
-        """Whether all of it was sent, or nobody is there any more to send it to."""
-        return self._ended or self._request.closed.done()
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"\S* |\S+", text)
 
 
 @dataclass

@@ -1,0 +1,47 @@
+"""The endpoint's part in the kill loop: it writes what questions ask for."""
+
+import re
+from collections import defaultdict
+
+from tests.faults.evidence import Question
+from tests.upstream import Request, Response, Step, done, error, finish, reasoning, sleep, text
+
+
+class Author:
+    """Writes what a question asks for, and continues right after the beginning that it is given."""
+
+    def __init__(self) -> None:
+        self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
+
+    def __call__(self, request: Request) -> list[Step]:
+        first, *_, last = request.body["messages"] * 2
+        question = Question.read(first["content"])
+        begun = last["content"] if last["role"] == "assistant" else ""
+        if not question.text.startswith(begun):
+            return error(400, {"error": {"message": "This is not how the answer begins."}})
+        self._answers[question.name].append(answer := Answer(request))
+        thoughts = [] if begun else [reasoning(word) for word in words(question.reasoning)]
+        pieces = [*thoughts, *(text(word) for word in words(question.text.removeprefix(begun)))]
+        paced = [step for piece in pieces for step in (piece, sleep(question.pause_seconds))]
+        return [sleep(question.first_seconds), *paced, finish(), done(), answer.end]
+
+    def left_open(self, question: Question) -> int:
+        return sum(not answer.over for answer in self._answers[question.name])
+
+
+class Answer:
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._ended = False
+
+    async def end(self, _response: Response) -> None:
+        self._ended = True
+
+    @property
+    def over(self) -> bool:
+        """Whether all of it was sent, or nobody is there any more to send it to."""
+        return self._ended or self._request.closed.done()
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\S* |\S+", text)
