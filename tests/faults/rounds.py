@@ -6,7 +6,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -221,31 +221,49 @@ class KillLoop:
     # What becomes of the processes
 
     async def _strike(self, fate: Fate, server: Server, chance: Random) -> None:
-        pid = server.pid
-        self._deaths.append(death := Death(timezone.now()))
         match fate:
             case Fate.KILLED:
-                await asyncio.to_thread(server.kill)
-                death.replies = await held_by(pid)
-                await asyncio.to_thread(server.start)
+                await self._kill(server)
             case Fate.FROZEN:
-                self._asleep = True
-                os.kill(pid, signal.SIGSTOP)
-                try:
-                    death.replies = await held_by(pid)
-                    await asyncio.sleep(LEASE.total_seconds() + CLAIMED_WITHIN + chance.random())
-                finally:
-                    os.kill(pid, signal.SIGCONT)
-                # What it held up comes first.
-                await asyncio.sleep(CLAIMED_WITHIN)
-                self._asleep = False
+                await self._freeze(server, chance)
             case Fate.TERMINATED:
-                death.replies = await held_by(pid)
-                if status := await asyncio.to_thread(server.terminate):
-                    self._complain(f"after SIGTERM a process ended with {status}")
-                await asyncio.to_thread(server.start)
-        death.ended = timezone.now()
+                await self._terminate(server)
         self._counts[fate] += 1
+
+    @contextmanager
+    def _death(self) -> Iterator[Death]:
+        """What is interrupted from now until a lease after the block, may be so because of it."""
+        self._deaths.append(death := Death(timezone.now()))
+        yield death
+        death.ended = timezone.now()
+
+    async def _kill(self, server: Server) -> None:
+        with self._death() as death:
+            pid = server.pid
+            await asyncio.to_thread(server.kill)
+            death.replies = await held_by(pid)
+            await asyncio.to_thread(server.start)
+
+    async def _freeze(self, server: Server, chance: Random) -> None:
+        """For longer than its lease."""
+        with self._death() as death:
+            self._asleep = True
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                death.replies = await held_by(server.pid)
+                await asyncio.sleep(LEASE.total_seconds() + CLAIMED_WITHIN + chance.random())
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            # What it held up comes first.
+            await asyncio.sleep(CLAIMED_WITHIN)
+            self._asleep = False
+
+    async def _terminate(self, server: Server) -> None:
+        with self._death() as death:
+            death.replies = await held_by(server.pid)
+            if status := await asyncio.to_thread(server.terminate):
+                self._complain(f"after SIGTERM a process ended with {status}")
+            await asyncio.to_thread(server.start)
 
     async def _watch(self) -> None:
         """See to it that nothing runs past its lease."""
