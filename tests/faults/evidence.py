@@ -45,6 +45,8 @@ class Connection:
 
     after: int
     events: list[Event] = field(default_factory=list)
+    # Whether there was nothing to read any more.
+    gone: bool = False
 
 
 @dataclass
@@ -163,3 +165,48 @@ class Evidence:
         events = [event for cursor, event in self.log if after < cursor <= seq]
         logged = snapshot_of([event for event in events if isinstance(event, Delta | Reasoning)], seq)
         return logged.text, logged.reasoning
+
+
+@dataclass
+class DeletedEvidence:
+    """What is known of a reply that was deleted: only its readers and its endpoint can tell."""
+
+    question: Question
+    still_there: bool = False
+    readers: list[list[Connection]] = field(default_factory=list)
+    left_open: int = 0
+
+    def contradictions(self) -> Iterator[str]:
+        if self.still_there:
+            yield "it is still there"
+        if self.left_open:
+            yield f"the endpoint still writes it on {self.left_open} connections"
+        for reader in self.readers:
+            yield from self._of_the_reader(reader)
+
+    def _of_the_reader(self, connections: list[Connection]) -> Iterator[str]:
+        events = [event for connection in connections for event in connection.events]
+        ends = [event for event in events if event.name == "end"]
+        if len(ends) > 1 or (ends and events[-1] is not ends[0]):
+            yield f"a reader saw {len(ends)} ends among {len(events)} events"
+        if not ends and not connections[-1].gone:
+            yield "a reader was not told"
+        seqs = [event.seq for event in events if event.name not in ("snapshot", "end")]
+        if seqs != sorted(set(seqs)):
+            yield f"a reader was shown the numbers {seqs}"
+        text, thoughts = shown(events, "delta", "text"), shown(events, "reasoning", "reasoning")
+        if not self.question.text.startswith(text) or not self.question.reasoning.startswith(thoughts):
+            yield f"a reader was shown what the model did not write: {thoughts!r} {text!r}"
+        if ends and ends[0].data["status"] == Reply.Status.COMPLETE and text != self.question.text:
+            yield f"a reader was told that {text!r} is complete"
+
+
+def shown(events: list[Event], kind: str, of_snapshot: str) -> str:
+    """What a reader of these events has on screen of the answer or of the reasoning."""
+    text = ""
+    for event in events:
+        if event.name == kind:
+            text += event.data["text"]
+        elif event.name == "snapshot":
+            text = event.data[of_snapshot]
+    return text

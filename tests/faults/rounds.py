@@ -28,7 +28,7 @@ from chat.database import DatabaseThreads, in_thread
 from chat.models import Message, Reply, ServerProcess
 from chat.replylog import CursorLost, open_log
 from tests.faults.author import Author
-from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
+from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, DeletedEvidence, Evidence, Question
 from tests.server import Database, Server
 from tests.upstream import Upstream
 from tests.visitor import Event, Visitor
@@ -55,13 +55,16 @@ LOOK = 0.2
 
 
 class Fate(StrEnum):
+    """What happens in a round, to a process or through people: a method, and a place in the deck."""
+
     KILLED = "SIGKILL"
     FROZEN = "SIGSTOP"
     TERMINATED = "SIGTERM"
+    DELETED = "deletion"
 
 
 # The one that takes ten seconds comes less often.
-DECK = [Fate.KILLED, Fate.KILLED, Fate.TERMINATED, Fate.TERMINATED, Fate.FROZEN]
+DECK = [Fate.KILLED, Fate.KILLED, Fate.TERMINATED, Fate.TERMINATED, Fate.FROZEN, Fate.DELETED]
 
 
 @dataclass
@@ -78,6 +81,20 @@ class Death:
         return self.began <= reply.ended and (self.ended is None or reply.asked <= self.ended + LEASE)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A question that was accepted: the person who asked it, through each process, and the addresses they got."""
+
+    question: Question
+    person: list[Visitor]
+    conversation: dict[str, Any]
+    reply: dict[str, Any]
+
+    @property
+    def pk(self) -> UUID:
+        return UUID(self.reply["id"])
+
+
 @dataclass
 class Seen:
     """What people have seen of a reply."""
@@ -85,6 +102,8 @@ class Seen:
     readers: list[list[Connection]] = field(default_factory=list)
     stop_asked: bool = False
     stopped_at: tuple[str, str] | None = None
+    # Whether somebody has set out to delete it.
+    deleted: bool = False
 
 
 class KillLoop:
@@ -97,6 +116,10 @@ class KillLoop:
         self._say = say
         self._people = [[Visitor(server, f"person-{number}") for server in servers] for number in range(PEOPLE)]
         self._turns = cycle(self._people)
+        servers[0].session_cookie("sam", is_staff=True, is_superuser=True)
+        self._staff = [Visitor(server, "sam") for server in servers]
+        # By the names of their questions.
+        self._asked: dict[str, Asked] = {}
         self._seen: defaultdict[UUID, Seen] = defaultdict(Seen)
         self._deaths: list[Death] = []
         self._checked: set[UUID] = set()
@@ -119,10 +142,12 @@ class KillLoop:
         checks = []
         for number in range(1, rounds + 1):
             chance = seeded(self._seed, number)
-            checks.append(asyncio.create_task(self._round(number)))
+            struck = asyncio.Event()
+            checks.append(asyncio.create_task(self._round(number, struck)))
             await asyncio.sleep(chance.uniform(0, STRUCK_WITHIN))
             fate, server = next(fates), chance.choice(self._servers)
-            await self._strike(fate, server, chance)
+            await self._strike(fate, number, server, chance)
+            struck.set()
             self._say(f"round {number}: {fate}")
             if self.faults:
                 break
@@ -131,7 +156,7 @@ class KillLoop:
         await self._check("")
         watching.cancel()
         self._check_times()
-        for visitor in chain.from_iterable(self._people):
+        for visitor in chain.from_iterable([*self._people, self._staff]):
             await visitor.client.aclose()
 
     def _fates(self) -> Iterator[Fate]:
@@ -141,25 +166,30 @@ class KillLoop:
 
     # What people do
 
-    async def _round(self, number: int) -> None:
+    async def _round(self, number: int, struck: asyncio.Event) -> None:
+        """Ask, follow and stop, and check the replies once the round's fate is over too."""
         names = [f"{number}.{n}" for n in range(REPLIES)]
         await asyncio.gather(*(self._reply(name, seeded(self._seed, name), next(self._turns)) for name in names))
+        await struck.wait()
         await self._check(f"{number}.")
+        for asked in (self._asked[name] for name in names if name in self._asked):
+            if self._seen[asked.pk].deleted:
+                await self._check_deleted(asked)
 
     async def _reply(self, name: str, chance: Random, person: list[Visitor]) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
                 await asyncio.sleep(chance.uniform(0, ASKED_WITHIN))
-                reply = await self._ask(name, chance, person)
-                readers = [self._read(reply, chance, person), self._read(reply, chance, person[::-1])]
-                stops = [self._stop(reply, chance, person)] if chance.random() < STOPPED else []
+                asked = self._asked[name] = await self._ask(name, chance, person)
+                readers = [self._read(asked, chance, person), self._read(asked, chance, person[::-1])]
+                stops = [self._stop(asked, chance)] if chance.random() < STOPPED else []
                 await asyncio.gather(*readers, *stops)
                 # Readers that come after the end see the same.
-                await self._read(reply, chance, person)
+                await self._read(asked, chance, person)
         except TimeoutError:
             self._complain(f"{name} was not asked, read to its end and stopped within {PATIENCE} seconds")
 
-    async def _ask(self, name: str, chance: Random, person: list[Visitor]) -> dict[str, Any]:
+    async def _ask(self, name: str, chance: Random, person: list[Visitor]) -> Asked:
         for attempt in count():
             question = Question(
                 f"{name}.{attempt}",
@@ -172,55 +202,84 @@ class KillLoop:
             with suppress(httpx.TransportError):
                 answer = await chance.choice(person).post("/c/", text=str(question), model=question.model)
                 if answer.status_code == 201:
-                    return dict(answer.json()["reply"])
+                    accepted = answer.json()
+                    return Asked(question, person, accepted["conversation"], accepted["reply"])
                 if answer.status_code < 500:
                     self._complain(f"{question.name} was refused: {answer.status_code} {answer.text}")
             await asyncio.sleep(chance.uniform(*BACK_OFF))
         raise AssertionError
 
-    async def _read(self, reply: dict[str, Any], chance: Random, person: list[Visitor]) -> None:
+    async def _read(self, asked: Asked, chance: Random, person: list[Visitor]) -> None:
         """Follow the reply to its end, over as many connections as it takes, each through the other process."""
         connections: list[Connection] = []
-        self._seen[UUID(reply["id"])].readers.append(connections)
+        self._seen[asked.pk].readers.append(connections)
         cursor = 0
         for visitor in cycle(person):
             connections.append(connection := Connection(cursor))
             with suppress(httpx.TransportError):
-                await self._receive(reply, visitor, connection)
+                await self._receive(asked, visitor, connection)
             for event in connection.events:
                 cursor = event.seq
                 if event.name == "end":
                     return
+            if connection.gone:
+                return
             await asyncio.sleep(chance.uniform(*BACK_OFF))
 
-    async def _receive(self, reply: dict[str, Any], visitor: Visitor, connection: Connection) -> None:
+    async def _receive(self, asked: Asked, visitor: Visitor, connection: Connection) -> None:
         decoder = sse.Decoder()
-        async with visitor.stream(reply["events_url"], **{"last-event-id": str(connection.after)}) as response:
+        async with visitor.stream(asked.reply["events_url"], **{"last-event-id": str(connection.after)}) as response:
+            connection.gone = response.status_code == 404 and self._seen[asked.pk].deleted
             if response.status_code == 200:
                 async for chunk in response.aiter_raw():
                     # That it waits in line is said to whoever asks, and not stored.
                     connection.events += [Event(event) for event in decoder.feed(chunk) if event.event != "status"]
-            elif response.status_code < 500:
-                self._complain(f"{reply['id']} could not be followed: {response.status_code}")
+            elif response.status_code < 500 and not connection.gone:
+                self._complain(f"{asked.pk} could not be followed: {response.status_code}")
 
-    async def _stop(self, reply: dict[str, Any], chance: Random, person: list[Visitor]) -> None:
+    async def _stop(self, asked: Asked, chance: Random) -> None:
         await asyncio.sleep(chance.uniform(0, STOPPED_WITHIN))
-        seen = self._seen[UUID(reply["id"])]
+        seen = self._seen[asked.pk]
         seen.stop_asked = True
         while not seen.stopped_at:
             with suppress(httpx.TransportError):
-                asked, asleep = time.monotonic(), self._asleep
-                answer = await chance.choice(person).post(reply["stop_url"])
+                began, asleep = time.monotonic(), self._asleep
+                answer = await chance.choice(asked.person).post(asked.reply["stop_url"])
+                if answer.status_code == 404 and seen.deleted:
+                    return
                 if answer.status_code == 200:
                     if not (asleep or self._asleep):
-                        self._stop_to_answer = max(self._stop_to_answer, time.monotonic() - asked)
-                    seen.stopped_at = answer.json()["status"], await text_of(UUID(reply["id"]))
+                        self._stop_to_answer = max(self._stop_to_answer, time.monotonic() - began)
+                    seen.stopped_at = answer.json()["status"], await text_of(asked.pk)
                     return
             await asyncio.sleep(chance.uniform(*BACK_OFF))
 
-    # What becomes of the processes
+    async def _delete(self, number: int, chance: Random) -> None:
+        """Let a person or an administrator delete one of the round's conversations."""
+        name = f"{number}.{chance.randrange(REPLIES)}"
+        async with asyncio.timeout(PATIENCE):
+            while name not in self._asked:  # noqa: ASYNC110 (it is asked in another task)
+                await asyncio.sleep(LOOK)
+        asked = self._asked[name]
+        self._seen[asked.pk].deleted = True
+        conversation = asked.conversation
+        people, url, fields = chance.choice(
+            [
+                (asked.person, f"{conversation['url']}delete/", {}),
+                (self._staff, f"/admin/chat/conversation/{conversation['id']}/delete/", {"post": "yes"}),
+            ]
+        )
+        while True:
+            with suppress(httpx.TransportError):
+                answer = await chance.choice(people).post(url, **fields)
+                # After an answer that was lost it is no longer there.
+                if answer.status_code in (200, 302, 303, 404):
+                    return
+            await asyncio.sleep(chance.uniform(*BACK_OFF))
 
-    async def _strike(self, fate: Fate, server: Server, chance: Random) -> None:
+    # What happens in a round
+
+    async def _strike(self, fate: Fate, number: int, server: Server, chance: Random) -> None:
         match fate:
             case Fate.KILLED:
                 await self._kill(server)
@@ -228,6 +287,8 @@ class KillLoop:
                 await self._freeze(server, chance)
             case Fate.TERMINATED:
                 await self._terminate(server)
+            case Fate.DELETED:
+                await self._delete(number, chance)
         self._counts[fate] += 1
 
     @contextmanager
@@ -313,6 +374,13 @@ class KillLoop:
             self._complain(f"reply {reply.pk} to {question.name}: {contradiction}")
         self._count(reply, seen)
 
+    async def _check_deleted(self, asked: Asked) -> None:
+        self._counts["deleted"] += 1
+        left_open = await self._left_open(asked.question)
+        evidence = DeletedEvidence(asked.question, await exists(asked.pk), self._seen[asked.pk].readers, left_open)
+        for contradiction in evidence.contradictions():
+            self._complain(f"deleted reply {asked.pk} to {asked.question.name}: {contradiction}")
+
     async def _left_open(self, question: Question) -> int:
         """The connections on which the endpoint still writes; a process that sleeps closes its own when it wakes."""
         with suppress(TimeoutError):
@@ -343,6 +411,7 @@ class KillLoop:
             "rounds": sum(self._counts[fate] for fate in Fate),
             **{fate: self._counts[fate] for fate in Fate},
             "replies": self._counts["replies"],
+            "deleted": self._counts["deleted"],
             **{status: self._counts[status] for status in Reply.Status if status not in Reply.RUNNING},
             **{name: self._counts[name] for name in ("taken over", "events seen", "reconnections")},
             "seconds from a lease's end to its claim, at most": round(self._overdue, 1),
@@ -377,6 +446,11 @@ def ended(name: str) -> list[Reply]:
 
 
 @in_thread
+def exists(pk: UUID) -> bool:
+    return Reply.objects.filter(pk=pk).exists()
+
+
+@in_thread
 def held_by(pid: int) -> set[UUID]:
     return set(Reply.objects.running().filter(process__contains=f":{pid}:").values_list("pk", flat=True))
 
@@ -391,7 +465,8 @@ def overdue() -> float:
 
 @in_thread
 def text_of(pk: UUID) -> str:
-    return Message.objects.get(pk=pk).text
+    """The text of a message; nothing if it has been deleted since."""
+    return Message.objects.filter(pk=pk).values_list("text", flat=True).first() or ""
 
 
 def run(rounds: int, seed: int, say: Callable[[str], None]) -> tuple[list[str], dict[str, float]]:

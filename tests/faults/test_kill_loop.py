@@ -13,11 +13,11 @@ from django.conf import settings
 from chat.events import Delta, End, Entry, Reasoning
 from chat.models import Message, Reply
 from chat.sse import ServerSentEvent
-from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, Evidence, Question
+from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, DeletedEvidence, Evidence, Question
 from tests.visitor import Event
 
 # Enough for each fate to come at least once.
-ROUNDS = 7
+ROUNDS = 8
 # The loop takes less than a minute and gives up by itself, but for a process that hangs, in seconds.
 PATIENCE = 400
 
@@ -134,4 +134,38 @@ def test_what_went_well_is_no_contradiction(evidence: Evidence) -> None:
     ],
 )
 def test_a_broken_promise_is_noticed(evidence: Evidence, contradiction: str) -> None:
+    assert contradiction in " and ".join(evidence.contradictions())
+
+
+TOLD = event("end", 1, status="interrupted")
+
+
+def left(*events: Event, gone: bool = False, **evidence: Any) -> DeletedEvidence:
+    """A reply that was deleted, and a reader that has seen this of it."""
+    return DeletedEvidence(QUESTION, readers=[[Connection(0, list(events), gone)]], **evidence)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [left(REASONING, TOLD), left(SNAPSHOT, REST, END), left(REASONING, gone=True), left(gone=True)],
+    ids=["told", "complete before", "gone", "came too late"],
+)
+def test_a_well_deleted_reply_is_no_contradiction(evidence: DeletedEvidence) -> None:
+    assert list(evidence.contradictions()) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "contradiction"),
+    [
+        (left(TOLD, still_there=True), "still there"),
+        (left(TOLD, left_open=1), "the endpoint still writes it"),
+        (left(REASONING), "was not told"),
+        (left(TOLD, TOLD), "a reader saw 2 ends"),
+        (left(TOLD, REASONING, gone=True), "a reader saw 1 ends among 2 events"),
+        (left(REASONING, REASONING, gone=True), "shown the numbers [1, 1]"),
+        (left(REST, gone=True), "what the model did not write"),
+        (left(SNAPSHOT, event("end", 2, status="complete")), "is complete"),
+    ],
+)
+def test_a_badly_deleted_reply_is_noticed(evidence: DeletedEvidence, contradiction: str) -> None:
     assert contradiction in " and ".join(evidence.contradictions())
