@@ -6,9 +6,10 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from django.db import InterfaceError, OperationalError
 from django.urls import reverse
 
-from chat import asking, sentences
+from chat import asking, generation, sentences
 from chat.database import in_thread
 from chat.events import End, Error
 from chat.generation import CONTINUE, prompt
@@ -84,6 +85,21 @@ async def test_the_model_is_sent_the_history(start_host: StartHost, upstream: Up
         {"role": "assistant", "content": "Fine."},
         {"role": "user", "content": "Really?"},
     ]
+
+
+@pytest.mark.parametrize("away", [OperationalError, InterfaceError])
+async def test_a_reply_is_complete_although_its_times_could_not_be_stored(
+    start_host: StartHost, alice: User, monkeypatch: pytest.MonkeyPatch, away: type[Exception]
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise away
+
+    monkeypatch.setattr(generation, "_mark", fail)
+    host = await start_host()
+    reply, _ = await host.ask(alice)
+    assert (await host.read(reply))[1].status == "complete"
+    row = await stored(reply)
+    assert (row.started, row.message.text) == (None, "Hello world")
 
 
 # Errors

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import InterfaceError, OperationalError
 from django.urls import reverse
 from django.utils import timezone
 
@@ -144,6 +145,24 @@ async def test_a_process_claims_nothing_before_it_has_a_lease(
     async with hosts(here):
         await run.task
         assert (await stored(reply)).process == here.name
+
+
+@pytest.mark.parametrize("away", [OperationalError, InterfaceError])
+async def test_a_claim_outlasts_a_short_outage_of_the_database(
+    start_host: StartHost, alice: User, monkeypatch: pytest.MonkeyPatch, away: type[Exception]
+) -> None:
+    claim, outages = ReplyQuerySet.claim, [away(), away()]
+
+    def claim_later(replies: ReplyQuerySet, *asked: Any) -> bool:
+        if outages:
+            raise outages.pop()
+        return claim(replies, *asked)
+
+    monkeypatch.setattr(ReplyQuerySet, "claim", claim_later)
+    host = await start_host()
+    reply, _ = await host.ask(alice)
+    assert await host.read(reply) == ANSWERED
+    assert (await stored(reply)).attempt == 1
 
 
 async def test_a_reply_claimed_while_rows_are_compared_is_kept(

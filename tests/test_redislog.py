@@ -7,17 +7,23 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from typing import Any
+from uuid import UUID
 
 import pytest
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
+from pytest_django import Settings
 
 from chat.database import in_thread
 from chat.events import Delta, End, Snapshot
-from chat.models import Reply, User
+from chat.models import Conversation, Reply, User
+from chat.models.replies import ReplyQuerySet
+from chat.plan import LOST
 from chat.replylog import Fenced, LogUnreachable, NotStored
 from chat.replylog import redis as redislog
 from chat.replylog.base import LOG_KEPT
 from chat.replylog.redis import RedisLog
+from tests.hosts import StartHost
+from tests.hosts import stored as stored_row
 from tests.redis import RedisServer
 from tests.server import Server, Servers
 from tests.test_replylog import DONE, Stores, claimed_reply, everything
@@ -116,6 +122,15 @@ async def test_streams_with_only_a_claim_expire(log: RedisLog, reply: Reply) -> 
     assert 0 < await seconds_kept(log, reply) <= redislog.LONGEST
 
 
+async def test_the_stream_of_a_reply_deleted_while_it_ran_expires(log: RedisLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("one")])
+        await Conversation.objects.all().adelete()
+        with pytest.raises(Fenced):
+            await writer.end(DONE)
+    assert 0 < await seconds_kept(log, reply) <= redislog.LONGEST
+
+
 async def test_nothing_is_written_after_a_gap(log: RedisLog, redis: RedisServer, reply: Reply) -> None:
     with log.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one")])
@@ -135,6 +150,26 @@ async def test_a_lost_stream_does_not_harm_other_replies(log: RedisLog, alice: U
         )
     assert isinstance(results[0], NotStored)
     assert results[1] is None
+
+
+async def test_an_end_that_cannot_be_stored_does_not_harm_the_others_of_its_commit(
+    log: RedisLog, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, healthy = [await in_thread(claimed_reply)(alice) for _ in range(2)]
+    finish = ReplyQuerySet.finish
+
+    def refuse(replies: ReplyQuerySet, pk: UUID, *outcome: Any) -> bool:
+        if pk == broken.pk:
+            raise DataError
+        return finish(replies, pk, *outcome)
+
+    monkeypatch.setattr(ReplyQuerySet, "finish", refuse)
+    with log.writer(broken.pk, 1) as one, log.writer(healthy.pk, 1) as other:
+        results = await asyncio.gather(one.end(DONE), other.end(DONE), return_exceptions=True)
+    assert isinstance(results[0], NotStored)
+    assert results[1] is None
+    assert await log.read(healthy.pk, 0) == [(1, DONE)]
+    assert await log.read(broken.pk, 0) == []
 
 
 async def test_the_end_is_stored_while_redis_is_down(
@@ -218,6 +253,29 @@ async def test_readers_that_queue_do_not_each_wait_for_a_silent_redis(
     outcomes = await asyncio.gather(*(log.read(reply.pk, 0) for _ in range(200)), return_exceptions=True)
     assert all(isinstance(outcome, LogUnreachable) for outcome in outcomes)
     assert time.monotonic() - started < 200 / redislog.ASKING * 0.5
+
+
+async def test_a_resumed_reply_whose_stream_is_lost_gets_its_earlier_text_back(
+    redis: RedisServer, settings: Settings, start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    """What was shown since is gone, and other words in its place would contradict it."""
+    settings.REDIS_URL = redis.url
+    upstream.script(text("one"), cut())
+    upstream.script(text(" two"), hang())
+    here, there = await start_host(), await start_host()
+    reply, run = await here.ask(alice)
+    await run.task
+    await here.resume(reply)
+    async with asyncio.timeout(PATIENCE):
+        while not (await stored_row(reply)).more_shown:  # noqa: ASYNC110 (only the row tells)
+            await asyncio.sleep(0.01)
+    await here.die()
+    redis.restart()
+    await there.reconcile()
+    assert (await there.read(reply))[1] == End("interrupted", error=LOST)
+    row = await stored_row(reply)
+    assert (row.message.text, row.error) == ("one", LOST)
+    assert len(upstream.requests) == 2
 
 
 # Processes
