@@ -57,6 +57,7 @@ async def _read(log: ReplyLog, message: Message) -> None:
     if end:
         # It ended since the message was read.
         await message.arefresh_from_db()
+        message.reply = await Reply.objects.aget(pk=message.pk)
     elif snapshot and snapshot.seq:
         # Otherwise it is being resumed: the message has its text, and the log nothing yet.
         message.text, message.reply.reasoning, message.reply.last_seq = snapshot.text, snapshot.reasoning, snapshot.seq

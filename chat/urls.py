@@ -8,6 +8,7 @@ urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
     path("c/", messages.start, name="start"),
     path("c/<uuid:pk>/", conversations.conversation, name="conversation"),
+    path("c/<uuid:pk>/transcript/", conversations.transcript, name="transcript"),
     path("c/<uuid:pk>/messages/", messages.ask, name="ask"),
     path("c/<uuid:pk>/branch/", conversations.show_branch, name="show_branch"),
     path("c/<uuid:pk>/delete/", conversations.delete_conversation, name="delete_conversation"),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from chat.models.users import User
 
 TITLE_CHARS = 80
+# No branch is followed further up than this.
+LONGEST_BRANCH = 10_000
 
 
 def title_of(text: str) -> str:
@@ -85,6 +87,16 @@ class Conversation(models.Model):
         self.find_siblings(branch)
         return branch
 
+    def below(self, message: Message) -> list[UUID]:
+        """The ids from the leaf up to `message`, or to the sibling that is on screen in its place, the leaf first.
+
+        Empty if neither is on screen.
+        """
+        path = tree.path(self.leaf_id, LONGEST_BRANCH) if self.leaf_id else []
+        if message.parent_id is None:
+            return path
+        return path[: path.index(message.parent_id)] if message.parent_id in path else []
+
     def texts(self, leaf_id: UUID | None, chars: int, last: int) -> list[tuple[str, str]]:
         """Role and text up to the leaf, oldest first: at most `last` messages within `chars` characters.
 
@@ -138,3 +150,7 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role} message {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        """The place of the message on its conversation's page."""
+        return f"{reverse('conversation', args=[self.conversation_id])}#message-{self.pk}"

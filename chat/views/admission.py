@@ -45,7 +45,7 @@ def queue_and_respond(request: SignedInRequest, reply: Reply) -> HttpResponseBas
     Process.of(request).queue(reply.pk, reply.attempt)
     kind = _kind(request)
     if kind not in ("application/json", "text/event-stream"):
-        return SeeOther(address(reply))
+        return SeeOther(reply.message.get_absolute_url())
     conversation = reply.message.conversation
     started = {
         "conversation": {"id": str(conversation.pk), "url": conversation.get_absolute_url()},
@@ -72,8 +72,3 @@ async def stop_reply(request: SignedInRequest, reply_id: UUID) -> None:
         await Process.of(request).stop(reply_id)
     except TimeoutError:
         raise Refusal(503, "not_stopped", gettext("The reply couldn't be stopped. Try again.")) from None
-
-
-def address(reply: Reply) -> str:
-    """The address of the reply's message on its page."""
-    return f"{reply.message.conversation.get_absolute_url()}#message-{reply.pk}"

@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from chat.database import in_thread, retry_on_deadlock
-from chat.models import Conversation, Reply, User
+from chat.models import Conversation, Message, Reply, User
 from chat.views import pages
 from chat.views.admission import stop_reply
 from chat.views.pages import SeeOther, find_message, get_conversation, page, question_form
@@ -32,10 +32,19 @@ async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
     return await page(request, conversation, question_form(request, model=conversation.model))
 
 
+@require_GET
+@signed_in
+@queued_per_person
+async def transcript(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    """The messages on screen as a fragment of a page."""
+    shown = await pages.transcript(request, await get_conversation(request, pk))
+    return await in_thread(render)(request, "chat/_transcript.html", shown)
+
+
 @require_http_methods(["GET", "POST"])
 @signed_in
 async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    """Show the branch through another answer to the same question."""
+    """Show the branch through another answer to the same question, or another question after the same answer."""
     conversation = await get_conversation(request, pk)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
@@ -43,7 +52,9 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     if message is None:
         return problem(request, 422, "unknown_message", gettext("This answer no longer exists. Reload the page."))
     await in_thread(conversation.show)(message)
-    return SeeOther(conversation.get_absolute_url())
+    if wants_json(request):
+        return JsonResponse({"leaf": str(conversation.leaf_id)})
+    return SeeOther(await in_thread(_place)(conversation, message))
 
 
 @require_http_methods(["GET", "POST"])
@@ -70,6 +81,13 @@ async def history(request: SignedInRequest) -> HttpResponse:
         return render(request, "chat/_history.html", {"history": pages.history(request)})
 
     return await in_thread(fragment)()
+
+
+def _place(conversation: Conversation, message: Message) -> str:
+    """The address of a message on screen, on a page that shows it however far above the leaf it is."""
+    is_far = len(conversation.below(message)) > pages.SHOWN
+    query = f"?from={message.parent_id or message.pk}" if is_far else ""
+    return f"{conversation.get_absolute_url()}{query}#message-{message.pk}"
 
 
 @retry_on_deadlock

@@ -14,7 +14,7 @@ from chat.forms import QuestionForm
 from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.replylog import LogUnreachable
-from chat.views.admission import address, admit, queue_and_respond
+from chat.views.admission import admit, queue_and_respond
 from chat.views.pages import SeeOther, fields, get_conversation, get_reply, question_form, refused
 from chat.views.problems import Refusal, SignedInRequest, signed_in
 
@@ -45,7 +45,7 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask the same question again; the new answer becomes a sibling of the old one."""
     reply, model = await _reply_and_model(request, pk)
     if request.method == "GET":
-        return SeeOther(address(reply))
+        return SeeOther(reply.message.get_absolute_url())
     return queue_and_respond(request, await admit(request, partial(asking.retry, reply, model)))
 
 
@@ -55,7 +55,7 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Continue a reply that broke off, in the same message."""
     reply, model = await _reply_and_model(request, pk)
     if request.method == "GET":
-        return SeeOther(address(reply))
+        return SeeOther(reply.message.get_absolute_url())
     resumed = await admit(request, partial(asking.resume, reply, model))
     if resumed is None:
         sentence = gettext(

@@ -40,23 +40,12 @@ class SeeOther(HttpResponseRedirectBase):
 async def page(
     request: SignedInRequest, conversation: Conversation | None, form: QuestionForm, status: int = 200
 ) -> HttpResponse:
-    """The whole page, with what there is so far of a reply that is being written."""
-    last = _count(request.GET.get("last", ""))
-    until = await find_message(conversation, request.GET.get("until", "")) if conversation else None
-    branch: list[Message] = []
-    if conversation:
-        branch = await in_thread(conversation.branch)(until.pk if until else conversation.leaf_id, last + 1)
-    process = Process.of(request)
-    await read_live(process.log, branch)
-    await process.rendering.show(branch[-last:])
+    """The whole page."""
+    shown = await transcript(request, conversation) if conversation else {}
 
     def rendered() -> HttpResponse:
         context = {
-            "conversation": conversation,
-            "messages_shown": branch[-last:],
-            "earlier": _earlier(last, until, branch[0]) if len(branch) > last else None,
-            "until": until,
-            "running": next((message.reply for message in branch if _is_running(message)), None),
+            **shown,
             "form": form,
             "demo": settings.CHAT_DEMO,
             "debug": settings.DEBUG,
@@ -79,6 +68,32 @@ async def refused(
     if refusal.retry_after:
         response.headers["Retry-After"] = str(refusal.retry_after)
     return response
+
+
+async def transcript(request: SignedInRequest, conversation: Conversation) -> dict[str, Any]:
+    """The context of `chat/_transcript.html`: messages on screen, with what there is so far of running replies.
+
+    The query says which: the `last` ones up to `until`; or those that begin with the message `from`, or with the
+    sibling that is on screen in its place.
+    """
+    last = _count(request.GET.get("last", ""))
+    until = await find_message(conversation, request.GET.get("until", ""))
+    first = await find_message(conversation, request.GET.get("from", ""))
+    end = until.pk if until else conversation.leaf_id
+    if first and (below := (await in_thread(conversation.below)(first))[-MOST_SHOWN:]):
+        end, last = below[0], len(below)
+    branch = await in_thread(conversation.branch)(end, last + 1)
+    shown, has_later = branch[-last:], end != conversation.leaf_id
+    process = Process.of(request)
+    await read_live(process.log, shown)
+    await process.rendering.show(shown)
+    return {
+        "conversation": conversation,
+        "messages_shown": shown,
+        "earlier": _earlier(last, end if has_later else None, shown[0]) if len(branch) > last else None,
+        "has_later": has_later,
+        "running": next((message.reply for message in shown if _is_running(message)), None),
+    }
 
 
 async def get_conversation(request: SignedInRequest, pk: UUID) -> Conversation:
@@ -131,13 +146,13 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     return {"groups": groups, "next": following}
 
 
-def _earlier(last: int, until: Message | None, before: Message) -> str:
-    """The query that shows twice as many messages; where that would be too many, those up to `before`."""
+def _earlier(last: int, until: UUID | None, first: Message) -> str:
+    """The link from `first` to twice as many messages; where that would be too many, to those up to `first`."""
     if last < MOST_SHOWN:
-        query = {"last": str(min(2 * last, MOST_SHOWN))} | ({"until": str(until.pk)} if until else {})
+        query = {"last": str(min(2 * last, MOST_SHOWN))} | ({"until": str(until)} if until else {})
     else:
-        query = {"until": str(before.pk)}
-    return f"?{urlencode(query)}"
+        query = {"until": str(first.pk)}
+    return f"?{urlencode(query)}#message-{first.pk}"
 
 
 async def find_message(conversation: Conversation, pk: str) -> Message | None:

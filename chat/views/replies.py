@@ -11,7 +11,7 @@ from chat.database import in_thread
 from chat.live import read_live
 from chat.models import Message
 from chat.process import Process
-from chat.views.admission import address, stop_reply
+from chat.views.admission import stop_reply
 from chat.views.pages import SeeOther, get_reply
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 from chat.views.stream import event_stream, number
@@ -48,10 +48,10 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Answer once the reply has ended."""
     reply = await get_reply(request, pk)
     if request.method == "GET":
-        return SeeOther(address(reply))
+        return SeeOther(reply.message.get_absolute_url())
     await stop_reply(request, reply.pk)
     if not wants_json(request):
-        return SeeOther(address(reply))
+        return SeeOther(reply.message.get_absolute_url())
     await reply.arefresh_from_db(fields=["status"])
     return JsonResponse({"status": reply.status})
 

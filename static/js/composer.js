@@ -20,7 +20,7 @@ export class Composer {
   /**
    * @param {HTMLFormElement} form
    * @param {HTMLFormElement} stopForm
-   * @param {(started: Started, text: string) => void} onAsked called when the server has stored a question
+   * @param {(started: Started) => Promise<void>} onAsked shows what the server has stored
    */
   constructor(form, stopForm, onAsked) {
     this.#form = form;
@@ -35,8 +35,7 @@ export class Composer {
     this.#draftKey = `draft ${form.dataset.draft}`;
     this.#text.value ||= sessionStorage.getItem(this.#draftKey) ?? "";
     this.#grow();
-    // On a phone the keyboard would cover half of what there is to read.
-    if (canHover()) this.#text.focus({ preventScroll: true });
+    this.focus();
     this.#text.addEventListener("input", () => this.#edited());
     this.#text.addEventListener("keydown", (event) => this.#pressed(event));
     form.addEventListener("submit", (event) => this.#submitted(event));
@@ -44,13 +43,20 @@ export class Composer {
   }
 
   /**
-   * Offer Stop instead of Send.
-   * @param {string} stopUrl
+   * Offer Stop instead of Send while a reply is being written.
+   * @param {string[]} stopUrls
    */
-  running(stopUrl) {
-    this.#stopForm.action = stopUrl;
-    this.#showStop(STOP, false);
-    this.#offer(true);
+  showRunning([stopUrl]) {
+    if (stopUrl) {
+      this.#stopForm.action = stopUrl;
+      this.#showStop(STOP, false);
+    }
+    if (this.#isRunning !== Boolean(stopUrl)) this.#offer(!this.#isRunning);
+  }
+
+  focus() {
+    // On a phone the keyboard would cover half of what there is to read.
+    if (canHover()) this.#text.focus({ preventScroll: true });
   }
 
   /**
@@ -59,11 +65,6 @@ export class Composer {
    */
   continueFrom(id) {
     this.#parent.value = id;
-  }
-
-  /** Offer Send again. */
-  ended() {
-    this.#offer(false);
   }
 
   get #isRunning() {
@@ -95,14 +96,13 @@ export class Composer {
   /** @param {SubmitEvent} event */
   async #submitted(event) {
     event.preventDefault();
-    const text = this.#text.value;
-    if (this.#send.disabled || !text.trim()) return;
+    if (this.#send.disabled || !this.#text.value.trim()) return;
     if (this.#isRunning) return this.#complain(NOT_FINISHED);
     this.#sending(true);
     try {
       const started = await submit(this.#form);
       this.#clear();
-      this.#onAsked(started, text);
+      await this.#onAsked(started);
     } catch (error) {
       Problem.from(error).show(this.#error);
       this.#text.setAttribute("aria-invalid", "true");

@@ -1,22 +1,22 @@
 import { Composer } from "./composer.js";
 import { find } from "./dom.js";
-import { RunningReply } from "./reply.js";
-import { fragment } from "./requests.js";
+import { Messages } from "./messages.js";
+import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
 import { ENDINGS, WRITING } from "./sentences.js";
 import { Tab } from "./tab.js";
 
 /** @typedef {import("./requests.js").Started} Started */
 
-/** The conversation on the page: its messages, the reply that is being written, the composer. */
+/** The conversation on the page: its messages, what people do with them, the composer. */
 export class Conversation {
-  #messages;
-  #question;
   #announcer;
   #composer;
   #tab;
   /** @type {Follower | undefined} */
   #follower;
+  /** @type {Messages | undefined} nothing on the page of a new conversation */
+  #messages;
   #onAsked;
 
   /**
@@ -25,68 +25,73 @@ export class Conversation {
    */
   constructor(page, onAsked) {
     this.#onAsked = onAsked;
-    this.#messages = find(page, "[data-messages]", HTMLElement);
-    this.#question = find(page, "[data-question]", HTMLTemplateElement);
     this.#announcer = find(page, "[data-announcer]", HTMLElement);
-    if (this.#messages.childElementCount) {
-      this.#follower = new Follower(find(page, "main", HTMLElement), find(page, "[data-to-end]", HTMLButtonElement));
-    }
     this.#tab = new Tab(find(page, "link[rel=icon]", HTMLLinkElement));
     this.#composer = new Composer(
       find(page, "[data-composer]", HTMLFormElement),
       find(page, "[data-stop-form]", HTMLFormElement),
-      (started, text) => this.#asked(started, text),
+      (started) => this.#asked(started),
     );
-    for (const message of this.#messages.querySelectorAll("[data-events-url]")) {
-      if (message instanceof HTMLElement) this.#watch(message);
-    }
+    const list = page.querySelector("[data-messages]");
+    if (list instanceof HTMLElement) this.#show(page, list);
   }
 
-  /** @param {Started} started @param {string} text */
-  async #asked({ conversation, message, reply }, text) {
+  /** @param {Document} page @param {HTMLElement} list */
+  #show(page, list) {
+    this.#follower = new Follower(
+      find(page, "main", HTMLElement),
+      list,
+      find(page, "[data-to-end]", HTMLButtonElement),
+    );
+    this.#messages = new Messages(list, this.#follower, {
+      changed: () => this.#changed(),
+      began: () => this.#began(),
+      ended: (status) => this.#ended(status),
+      left: () => this.#tab.left(),
+    });
+    this.#changed();
+    list.addEventListener("submit", (event) => this.#submitted(event));
+  }
+
+  /** @param {Started} started */
+  async #asked({ conversation }) {
     if (location.pathname !== conversation.url) return location.assign(conversation.url);
     this.#onAsked();
-    this.#messages.append(this.#questionOf(message.id, text));
+    await this.#messages?.refresh(this.#messages.last);
     this.#follower?.toEnd();
-    this.#composer.running(reply.stop_url);
-    this.#composer.continueFrom(reply.id);
+  }
+
+  /** @param {SubmitEvent} event of a form in a message, after which other messages may be on screen */
+  async #submitted(event) {
+    event.preventDefault();
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    if (form.ariaBusy === "true") return;
+    form.ariaBusy = "true";
     try {
-      const answer = find(await fragment(reply.url), "[data-message]", HTMLElement);
-      this.#messages.append(answer);
-      this.#watch(answer);
-    } catch {
-      // The question is stored and will be answered. A reload shows what there is of the answer.
-      location.reload();
+      await submit(form, event.submitter);
+      await this.#messages?.refresh(form.closest("[data-message]"));
+      if (document.activeElement === document.body) this.#composer.focus();
+    } catch (error) {
+      Problem.from(error).show(find(form, "[data-error]", HTMLElement));
+    } finally {
+      form.ariaBusy = null;
     }
   }
 
-  /**
-   * @param {string} id
-   * @param {string} text
-   * @returns {Node}
-   */
-  #questionOf(id, text) {
-    const copy = document.importNode(this.#question.content, true);
-    const question = find(copy, "[data-message]", HTMLElement);
-    question.id = `message-${id}`;
-    question.dataset.message = id;
-    find(question, "[data-text]", HTMLElement).textContent = text;
-    return copy;
+  #changed() {
+    if (!this.#messages) return;
+    this.#composer.continueFrom(this.#messages.last?.dataset.message ?? "");
+    this.#composer.showRunning(this.#messages.stopUrls);
   }
 
-  /** @param {HTMLElement} message */
-  #watch(message) {
+  #began() {
     this.#announcer.textContent = WRITING;
     this.#tab.writing();
-    this.#composer.running(message.dataset.stopUrl ?? "");
-    new RunningReply(message, (status) => this.#ended(status));
-    new ResizeObserver(() => this.#follower?.news()).observe(message);
   }
 
   /** @param {keyof typeof ENDINGS} status */
   #ended(status) {
     this.#announcer.textContent = ENDINGS[status];
     this.#tab.ended(status);
-    this.#composer.ended();
   }
 }

@@ -3,8 +3,9 @@ import { find } from "./dom.js";
 import { LiveMarkdown } from "./live.js";
 import { Reasoning } from "./reasoning.js";
 import { fragment, Problem } from "./requests.js";
-import { DELETED, RECONNECTING } from "./sentences.js";
+import { RECONNECTING } from "./sentences.js";
 import { ReplyStream } from "./stream.js";
+import { swap } from "./swap.js";
 
 /** @typedef {keyof typeof import("./sentences.js").ENDINGS} Ending */
 
@@ -45,6 +46,13 @@ export class RunningReply {
     });
   }
 
+  /** Follow it no longer: it has left the page. */
+  close() {
+    this.#stream.close();
+    this.#reasoning.finish();
+    delete this.#element.dataset.phase;
+  }
+
   /** @param {boolean} isQueued */
   #queue(isQueued) {
     // A reply that is being resumed has text already.
@@ -77,7 +85,7 @@ export class RunningReply {
     this.#settle(status);
     for (let failures = 1; ; failures++) {
       try {
-        return this.#swap(await this.#rendered());
+        return swap(this.#element, await this.#rendered());
       } catch (error) {
         const problem = Problem.from(error);
         if (!problem.isPassing) return problem.show(this.#connection);
@@ -95,10 +103,10 @@ export class RunningReply {
       if (rendered.dataset.eventsUrl || this.#isSettled()) return;
       this.#stream.close();
       this.#settle(/** @type {Ending} */ (rendered.dataset.status));
-      this.#swap(rendered);
+      swap(this.#element, rendered);
     } catch (error) {
       const problem = Problem.from(error);
-      if (problem.isPassing) return;
+      if (problem.isPassing || this.#isSettled()) return;
       this.#stream.close();
       this.#settle("lost");
       problem.show(this.#connection);
@@ -121,30 +129,9 @@ export class RunningReply {
 
   /** The server's own rendering of the message. */
   async #rendered() {
-    try {
-      const rendered = (await fragment(this.#element.dataset.messageUrl ?? "")).querySelector("[data-message]");
-      // A proxy may have answered instead of the server.
-      if (!(rendered instanceof HTMLElement)) throw new Problem(RECONNECTING);
-      return rendered;
-    } catch (error) {
-      throw Problem.from(error).status === 404 ? new Problem(DELETED, 404) : error;
-    }
+    const rendered = (await fragment(this.#element.dataset.messageUrl ?? "")).querySelector("[data-message]");
+    // A proxy may have answered instead of the server.
+    if (!(rendered instanceof HTMLElement)) throw new Problem(RECONNECTING);
+    return rendered;
   }
-
-  /** @param {HTMLElement} rendered the server's rendering, which replaces this one */
-  #swap(rendered) {
-    const isOpen = find(this.#element, "[data-reasoning]", HTMLDetailsElement).open;
-    rendered.querySelector("[data-reasoning]")?.toggleAttribute("open", isOpen);
-    const focused = focusable(this.#element).indexOf(/** @type {HTMLElement} */ (document.activeElement));
-    this.#element.replaceWith(rendered);
-    focusable(rendered)[focused]?.focus({ preventScroll: true });
-  }
-}
-
-/**
- * @param {HTMLElement} element
- * @returns {HTMLElement[]}
- */
-function focusable(element) {
-  return Array.from(element.querySelectorAll("a, button, summary, [tabindex]"));
 }

@@ -1,7 +1,7 @@
 // Requests to the server, and what to tell people when one fails.
 
 import { find } from "./dom.js";
-import { SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
+import { DELETED, SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
 
 /**
  * @typedef {object} Started what the server answers to a question
@@ -46,12 +46,14 @@ export class Problem extends Error {
 /**
  * Submit a form with its current fields.
  * @param {HTMLFormElement} form
+ * @param {HTMLElement | null} [submitter] the button that was pressed, whose value and address count
  * @returns {Promise<any>} the JSON of the answer
  * @throws {Problem}
  */
-export async function submit(form) {
-  const fields = new FormData(form);
-  const response = await ask(form.action, {
+export async function submit(form, submitter) {
+  const fields = new FormData(form, submitter);
+  const url = submitter?.getAttribute("formaction") ?? form.action;
+  const response = await ask(url, {
     method: "POST",
     headers: { Accept: "application/json", "X-CSRFToken": String(fields.get("csrfmiddlewaretoken")) },
     body: new URLSearchParams([...fields].map(([name, value]) => [name, String(value)])),
@@ -79,6 +81,8 @@ async function ask(url, options) {
   });
   // The address of a fragment redirects to the sign-in page after signing out.
   if (response.redirected || response.status === 401) throw new Problem(SIGNED_OUT, 401);
+  // Only whole conversations are deleted.
+  if (response.status === 404) throw new Problem(DELETED, 404);
   if (!response.ok) throw new Problem(await sentence(response), response.status);
   return response;
 }

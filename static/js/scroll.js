@@ -6,13 +6,19 @@ const SLACK_PX = 2;
 
 /** Keeps a growing page scrolled to the bottom while the reader is there; otherwise shows a button that leads there. */
 export class Follower {
+  #list;
   #button;
   #label;
   #isFollowing;
   #lastTop = 0;
 
-  /** @param {Element} content that grows @param {HTMLButtonElement} button that leads to the bottom */
-  constructor(content, button) {
+  /**
+   * @param {Element} content that grows
+   * @param {HTMLElement} list its part with the messages
+   * @param {HTMLButtonElement} button that leads to the bottom
+   */
+  constructor(content, list, button) {
+    this.#list = list;
     this.#button = button;
     this.#label = find(button, "[data-to-end-label]", HTMLElement);
     // A reload restores the position of the reader, unless that was the bottom: the page has grown since.
@@ -28,8 +34,30 @@ export class Follower {
 
   /** Go to the end and follow again. */
   toEnd() {
+    this.#list.style.minHeight = "";
     this.#isFollowing = true;
     this.#follow();
+  }
+
+  /** Stop following until the reader is at the bottom again: the page is about to change above it. */
+  leave() {
+    this.#isFollowing = false;
+  }
+
+  /**
+   * Scroll an element back to where it was on screen: its top, or its bottom if the top was above the window.
+   * @param {Element} element
+   * @param {DOMRect} before
+   */
+  keep(element, before) {
+    const edge = before.top < 0 ? "bottom" : "top";
+    const page = document.documentElement;
+    const top = page.scrollTop + element.getBoundingClientRect()[edge] - before[edge];
+    this.#list.style.minHeight = "";
+    // Where too little follows the element, leave room below.
+    const missing = top - (page.scrollHeight - page.clientHeight);
+    if (missing > 0) this.#list.style.minHeight = `${this.#list.offsetHeight + missing}px`;
+    scrollTo({ top, behavior: "instant" });
   }
 
   /** Say that there is new text, if the reader cannot see it. */
@@ -48,6 +76,7 @@ export class Follower {
   }
 
   #follow() {
+    this.#isFollowing ||= isAtEnd();
     if (this.#isFollowing) {
       const page = document.documentElement;
       scrollTo({ top: page.scrollHeight, behavior: "instant" });

@@ -32,6 +32,12 @@ export class Tab {
     else this.#show("! ");
   }
 
+  /** Show that one reply less is being written on this page, though it has not ended. */
+  left() {
+    this.#running -= 1;
+    if (!this.#running) this.#show();
+  }
+
   #looked() {
     if (!document.hidden && !this.#running) this.#show();
   }

@@ -188,9 +188,60 @@ def test_every_message_of_a_long_conversation_can_be_reached(
         context = client.get(url + query).context
         assert len(context["messages_shown"]) <= 8
         seen += [message.text for message in context["messages_shown"]]
-        query = context["earlier"]
+        query = context["earlier"] and context["earlier"].partition("#")[0]
     assert set(seen) == {f"{kind} {number}" for kind in ("Question", "Answer") for number in range(10)}
     assert "Latest messages" in client.get(f"{url}?until={reply.pk}").text
+
+
+@pytest.fixture
+def forked(alice: User) -> list[Reply]:
+    """Four exchanges, on screen, and another answer to the first question."""
+    first = end(asking.begin(alice, "Question 0", "demo"), "Answer 0")
+    conversation = first.message.conversation
+    other = end(asking.retry(first, "demo"), "Another answer 0")
+    conversation.show(first.message)
+    later = [end(asking.ask(conversation, f"Question {number}", "demo"), f"Answer {number}") for number in range(1, 4)]
+    return [first, other, *later]
+
+
+def shown_from(client: Client, message: Message) -> list[str]:
+    url = f"{message.conversation.get_absolute_url()}transcript/"
+    return [message.text for message in client.get(url, {"from": message.pk}).context["messages_shown"]]
+
+
+def test_a_fragment_begins_with_a_message_or_with_its_sibling(client: Client, forked: list[Reply]) -> None:
+    first, other, second, third, _ = (reply.message for reply in forked)
+    rest = ["Question 1", "Answer 1", "Question 2", "Answer 2", "Question 3", "Answer 3"]
+    assert shown_from(client, first) == shown_from(client, other) == ["Answer 0", *rest]
+    assert shown_from(client, second) == rest[1:]
+    first.conversation.show(other)
+    assert shown_from(client, first) == ["Another answer 0"]
+    assert shown_from(client, third) == ["Question 0", "Another answer 0"], (
+        "it is on another branch, so as much as fits"
+    )
+
+
+def test_a_fragment_says_after_which_message_it_comes(client: Client, forked: list[Reply]) -> None:
+    message = forked[2].message
+    fragment = client.get(f"{message.conversation.get_absolute_url()}transcript/?from={message.pk}").text
+    assert f'data-parent="{message.parent_id}"' in fragment
+    whole = client.get(f"{message.conversation.get_absolute_url()}transcript/").text
+    assert 'data-parent=""' in whole
+
+
+def test_a_branch_is_shown_at_its_fork(client: Client, forked: list[Reply], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, other = forked[0].message, forked[1].message
+    url = first.conversation.get_absolute_url()
+    for message, place in [(other, f"{url}#message-{other.pk}"), (first, f"{url}#message-{first.pk}")]:
+        shown = client.post(f"{url}branch/", {"message": message.pk}, headers=HTML)
+        assert (shown.status_code, shown.headers["location"]) == (303, place)
+    monkeypatch.setattr(pages, "SHOWN", 4)
+    shown = client.post(f"{url}branch/", {"message": first.pk}, headers=HTML)
+    assert shown.headers["location"] == f"{url}?from={first.parent_id}#message-{first.pk}"
+    page = client.get(shown.headers["location"])
+    assert [message.text for message in page.context["messages_shown"]][:2] == ["Question 0", "Answer 0"]
+    program = client.post(f"{url}branch/", {"message": other.pk}, headers={"accept": "application/json"})
+    assert program.json() == {"leaf": str(other.pk)}
 
 
 def test_a_page_asks_for_no_more_messages_than_it_may_show(client: Client, ended: Reply) -> None:

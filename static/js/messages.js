@@ -1,0 +1,172 @@
+import { backoff } from "./backoff.js";
+import { find } from "./dom.js";
+import { RunningReply } from "./reply.js";
+import { fragment, Problem } from "./requests.js";
+import { swap } from "./swap.js";
+
+/** @typedef {import("./reply.js").Ending} Ending */
+
+/**
+ * @typedef {object} Listener what else on the page depends on the messages
+ * @property {() => void} changed there are other messages, or fewer of them are being written
+ * @property {() => void} began a reply is being written
+ * @property {(status: Ending) => void} ended a reply has ended
+ * @property {() => void} left a reply that is being written is no longer on the page
+ */
+
+/** The messages on the page. Those that are being written follow their streams; `refresh` brings all up to date. */
+export class Messages {
+  #element;
+  #follower;
+  #listener;
+  /** @type {Map<string, RunningReply>} by the id of the message */
+  #running = new Map();
+  #news;
+  /** @type {Promise<void>} the refresh under way */
+  #refreshing = Promise.resolve();
+
+  /**
+   * @param {HTMLElement} element
+   * @param {import("./scroll.js").Follower} follower
+   * @param {Listener} listener
+   */
+  constructor(element, follower, listener) {
+    this.#element = element;
+    this.#follower = follower;
+    this.#listener = listener;
+    this.#news = new ResizeObserver(() => follower.news());
+    for (const message of this.#shown) this.#watch(message);
+  }
+
+  /** The last message, after which the next question goes. */
+  get last() {
+    return this.#shown.at(-1) ?? null;
+  }
+
+  /** Where to stop the replies that are being written. */
+  get stopUrls() {
+    return this.#shown.filter(({ id }) => this.#running.has(id)).map(({ dataset }) => dataset.stopUrl ?? "");
+  }
+
+  /**
+   * Show the messages that the server has now, from the anchor on. Messages that have not changed stay untouched, and
+   * the anchor, or the message that takes its place, stays where it is on screen.
+   * @param {Element | null} [anchor] a message, by default the first one in the window
+   * @throws {Problem} when the server refuses; while it cannot be reached, this tries again
+   */
+  refresh(anchor) {
+    // One after another, so that the newest state is shown last.
+    const refreshed = this.#refreshing.then(() => this.#refresh(anchor));
+    this.#refreshing = refreshed.catch(() => {});
+    return refreshed;
+  }
+
+  /** @param {Element | null} [wanted] */
+  async #refresh(wanted) {
+    const anchor = wanted?.isConnected ? wanted : this.#firstInWindow();
+    const next = await this.#load(anchor);
+    // Meanwhile the reader may have scrolled, and the end of a reply may have replaced the anchor.
+    const index = this.#shown.findIndex(({ id }) => id === anchor?.id);
+    const before = this.#shown[index]?.getBoundingClientRect();
+    this.#follower.leave();
+    this.#reconcile(next);
+    const inPlace = this.#shown[index];
+    if (before && inPlace) this.#follower.keep(inPlace, before);
+    this.#listener.changed();
+  }
+
+  /** @param {Element | null} anchor */
+  async #load(anchor) {
+    const query = new URLSearchParams(anchor instanceof HTMLElement ? { from: anchor.dataset.message ?? "" } : {});
+    for (let failures = 1; ; failures++) {
+      try {
+        return await fragment(`${this.#element.dataset.url}?${query}`);
+      } catch (error) {
+        if (!Problem.from(error).isPassing) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, backoff(failures)));
+    }
+  }
+
+  /** @param {DocumentFragment} next part of the branch on screen, from some message to its end */
+  #reconcile(next) {
+    const list = find(next, "[data-messages]", HTMLElement);
+    // What leads to a message never changes, so everything up to the parent of the first one stays.
+    this.#element.dataset.version = list.dataset.version;
+    const kept = this.#shown.findIndex(({ dataset }) => dataset.message === list.dataset.parent) + 1;
+    if (!kept) replaceContent("[data-earlier]", next);
+    replaceContent("[data-later]", next);
+    const old = this.#shown.slice(kept);
+    const wanted = messagesIn(list);
+    for (const [index, message] of wanted.entries()) this.#put(message, old[index]);
+    for (const message of old.slice(wanted.length)) this.#remove(message);
+  }
+
+  /** @param {HTMLElement} message @param {HTMLElement | undefined} old what is in its place */
+  #put(message, old) {
+    if (old && this.#isSame(old, message)) return;
+    if (old) {
+      this.#forget(old);
+      swap(old, message);
+    } else {
+      this.#element.append(message);
+    }
+    this.#watch(message);
+  }
+
+  /** @param {HTMLElement} message @param {HTMLElement} other */
+  #isSame(message, other) {
+    if (message.id !== other.id) return false;
+    // Its stream brings whatever else is new.
+    return this.#running.has(message.id) || message.dataset.version === other.dataset.version;
+  }
+
+  /** @param {HTMLElement} message */
+  #watch(message) {
+    if (!message.dataset.eventsUrl) return;
+    this.#running.set(message.id, new RunningReply(message, (status) => this.#ended(message, status)));
+    this.#news.observe(message);
+    this.#listener.began();
+  }
+
+  /** @param {HTMLElement} message @param {Ending} status */
+  #ended(message, status) {
+    this.#running.delete(message.id);
+    this.#listener.ended(status);
+    this.#listener.changed();
+  }
+
+  /** @param {HTMLElement} message */
+  #remove(message) {
+    this.#forget(message);
+    message.remove();
+  }
+
+  /** @param {HTMLElement} message */
+  #forget(message) {
+    this.#news.unobserve(message);
+    const running = this.#running.get(message.id);
+    if (!running) return;
+    running.close();
+    this.#running.delete(message.id);
+    this.#listener.left();
+  }
+
+  get #shown() {
+    return messagesIn(this.#element);
+  }
+
+  #firstInWindow() {
+    return this.#shown.find((message) => message.getBoundingClientRect().bottom > 0) ?? this.last;
+  }
+}
+
+/** @param {ParentNode} list */
+function messagesIn(list) {
+  return /** @type {HTMLElement[]} */ ([...list.querySelectorAll(":scope > [data-message]")]);
+}
+
+/** @param {string} selector @param {DocumentFragment} next */
+function replaceContent(selector, next) {
+  find(document, selector, HTMLElement).replaceChildren(...find(next, selector, HTMLElement).childNodes);
+}

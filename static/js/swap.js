@@ -1,0 +1,42 @@
+/**
+ * Put another rendering of a message, or its sibling, in its place. What was unfolded or had the focus still is or has.
+ * @param {HTMLElement} old
+ * @param {HTMLElement} next
+ */
+export function swap(old, next) {
+  const isOpen = old.querySelector("[data-reasoning][open]") !== null;
+  next.querySelector("[data-reasoning]")?.toggleAttribute("open", isOpen);
+  const find = counterpart(old);
+  old.replaceWith(next);
+  find(next)?.focus({ preventScroll: true });
+}
+
+/**
+ * How to find in another message what has the focus in this one: the control with the same name, as far from the start.
+ * @param {HTMLElement} message
+ * @returns {(other: HTMLElement) => HTMLElement | null | undefined}
+ */
+function counterpart(message) {
+  const focused = document.activeElement;
+  if (!(focused instanceof HTMLElement) || !message.contains(focused)) return () => null;
+  const name = nameOf(focused);
+  const index = named(message, name).indexOf(focused);
+  return (other) => {
+    const control = named(other, name)[index];
+    // At the last sibling there is nothing further to show, only the way back.
+    if (control?.matches(":disabled")) return control.closest("form")?.querySelector("button:enabled");
+    return control;
+  };
+}
+
+/** @param {HTMLElement} message @param {string} name */
+function named(message, name) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const controls = message.querySelectorAll("a, button, summary, [tabindex]");
+  return [...controls].filter((control) => nameOf(control) === name);
+}
+
+/** @param {HTMLElement} control */
+function nameOf(control) {
+  return control.ariaLabel ?? control.textContent.trim();
+}
