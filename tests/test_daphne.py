@@ -65,9 +65,18 @@ HANDSHAKE = (
 
 
 @pytest.mark.parametrize("header", ["origin: http://localhost", "sec-websocket-protocol: \xff"])
-def test_a_websocket_handshake_is_answered_as_a_plain_request(server: Server, header: str) -> None:
-    assert answer(server, HANDSHAKE.format(header)).startswith("HTTP/1.1 200 ")
+def test_a_websocket_handshake_is_refused(server: Server, header: str) -> None:
+    answered = answer(server, HANDSHAKE.format(header))
+    assert answered.startswith("HTTP/1.1 403 ")
+    assert "no WebSockets" in answered
     assert "Traceback" not in server.log()
+
+
+def test_an_offer_of_another_version_of_http_is_ignored(server: Server) -> None:
+    """As Java's client makes it with every request."""
+    offer = "connection: upgrade, http2-settings, close\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__"
+    answered = answer(server, f"GET /accounts/login/ HTTP/1.1\r\nhost: localhost\r\n{offer}\r\n\r\n")
+    assert answered.startswith("HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("prefix", ["/elsewhere", "\xff"])

@@ -138,5 +138,11 @@ def too_large(request: HttpRequest) -> HttpResponse:
     return problem(request, 413, "too_large", sentence % {"size": filesizeformat(settings.CHAT_BODY_BYTES)})
 
 
+def no_websockets(request: HttpRequest) -> HttpResponse:
+    return problem(
+        request, 403, "no_websockets", gettext("This server has no WebSockets. Follow a reply as an event stream.")
+    )
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     return problem(request, 500, "server_error", gettext("The server ran into a problem. Try again in a moment."))

@@ -5,16 +5,17 @@ Daphne has no settings for these. Here are subclasses of its request, and of Twi
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.csp import build_policy
 from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
-from chat.views.problems import too_large
+from chat.views.problems import no_websockets, too_large
 from config.security import HEADERS
 
 logger = logging.getLogger(__name__)
@@ -43,12 +44,12 @@ class Request(WebRequest):
         large = length is not None and length > settings.CHAT_BODY_BYTES
         super().gotLength(0 if large else length)
         if large:
-            self._refuse()
+            self._refuse_body()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
         self._length += len(data)
         if not self._refused and self._length > settings.CHAT_BODY_BYTES:
-            self._refuse()
+            self._refuse_body()
         if not self._refused:
             super().handleContentChunk(data)
 
@@ -57,19 +58,27 @@ class Request(WebRequest):
             super().requestReceived(command, path, version)
 
     def process(self) -> None:
-        # Parley speaks no other protocol, and HTTP lets a server ignore what it does not speak.
+        if b"websocket" in (self.getHeader(b"upgrade") or b"").lower():
+            self._refuse(no_websockets)
+            logger.warning("A request was refused: it asks for a WebSocket")
+            return
+        # HTTP lets a server ignore an offer of another version, which clients make with ordinary requests.
         self.requestHeaders.removeHeader(b"upgrade")
         # Daphne would let any client say that Parley is served below a path of its choice.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         super().process()
 
-    def _refuse(self) -> None:
+    def _refuse_body(self) -> None:
+        self._refuse(too_large)
+        logger.warning("A request was refused: its body is larger than %d bytes", settings.CHAT_BODY_BYTES)
+
+    def _refuse(self, problem: Callable[[HttpRequest], HttpResponse]) -> None:
         self._refused = True
         # Twisted would answer `Expect: 100-continue` with an invitation.
         self.requestHeaders.removeHeader(b"expect")
         request = HttpRequest()
         request.META["HTTP_ACCEPT"] = (self.getHeader(b"accept") or b"").decode("latin-1")
-        response = too_large(request)
+        response = problem(request)
         headers = {
             **response.headers,
             **HEADERS,
@@ -84,7 +93,6 @@ class Request(WebRequest):
         self.channel.write(response.content)
         self.channel.transport.loseWriteConnection()
         asyncio.get_running_loop().call_later(REFUSED_SECONDS, self.channel.transport.abortConnection)
-        logger.warning("A request was refused: its body is larger than %d bytes", settings.CHAT_BODY_BYTES)
 
     # What goes out. Twisted calls pauseProducing when the client reads more slowly than we write, and resumeProducing
     # when it has caught up.
