@@ -2,11 +2,13 @@ import { Conversation } from "./conversation.js";
 import { copyOnClick } from "./copy.js";
 import { find } from "./dom.js";
 import { History } from "./history.js";
+import { listenForKeys } from "./keys.js";
 import { offerNotifications } from "./notifications.js";
 import { hideOnClick } from "./sidebar.js";
 
 copyOnClick();
 hideOnClick(document);
+listenForKeys(document);
 offerNotifications(
   find(document, "[data-notifications]", HTMLElement),
   find(document, "[data-notify]", HTMLInputElement),

@@ -7,6 +7,8 @@ export const NOT_FINISHED = "The reply isn't finished yet. Wait for it, or stop 
 export const JUMP_TO_LATEST = "Jump to latest";
 export const NEW_TEXT = "New text";
 
+export const NO_COMMAND = "There is no such command.";
+
 export const COPIED = "Copied";
 export const NOT_COPIED = "Not copied";
 

@@ -152,6 +152,15 @@ def test_axe_finds_nothing_in_the_open_drawer_of_a_phone(visit: Visit, server: S
     expect_accessible(page)
 
 
+@pytest.mark.parametrize("keys", ["Control+k", "Control+/"])
+def test_axe_finds_nothing_in_the_dialogs_of_the_keyboard(visit: Visit, scheme: str, keys: str) -> None:
+    page = visit("alice", color_scheme=scheme)
+    page.goto("/")
+    page.keyboard.press(keys)
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect_accessible(page)
+
+
 def test_axe_finds_nothing_in_the_question_before_a_deletion(visit: Visit, server: Server, scheme: str) -> None:
     page = visit("alice", color_scheme=scheme)
     url = store_everything(server, "alice")

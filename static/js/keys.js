@@ -1,0 +1,45 @@
+// The keys that work everywhere on the page. The composer and the dialogs have their own.
+
+import { find } from "./dom.js";
+import { Palette } from "./palette.js";
+
+const IS_MAC = navigator.platform.startsWith("Mac");
+const SINGLE = "single-keys";
+
+/** @param {Document} page */
+export function listenForKeys(page) {
+  const palette = new Palette(find(page, "[data-palette]", HTMLDialogElement));
+  const shortcuts = find(page, "[data-shortcuts]", HTMLDialogElement);
+  describe(shortcuts);
+  find(page, "[data-show-shortcuts]", HTMLElement).addEventListener("click", () => shortcuts.showModal());
+  page.addEventListener("keydown", (event) => {
+    if (event.isComposing) return;
+    const isCommand = (IS_MAC ? event.metaKey : event.ctrlKey) && !event.altKey && !event.shiftKey;
+    const isOther = page.querySelector("dialog:modal:not([data-palette])");
+    if (isOther) return;
+    if (isCommand && event.key === "k") palette.toggle();
+    else if ((isCommand && event.key === "/") || isQuestionMark(event)) shortcuts.showModal();
+    else return;
+    event.preventDefault();
+  });
+}
+
+/** @param {HTMLDialogElement} shortcuts */
+function describe(shortcuts) {
+  if (IS_MAC) for (const key of shortcuts.querySelectorAll("[data-modifier]")) key.textContent = "⌘";
+  const choice = find(shortcuts, "[data-single-keys]", HTMLInputElement);
+  choice.checked = hasSingleKeys();
+  choice.addEventListener("change", () => localStorage.setItem(SINGLE, choice.checked ? "on" : "off"));
+}
+
+/** @param {KeyboardEvent} event */
+function isQuestionMark({ key, target, ctrlKey, altKey, metaKey }) {
+  const isText =
+    target instanceof Element && target.matches("input:not([type=checkbox], [type=radio]), textarea, select");
+  return key === "?" && !isText && !ctrlKey && !altKey && !metaKey && hasSingleKeys();
+}
+
+/** Speech input may press single keys by mistake, so a person can switch them off. */
+function hasSingleKeys() {
+  return localStorage.getItem(SINGLE) !== "off";
+}

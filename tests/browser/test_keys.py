@@ -1,0 +1,138 @@
+"""The keyboard: the palette of commands, the list of shortcuts, and keys that stay out of the way."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Visit
+from tests.browser.pages import ask, button, expect_end, question, words
+from tests.upstream import Upstream, finish, hang, text
+
+pytestmark = pytest.mark.chromium
+
+
+def palette(page: Page) -> Locator:
+    return page.get_by_role("dialog", name="Commands")
+
+
+def chosen(page: Page) -> Locator:
+    return palette(page).get_by_role("option", selected=True)
+
+
+def run(page: Page, typed: str) -> None:
+    page.keyboard.press("Control+k")
+    page.keyboard.type(typed)
+    page.keyboard.press("Enter")
+
+
+def test_the_palette_finds_and_runs_a_command(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("Four."), finish())
+    ask(alice, "Two and two?")
+    expect_end(alice, "complete")
+    run(alice, "new conv")
+    expect(alice).to_have_url(re.compile(r"//[^/]+/$"))
+    expect(question(alice)).to_be_focused()
+
+
+def test_arrows_choose_a_command(alice: Page) -> None:
+    alice.keyboard.press("Control+k")
+    first = chosen(alice).inner_text()
+    alice.keyboard.press("ArrowDown")
+    second = chosen(alice).inner_text()
+    assert first != second
+    alice.keyboard.press("ArrowUp")
+    expect(chosen(alice)).to_have_text(first)
+    # The screen reader follows, although the focus stays in the field.
+    field = palette(alice).get_by_role("combobox")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-activedescendant", chosen(alice).get_attribute("id") or "none")
+
+
+def test_the_palette_says_that_nothing_matches(alice: Page) -> None:
+    alice.keyboard.press("Control+k")
+    alice.keyboard.type("fly to the moon")
+    expect(palette(alice).get_by_text("There is no such command.")).to_be_visible()
+    alice.keyboard.press("Enter")
+    expect(palette(alice)).to_be_visible()
+
+
+def test_escape_closes_the_palette_and_keeps_the_draft(alice: Page) -> None:
+    alice.keyboard.type("half a question")
+    alice.keyboard.press("Control+k")
+    alice.keyboard.type("light")
+    alice.keyboard.press("Escape")
+    expect(palette(alice)).to_be_hidden()
+    expect(question(alice)).to_be_focused()
+    expect(question(alice)).to_have_value("half a question")
+
+
+def test_commands_reach_controls_in_closed_menus(alice: Page) -> None:
+    run(alice, "dark")
+    expect(alice.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_only_what_is_possible_now_is_offered(alice: Page, upstream: Upstream) -> None:
+    alice.keyboard.press("Control+k")
+    stop = palette(alice).get_by_role("option", name="Stop", exact=True)
+    expect(stop).to_have_count(0)
+    alice.keyboard.press("Escape")
+    upstream.script(text("So far"), hang())
+    ask(alice, "Hello?")
+    expect(words(alice)).to_have_text("So far")
+    run(alice, "stop")
+    expect_end(alice, "stopped")
+
+
+def test_the_palette_works_by_touch(visit: Visit) -> None:
+    alice = visit("alice", viewport={"width": 390, "height": 844}, has_touch=True)
+    alice.goto("/")
+    alice.keyboard.press("Control+k")
+    palette(alice).get_by_role("option", name="Use the dark theme").tap()
+    expect(alice.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_the_sidebar_is_hidden_and_shown_by_command(alice: Page) -> None:
+    new = alice.get_by_role("link", name="New conversation")
+    run(alice, "sidebar")
+    expect(new).to_be_hidden()
+    run(alice, "sidebar")
+    expect(new).to_be_visible()
+
+
+def shortcuts(page: Page) -> Locator:
+    return page.get_by_role("dialog", name="Keyboard shortcuts")
+
+
+def test_the_list_of_shortcuts_opens_by_key_and_from_the_menu(alice: Page) -> None:
+    alice.keyboard.press("Control+/")
+    expect(shortcuts(alice)).to_be_visible()
+    # Other keys wait until it is closed.
+    alice.keyboard.press("Control+k")
+    expect(palette(alice)).to_be_hidden()
+    alice.keyboard.press("Escape")
+    expect(shortcuts(alice)).to_be_hidden()
+    button(alice, "alice").click()
+    button(alice, "Keyboard shortcuts").click()
+    expect(shortcuts(alice)).to_be_visible()
+
+
+def test_a_question_mark_opens_the_list_except_in_text(alice: Page) -> None:
+    alice.keyboard.type("Why?")
+    expect(question(alice)).to_have_value("Why?")
+    expect(shortcuts(alice)).to_be_hidden()
+    alice.locator("main").focus()
+    alice.keyboard.press("?")
+    expect(shortcuts(alice)).to_be_visible()
+
+
+def test_single_keys_can_be_switched_off(alice: Page) -> None:
+    alice.keyboard.press("Control+/")
+    shortcuts(alice).get_by_role("checkbox").uncheck()
+    alice.keyboard.press("Escape")
+    alice.reload()
+    alice.locator("main").focus()
+    alice.keyboard.press("?")
+    alice.keyboard.press("Control+k")
+    expect(palette(alice)).to_be_visible()
+    expect(shortcuts(alice)).to_be_hidden()
