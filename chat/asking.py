@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from chat.limits import check_person
-from chat.models import Conversation, LedgerEntry, Message, Reply, User, title_of
+from chat.models import Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User, title_of
 
 
 class ReplyRunning(Exception):
@@ -76,6 +76,7 @@ def _queue(question: Message, model: str) -> Reply:
     answer = Message.objects.create(conversation=conversation, parent=question, role=Message.Role.ASSISTANT)
     entry = _entry(conversation.owner_id, answer.pk, model)
     reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry)
+    QueuedQuestion.objects.move(question, answer)
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
     conversation.change("leaf", "model", "updated")
     User.change_list(conversation.owner_id)

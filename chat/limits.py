@@ -26,10 +26,15 @@ class OverLimit(Exception):
         self.params = params
 
 
+def lock_person(person_id: int) -> User:
+    """Keep out everybody else who asks in this person's name, until the end of the transaction."""
+    return User.objects.select_for_update(no_key=True).get(pk=person_id)
+
+
 def check_person(person_id: int) -> None:
     """Raise OverLimit when a person may not ask for another reply; called in the transaction that stores it."""
     # With the lock, the later of two questions asked at the same moment sees the earlier one.
-    person = User.objects.select_for_update(no_key=True).get(pk=person_id)
+    person = lock_person(person_id)
     if person.is_staff:
         return
     most = settings.CHAT_PERSON_RUNNING

@@ -24,12 +24,14 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import Error as DatabaseAway
 from django.http import HttpRequest
 
-from chat import metrics
+from chat import metrics, queued
+from chat.asking import ReplyRunning
 from chat.catalog import Catalog
 from chat.changes import Changes
 from chat.database import DatabaseThreads, in_thread, retry_on_deadlock
 from chat.generation import Resources, Run, State
-from chat.models import Reply, ServerProcess
+from chat.limits import OverLimit
+from chat.models import QueuedQuestion, Reply, ServerProcess, User
 from chat.rendering import Rendering
 from chat.replylog import open_log
 from chat.shares import Shares
@@ -106,6 +108,8 @@ class Process:
         self._began = time.monotonic()
         self._trusts_leases_from = 0.0
         self._ending = asyncio.Event()
+        # Set when there may be queued questions to be asked.
+        self._look = asyncio.Event()
         self._closed = False
         # A thread of its own, so that no slow query delays the lease.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lease")
@@ -139,6 +143,7 @@ class Process:
         self._tasks = [
             spawn(self._every(1, self._renew), "lease", self.threads),
             spawn(self._every(1, self.reconcile), "reconcile", self.threads),
+            spawn(self._every(1, self.ask_queued_questions, self._look), "queued questions", self.threads),
             spawn(self._every(PURGE_BEATS, self._purge), "purge", self.threads),
         ]
 
@@ -178,6 +183,7 @@ class Process:
         if self._ending.is_set():
             return
         self._ending.set()
+        self._look.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self.options.lease.total_seconds())
         await self.log.flush()
@@ -253,6 +259,7 @@ class Process:
         # A person may have resumed the reply before the task of its last run was done.
         if self._runs.get(reply_id) is run:
             del self._runs[reply_id]
+        self.look_for_queued_questions()
 
     @property
     def _queued(self) -> list[Run]:
@@ -272,16 +279,21 @@ class Process:
 
     # At each beat
 
-    async def _every(self, beats: int, work: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self, beats: int, work: Callable[[], Awaitable[None]], sooner: asyncio.Event | None = None
+    ) -> None:
+        """Do the work every this many beats, and whenever `sooner` is set, until the process ends."""
         seconds = beats * self.options.lease.total_seconds() / BEATS
         while not self._ending.is_set():
+            if sooner:
+                sooner.clear()
             try:
                 await work()
             except Exception:
                 logger.exception("Recurring work failed; it is repeated at a later beat")
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._ending.wait()
+                    await (sooner or self._ending).wait()
 
     async def _renew(self) -> None:
         lease = self.options.lease.total_seconds()
@@ -314,6 +326,28 @@ class Process:
         """Bring runs and rows together, and claim what dead processes have left."""
         await self._compare()
         await self._claim_what_others_left()
+
+    def look_for_queued_questions(self) -> None:
+        """Ask them now, instead of at the next beat."""
+        self._look.set()
+
+    async def ask_queued_questions(self) -> None:
+        """Ask what is queued after replies that are complete, as far as there is room."""
+        for reply_id in [] if self.draining else await _complete():
+            if self.draining or self.full:
+                return
+            try:
+                with self.reserving():
+                    reply = await _ask_queued(reply_id, self.model_for)
+            except (OverLimit, ReplyRunning):
+                # It stays queued, and is tried again at the next beat.
+                continue
+            if reply:
+                self.queue(reply.pk, reply.attempt)
+
+    def model_for(self, person: User, name: str) -> str:
+        """The model that answers when this person has chosen one, which may be gone since."""
+        return self.catalog.choose(person, name).name
 
     async def _purge(self) -> None:
         await self.log.purge()
@@ -370,6 +404,18 @@ def _ours(name: str, queued: set[UUID]) -> tuple[dict[UUID, int], set[UUID]]:
 @retry_on_deadlock
 def _hand_over(reply_ids: list[UUID], lease: timedelta) -> None:
     Reply.objects.filter(pk__in=reply_ids).hand_over(lease)
+
+
+@in_thread
+def _complete() -> list[UUID]:
+    """The replies after which there are questions to be asked."""
+    return list(QueuedQuestion.objects.due().values_list("after", flat=True).distinct()[:CLAIMED_AT_ONCE])
+
+
+@in_thread
+@retry_on_deadlock
+def _ask_queued(reply_id: UUID, model_for: Callable[[User, str], str]) -> Reply | None:
+    return queued.ask(QueuedQuestion.objects.due().filter(after=reply_id), model_for)
 
 
 @in_thread

@@ -81,6 +81,12 @@ def limit(code: str, params: dict[str, int]) -> str:
                 "You've reached the limit of %(most)d questions per minute. Ask again in %(wait)s.",
                 most,
             )
+        case "too_many_queued":
+            sentence = ngettext(
+                "You've already queued %(most)d question here. Wait until it has been sent, or withdraw it.",
+                "You've already queued %(most)d questions here. Wait until one has been sent, or withdraw one.",
+                most,
+            )
         case "too_many_streams":
             sentence = gettext(
                 "You have too many pages open at once. The limit is %(most)d. Close some tabs, then try again."

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.views import conversations, events, messages, replies
+from chat.views import conversations, events, messages, queue, replies
 
 urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
@@ -10,6 +10,10 @@ urlpatterns = [
     path("c/<uuid:pk>/", conversations.conversation, name="conversation"),
     path("c/<uuid:pk>/transcript/", conversations.transcript, name="transcript"),
     path("c/<uuid:pk>/messages/", messages.ask, name="ask"),
+    path("c/<uuid:pk>/queue/", queue.queue, name="queue"),
+    path("c/<uuid:pk>/queue/<uuid:question>/edit/", queue.edit_queued, name="edit_queued"),
+    path("c/<uuid:pk>/queue/<uuid:question>/withdraw/", queue.withdraw_queued, name="withdraw_queued"),
+    path("c/<uuid:pk>/queue/<uuid:question>/send/", queue.send_queued, name="send_queued"),
     path("c/<uuid:pk>/branch/", conversations.show_branch, name="show_branch"),
     path("c/<uuid:pk>/delete/", conversations.delete_conversation, name="delete_conversation"),
     path("events/", events.page_events, name="page_events"),

@@ -3,7 +3,18 @@
 from chat.models.conversations import Conversation, Message, title_of
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
+from chat.models.queued import QueuedQuestion
 from chat.models.replies import Reply, ReplyEvent
 from chat.models.users import User
 
-__all__ = ["Conversation", "LedgerEntry", "Message", "Reply", "ReplyEvent", "ServerProcess", "User", "title_of"]
+__all__ = [
+    "Conversation",
+    "LedgerEntry",
+    "Message",
+    "QueuedQuestion",
+    "Reply",
+    "ReplyEvent",
+    "ServerProcess",
+    "User",
+    "title_of",
+]

@@ -8,7 +8,7 @@ from django.http import HttpResponseBase, JsonResponse
 from django.urls import reverse
 from django.utils.translation import gettext
 
-from chat import sentences, sse
+from chat import sse
 from chat.asking import ReplyRunning
 from chat.database import in_thread
 from chat.limits import OverLimit
@@ -37,7 +37,7 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
         sentence = gettext("The previous reply is still being written. Wait for it to finish, or stop it first.")
         raise Refusal(409, "reply_running", sentence) from None
     except OverLimit as limit:
-        raise Refusal(429, limit.code, sentences.limit(limit.code, limit.params), limit.retry_after) from None
+        raise Refusal.of(limit) from None
 
 
 def queue_and_respond(request: SignedInRequest, reply: Reply) -> HttpResponseBase:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext
 from chat.database import in_thread
 from chat.forms import QuestionForm
 from chat.live import read_live
-from chat.models import Conversation, Message, Reply
+from chat.models import Conversation, Message, QueuedQuestion, Reply
 from chat.process import Process
 from chat.views.problems import Refusal, SignedInRequest, wants_json
 
@@ -92,6 +92,7 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
         "messages_shown": shown,
         "earlier": _earlier(last, end if has_later else None, shown[0]) if len(branch) > last else None,
         "has_later": has_later,
+        "queued": QueuedQuestion.objects.shown_after(None if has_later else end),
         "running": next((message.reply for message in shown if _is_running(message)), None),
     }
 

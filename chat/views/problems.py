@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, cast
+from typing import Any, Concatenate, Self, cast
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -44,6 +44,10 @@ class Refusal(Exception):
         self.code = code
         self.message = message
         self.retry_after = retry_after
+
+    @classmethod
+    def of(cls, limit: OverLimit) -> Self:
+        return cls(429, limit.code, sentences.limit(limit.code, limit.params), limit.retry_after)
 
 
 class SignedInRequest(HttpRequest):
@@ -95,7 +99,8 @@ def signed_in[**P](view: SignedInView[P]) -> View[P]:
         except Refusal as refusal:
             return problem(request, refusal.status, refusal.code, refusal.message, refusal.retry_after)
         except OverLimit as limit:
-            return problem(request, 429, limit.code, sentences.limit(limit.code, limit.params), limit.retry_after)
+            over = Refusal.of(limit)
+            return problem(request, over.status, over.code, over.message, over.retry_after)
         except (Http404, ObjectDoesNotExist):
             # Also for what was deleted while the view ran.
             return not_found(request)

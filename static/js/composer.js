@@ -52,6 +52,7 @@ export class Composer {
       this.#showStop(STOP, false);
     }
     if (this.#isRunning !== Boolean(stopUrl)) this.#offer(!this.#isRunning);
+    this.#send.hidden = this.#isRunning;
   }
 
   focus() {

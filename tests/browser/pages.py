@@ -34,5 +34,5 @@ def expect_end(page: Page, status: str) -> None:
     expect(answer(page).and_(page.locator(":not([data-events-url])"))).to_have_attribute("data-status", status)
 
 
-def button(page: Page, name: str) -> Locator:
+def button(page: Page | Locator, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)

@@ -45,6 +45,43 @@ def test_a_conversation_continues(alice: Page, upstream: Upstream) -> None:
     expect(words(alice)).to_have_text("Still fine.")
 
 
+def test_a_question_is_queued_edited_and_sent_after_the_reply(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), pause("end"), finish())
+    send(alice, "Count.")
+    expect(words(alice)).to_have_text("One")
+    # Otherwise the page would reload under what is being typed.
+    alice.get_by_role("link", name="Keep the page still to write").click()
+    send(alice, "And two?")
+    alice.get_by_role("link", name="Keep the page still to write").click()
+    queued = alice.get_by_role("region", name="Queued questions")
+    expect(queued.get_by_text("Will be sent when this reply is complete.")).to_be_visible()
+    queued.get_by_text("Edit").click()
+    queued.get_by_label("Queued question").fill("And three?")
+    button(queued, "Save").click()
+    expect(queued.locator(".message__text")).to_have_text("And three?")
+    upstream.release("end")
+    expect(alice.locator("[data-role=assistant]")).to_have_count(2)
+    expect(words(alice)).to_have_text("Hello world")
+    expect(alice.locator("[data-role=user]")).to_have_text([re.compile("Count."), re.compile("And three?")])
+    expect(queued).to_have_count(0)
+
+
+def test_a_queued_question_is_withdrawn_or_sent_at_once(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), hang())
+    send(alice, "Count.")
+    expect(words(alice)).to_have_text("One")
+    for question_text in ("And two?", "And three?"):
+        alice.get_by_role("link", name="Keep the page still to write").click()
+        send(alice, question_text)
+    queued = alice.get_by_role("region", name="Queued questions")
+    button(queued, "Withdraw").first.click()
+    expect(queued.locator(".message__text")).to_have_text("And three?")
+    button(queued, "Stop and send").click()
+    expect(alice.locator("[data-role=assistant]").first.get_by_text("Stopped.")).to_be_visible()
+    expect(words(alice)).to_have_text("Hello world")
+    expect(queued).to_have_count(0)
+
+
 def test_a_reply_is_stopped_and_asked_for_again(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("So far"), hang())
     send(alice, "Hello?")

@@ -1,0 +1,56 @@
+"""Questions that were sent while a reply was being written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from chat.models.conversations import Message
+from chat.models.ids import uuid7
+from chat.models.replies import Reply
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+    from chat.models.users import User
+
+
+class QueuedQuestionQuerySet(models.QuerySet["QueuedQuestion"]):
+    def for_user(self, user: User | AnonymousUser) -> QueuedQuestionQuerySet:
+        return self.filter(after__conversation__owner_id=user.pk)
+
+    def shown_after(self, leaf: UUID | None) -> QueuedQuestionQuerySet:
+        """What is queued at the end of a branch, in order, with what tells when it will be asked."""
+        return self.filter(after=leaf).select_related("after__reply").order_by("pk")
+
+    def due(self) -> QueuedQuestionQuerySet:
+        """Those whose reply is complete: the first one after each is to be asked."""
+        return self.filter(after__reply__status=Reply.Status.COMPLETE)
+
+    def move(self, question: Message, answer: Message) -> None:
+        """Let those that would have followed the answer before `question`, or another answer to it, follow `answer`."""
+        self.filter(Q(after=question.parent_id) | Q(after__parent=question)).update(after=answer)
+
+
+class QueuedQuestion(models.Model):
+    """A question that is asked when the reply that it follows is complete, and is deleted by that.
+
+    There is nothing else to remember: while that reply runs, it is queued; when the reply has ended in another way, the
+    question is held until its person decides.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    # The answer at the end of its branch.
+    after = models.ForeignKey(Message, on_delete=models.DB_CASCADE, related_name="queued")
+    text = models.TextField()
+    model = models.CharField(max_length=200)
+    created = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = QueuedQuestionQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"queued question {self.pk}"

@@ -1,0 +1,109 @@
+"""Questions that are asked when the reply before them is complete: added, edited, withdrawn, or sent at once."""
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse, HttpResponseBase, JsonResponse
+from django.utils.translation import gettext
+from django.views.decorators.http import require_http_methods
+
+from chat import queued
+from chat.database import in_thread
+from chat.forms import QuestionForm
+from chat.limits import OverLimit
+from chat.models import Conversation, Message, QueuedQuestion
+from chat.process import Process
+from chat.views.admission import admit, queue_and_respond, stop_reply
+from chat.views.pages import SeeOther, fields, get_conversation, question_form, refused
+from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
+
+# The page of a refusal has the address of the form. A browser asks for that by GET when a person presses Enter there.
+METHODS = ["GET", "POST"]
+
+
+@require_http_methods(METHODS)
+@signed_in
+async def queue(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
+    """Add a question, which follows the end of its branch."""
+    conversation = await get_conversation(request, pk)
+    if request.method == "GET":
+        return SeeOther(conversation.get_absolute_url())
+    form = question_form(request, fields(request), conversation.model)
+    try:
+        question = await _add(conversation, form)
+    except Refusal as refusal:
+        return await refused(request, conversation, form, refusal)
+    # That reply may have ended since the page was looked at.
+    Process.of(request).look_for_queued_questions()
+    return _response(request, conversation, {"queued": {"id": str(question.pk)}}, 201)
+
+
+@require_http_methods(METHODS)
+@signed_in
+async def edit_queued(request: SignedInRequest, pk: UUID, question: UUID) -> HttpResponseBase:
+    conversation = await get_conversation(request, pk)
+    if request.method == "GET":
+        return SeeOther(conversation.get_absolute_url())
+    form = question_form(request, fields(request), conversation.model)
+    try:
+        _check(form)
+        if not await in_thread(queued.edit)(conversation, question, form.cleaned_data["text"]):
+            raise _gone()
+    except Refusal as refusal:
+        return await refused(request, conversation, form, refusal)
+    return _response(request, conversation, {"queued": {"id": str(question)}})
+
+
+@require_http_methods(METHODS)
+@signed_in
+async def withdraw_queued(request: SignedInRequest, pk: UUID, question: UUID) -> HttpResponse:
+    conversation = await get_conversation(request, pk)
+    if request.method == "POST" and not await in_thread(queued.withdraw)(conversation, question):
+        raise _gone()
+    return _response(request, conversation, {})
+
+
+@require_http_methods(METHODS)
+@signed_in
+async def send_queued(request: SignedInRequest, pk: UUID, question: UUID) -> HttpResponseBase:
+    """Ask at once; a reply that is being written before it is stopped."""
+    conversation = await get_conversation(request, pk)
+    if request.method == "GET":
+        return SeeOther(conversation.get_absolute_url())
+    questions = QueuedQuestion.objects.filter(pk=question, after__conversation=conversation)
+    async for reply_id in questions.values_list("after", flat=True):
+        await stop_reply(request, reply_id)
+    reply = await admit(request, partial(queued.ask, questions, Process.of(request).model_for))
+    if reply is None:
+        raise _gone()
+    return queue_and_respond(request, reply)
+
+
+async def _add(conversation: Conversation, form: QuestionForm) -> QueuedQuestion:
+    _check(form)
+    question, model, parent = (form.cleaned_data[name] for name in ("text", "model", "parent"))
+    try:
+        return await in_thread(queued.add)(conversation, question, model, parent)
+    except Message.DoesNotExist:
+        sentence = gettext("The message to continue from no longer exists. Reload the page.")
+        raise Refusal(422, "unknown_parent", sentence) from None
+    except OverLimit as limit:
+        raise Refusal.of(limit) from None
+
+
+def _check(form: QuestionForm) -> None:
+    if not form.is_valid():
+        raise Refusal(422, form.code, form.message)
+
+
+def _gone() -> Refusal:
+    return Refusal(409, "already_asked", gettext("This question has been asked already, or was withdrawn."))
+
+
+def _response(
+    request: SignedInRequest, conversation: Conversation, data: dict[str, Any], status: int = 200
+) -> HttpResponse:
+    if wants_json(request):
+        return JsonResponse(data, status=status)
+    return SeeOther(f"{conversation.get_absolute_url()}#queued")

@@ -1,0 +1,321 @@
+"""Questions that are asked when the reply before them is complete."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from chat import asking, queued
+from chat.asking import ReplyRunning
+from chat.database import in_thread
+from chat.limits import PERIOD, OverLimit
+from chat.models import Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User
+from tests.endings import end
+from tests.hosts import PATIENCE, StartHost, stored
+from tests.upstream import Upstream, error, finish, hang, pause, text
+
+# Processes ask from other threads.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def running(alice: User) -> Reply:
+    """The reply that is being written in Alice's conversation."""
+    return asking.begin(alice, "First", "demo")
+
+
+@pytest.fixture
+def conversation(running: Reply) -> Conversation:
+    return running.message.conversation
+
+
+def same(person: User, model: str) -> str:
+    return model
+
+
+def ask_due() -> Reply | None:
+    return queued.ask(QueuedQuestion.objects.due(), same)
+
+
+def waiting(reply: Reply) -> list[str]:
+    """What is queued after a reply, in order."""
+    return list(QueuedQuestion.objects.filter(after=reply.pk).order_by("pk").values_list("text", flat=True))
+
+
+def branch(conversation: Conversation) -> list[str]:
+    conversation.refresh_from_db()
+    return [message.text for message in conversation.branch(conversation.leaf_id, 100)]
+
+
+# What is stored
+
+
+def test_questions_are_asked_in_order_each_after_the_reply_before(running: Reply, conversation: Conversation) -> None:
+    queued.add(conversation, "Second", "small")
+    queued.add(conversation, "Third", "large")
+    assert ask_due() is None, "the reply is being written"
+    end(running, "One")
+    second = ask_due()
+    assert second
+    assert (waiting(running), waiting(second)) == ([], ["Third"])
+    assert ask_due() is None
+    end(second, "Two")
+    third = ask_due()
+    assert third
+    end(third, "Three")
+    assert branch(conversation) == ["First", "One", "Second", "Two", "Third", "Three"]
+    assert [reply.model for reply in (second, third)] == ["small", "large"]
+    assert not QueuedQuestion.objects.exists()
+
+
+@pytest.mark.parametrize("status", ["stopped", "interrupted", "failed"])
+def test_a_question_is_held_when_the_reply_did_not_come_to_its_end(
+    running: Reply, conversation: Conversation, status: str
+) -> None:
+    question = queued.add(conversation, "Second", "demo")
+    end(running, "On", status)
+    assert ask_due() is None
+    asked = queued.ask(QueuedQuestion.objects.filter(pk=question.pk), same)
+    assert asked
+    assert branch(conversation) == ["First", "On", "Second", ""]
+
+
+def test_a_held_question_is_asked_once_the_reply_is_continued(running: Reply, conversation: Conversation) -> None:
+    queued.add(conversation, "Second", "demo")
+    end(running, "On", "stopped")
+    resumed = asking.resume(running, "demo")
+    assert resumed
+    end(resumed, "One")
+    assert ask_due()
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [lambda reply: asking.retry(reply, "demo"), lambda reply: asking.ask(reply.message.conversation, "Else", "demo")],
+    ids=["another answer", "another question"],
+)
+def test_a_held_question_follows_what_is_asked_instead(
+    running: Reply, conversation: Conversation, instead: Callable[[Reply], Reply]
+) -> None:
+    queued.add(conversation, "Second", "demo")
+    end(running, "On", "failed")
+    new = instead(running)
+    assert (waiting(running), waiting(new)) == ([], ["Second"])
+
+
+def test_a_stale_page_adds_to_the_end_of_its_branch(running: Reply, conversation: Conversation) -> None:
+    queued.add(conversation, "Second", "demo")
+    end(running, "One")
+    second = ask_due()
+    assert second
+    queued.add(conversation, "Third", "demo", parent=running.pk)
+    assert waiting(second) == ["Third"]
+
+
+def test_a_question_is_asked_in_its_branch_while_another_one_is_on_screen(
+    running: Reply, conversation: Conversation
+) -> None:
+    end(running, "One")
+    other = asking.retry(running, "demo")
+    queued.add(conversation, "Second", "demo", parent=other.pk)
+    conversation.show(running.message)
+    end(other, "Eins")
+    asked = ask_due()
+    assert asked
+    conversation.refresh_from_db()
+    assert conversation.leaf_id == running.pk
+    assert asked.message.parent
+    assert asked.message.parent.parent_id == other.pk
+
+
+def test_a_question_can_be_edited_and_withdrawn_until_it_is_asked(running: Reply, conversation: Conversation) -> None:
+    first, second = queued.add(conversation, "Second", "demo"), queued.add(conversation, "Third", "demo")
+    assert queued.edit(conversation, first.pk, "2nd")
+    assert queued.withdraw(conversation, second.pk)
+    assert waiting(running) == ["2nd"]
+    end(running, "One")
+    assert ask_due()
+    assert not queued.edit(conversation, first.pk, "too late")
+    assert not queued.withdraw(conversation, first.pk)
+    assert branch(conversation)[2] == "2nd"
+
+
+def test_only_questions_of_the_conversation_can_be_changed(conversation: Conversation, bob: User) -> None:
+    question = queued.add(conversation, "Second", "demo")
+    elsewhere = asking.begin(bob, "Hello", "demo").message.conversation
+    assert not queued.edit(elsewhere, question.pk, "mine")
+    assert not queued.withdraw(elsewhere, question.pk)
+
+
+def test_a_question_follows_only_answers_of_its_conversation(conversation: Conversation, bob: User) -> None:
+    elsewhere = asking.begin(bob, "Hello", "demo").pk
+    question = conversation.messages.get(role=Message.Role.USER).pk
+    for parent in (elsewhere, question):
+        with pytest.raises(Message.DoesNotExist):
+            queued.add(conversation, "And?", "demo", parent)
+
+
+def test_a_reply_has_a_limited_number_of_queued_questions(
+    conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queued, "MOST", 1)
+    queued.add(conversation, "Second", "demo")
+    with pytest.raises(OverLimit, match="too_many_queued"):
+        queued.add(conversation, "Third", "demo")
+
+
+def test_a_question_cannot_be_sent_before_the_reply_has_ended(running: Reply, conversation: Conversation) -> None:
+    question = queued.add(conversation, "Second", "demo")
+    with pytest.raises(ReplyRunning):
+        queued.ask(QueuedQuestion.objects.filter(pk=question.pk), same)
+    assert waiting(running) == ["Second"]
+
+
+def test_deleting_the_conversation_deletes_what_is_queued(conversation: Conversation) -> None:
+    queued.add(conversation, "Second", "demo")
+    conversation.delete()
+    assert not QueuedQuestion.objects.exists()
+
+
+@pytest.mark.parametrize("change", ["add", "edit", "withdraw"])
+def test_each_change_raises_the_version_of_the_conversation(conversation: Conversation, change: str) -> None:
+    question = queued.add(conversation, "Second", "demo")
+    conversation.refresh_from_db()
+    version = conversation.version
+    changes: dict[str, Callable[[], Any]] = {
+        "add": lambda: queued.add(conversation, "Third", "demo"),
+        "edit": lambda: queued.edit(conversation, question.pk, "2nd"),
+        "withdraw": lambda: queued.withdraw(conversation, question.pk),
+    }
+    changes[change]()
+    conversation.refresh_from_db()
+    assert conversation.version == version + 1
+
+
+# What processes do
+
+
+async def asked(conversation: Conversation, question: str) -> Reply:
+    """The reply to a question, once it has been asked."""
+    replies = Reply.objects.filter(message__conversation=conversation, message__parent__text=question)
+    async with asyncio.timeout(PATIENCE):
+        while (reply := await replies.afirst()) is None:  # noqa: ASYNC110 (only the database tells)
+            await asyncio.sleep(0.01)
+    return reply
+
+
+async def test_a_question_is_asked_as_soon_as_the_reply_is_complete(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    upstream.script(text("One"), pause("end"), finish())
+    host = await start_host()
+    first, _ = await host.ask(alice)
+    conversation = first.message.conversation
+    await in_thread(queued.add)(conversation, "Second", "small")
+    await host.until(first, "One")
+    upstream.release("end")
+    second = await asked(conversation, "Second")
+    assert (await host.read(second))[0] == "Hello world"
+    prompt = upstream.requests[-1].body["messages"]
+    assert [message["content"] for message in prompt] == ["Hello?", "One", "Second"]
+
+
+async def test_a_model_that_is_gone_is_replaced(start_host: StartHost, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("One"), pause("end"), finish())
+    host = await start_host()
+    first, _ = await host.ask(alice)
+    await in_thread(queued.add)(first.message.conversation, "Second", "no longer there")
+    upstream.release("end")
+    assert (await asked(first.message.conversation, "Second")).model == "small"
+
+
+async def test_a_stop_holds_what_is_queued(start_host: StartHost, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("One"), hang())
+    host = await start_host()
+    first, _ = await host.ask(alice)
+    await in_thread(queued.add)(first.message.conversation, "Second", "small")
+    await host.until(first, "One")
+    await host.stop(first.pk)
+    await host.ask_queued_questions()
+    assert await in_thread(waiting)(first) == ["Second"]
+
+
+async def test_a_failure_holds_what_is_queued(start_host: StartHost, upstream: Upstream, alice: User) -> None:
+    upstream.script(pause("end"), *error(400, {"error": {"message": "no"}}))
+    host = await start_host()
+    first, run = await host.ask(alice)
+    await in_thread(queued.add)(first.message.conversation, "Second", "small")
+    upstream.release("end")
+    await run.task
+    await host.ask_queued_questions()
+    assert (await stored(first)).status == "failed"
+    assert await in_thread(waiting)(first) == ["Second"]
+
+
+async def test_processes_that_look_at_the_same_time_ask_once(start_host: StartHost, alice: User) -> None:
+    here, there = await start_host(), await start_host()
+    first = await in_thread(asking.begin)(alice, "First", "small")
+    conversation = first.message.conversation
+    await in_thread(queued.add)(conversation, "Second", "small")
+    await in_thread(end)(first, "One")
+    await asyncio.gather(*(process.ask_queued_questions() for process in (here, there) * 4))
+    second = await asked(conversation, "Second")
+    assert (await here.read(second))[0] == "Hello world"
+    assert await Message.objects.filter(text="Second").acount() == 1
+    assert await LedgerEntry.objects.acount() == 2
+
+
+async def test_what_a_dead_process_left_queued_is_asked(start_host: StartHost, alice: User) -> None:
+    """It died between the end of the reply and the question."""
+    first = await in_thread(asking.begin)(alice, "First", "small")
+    await in_thread(queued.add)(first.message.conversation, "Second", "small")
+    await in_thread(end)(first, "One")
+    # It looks when it starts, and at each beat.
+    host = await start_host()
+    second = await asked(first.message.conversation, "Second")
+    assert (await host.read(second))[0] == "Hello world"
+
+
+async def test_a_draining_process_leaves_questions_to_others(start_host: StartHost, alice: User) -> None:
+    here, there = await start_host(), await start_host()
+    first = await in_thread(asking.begin)(alice, "First", "small")
+    await in_thread(queued.add)(first.message.conversation, "Second", "small")
+    await in_thread(end)(first, "One")
+    here.draining = True
+    await here.ask_queued_questions()
+    assert await in_thread(waiting)(first) == ["Second"]
+    await there.ask_queued_questions()
+    await asked(first.message.conversation, "Second")
+
+
+async def test_a_full_process_leaves_questions_queued(start_host: StartHost, upstream: Upstream, alice: User) -> None:
+    upstream.script(text("busy"), hang())
+    host = await start_host(running=1, queued=0)
+    busy, _ = await host.ask(alice)
+    await host.until(busy, "busy")
+    first = await in_thread(asking.begin)(alice, "First", "small")
+    await in_thread(queued.add)(first.message.conversation, "Second", "small")
+    await in_thread(end)(first, "One")
+    await host.ask_queued_questions()
+    assert await in_thread(waiting)(first) == ["Second"]
+    await host.stop(busy.pk)
+    await asked(first.message.conversation, "Second")
+
+
+async def test_a_question_over_a_limit_waits_until_it_is_allowed(
+    start_host: StartHost, alice: User, settings: Settings
+) -> None:
+    settings.CHAT_PERSON_QUESTIONS = 1
+    host = await start_host()
+    first = await in_thread(asking.begin)(alice, "First", "small")
+    await in_thread(queued.add)(first.message.conversation, "Second", "small")
+    await in_thread(end)(first, "One")
+    await host.ask_queued_questions()
+    assert await in_thread(waiting)(first) == ["Second"]
+    await LedgerEntry.objects.aupdate(asked=timezone.now() - PERIOD - timedelta(seconds=1))
+    await host.ask_queued_questions()
+    await asked(first.message.conversation, "Second")
