@@ -67,6 +67,7 @@ def resume(reply: Reply, model: str) -> Reply | None:
 
 
 def _ask(conversation: Conversation, text: str, model: str, parent: UUID | None) -> Reply:
+    User.objects.filter(pk=conversation.owner_id).exclude(model=model).update(model=model)
     question = conversation.messages.create(parent_id=parent, role=Message.Role.USER, text=text)
     return _queue(question, model)
 

@@ -12,30 +12,14 @@ EMPTY = _("Write a question first.")
 NOT_TEXT = _("The question contains characters that aren't text. Remove them.")
 
 
-class QuestionForm(forms.Form):
-    """A question and the model to answer it; `code` names the first error for programs."""
+class ModelForm(forms.Form):
+    """The model to answer; `code` names the first error for programs."""
 
-    text = forms.CharField(
-        strip=False,
-        widget=forms.Textarea,
-        error_messages={"required": EMPTY},
-    )
     model = forms.ChoiceField(
         required=False, error_messages={"invalid_choice": _("This model isn't available. Choose another one.")}
     )
 
-    parent = forms.UUIDField(
-        required=False,
-        widget=forms.HiddenInput,
-        error_messages={"invalid": _("The message to continue from no longer exists. Reload the page.")},
-    )
-
-    CODES = {
-        "required": "empty_question",
-        "max_length": "question_too_long",
-        "invalid_choice": "unknown_model",
-        "invalid": "unknown_parent",
-    }
+    CODES = {"invalid_choice": "unknown_model"}
 
     def __init__(self, *args: Any, models: list[str], model: str, **kwargs: Any) -> None:
         """`models` can be chosen; `model` answers when none is."""
@@ -53,6 +37,33 @@ class QuestionForm(forms.Form):
     def message(self) -> str:
         return str(NOT_TEXT if self.code == "bad_question" else next(iter(self.errors.values()))[0])
 
+    def clean_model(self) -> str:
+        return self.cleaned_data["model"] or self._default_model
+
+
+class QuestionForm(ModelForm):
+    """A question and the model to answer it."""
+
+    text = forms.CharField(
+        strip=False,
+        widget=forms.Textarea,
+        error_messages={"required": EMPTY},
+    )
+    parent = forms.UUIDField(
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages={"invalid": _("The message to continue from no longer exists. Reload the page.")},
+    )
+
+    CODES = {
+        **ModelForm.CODES,
+        "required": "empty_question",
+        "max_length": "question_too_long",
+        "invalid": "unknown_parent",
+    }
+
+    field_order = ["text", "model", "parent"]
+
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")
         most = settings.CHAT_QUESTION_CHARS
@@ -68,9 +79,6 @@ class QuestionForm(forms.Form):
         except UnicodeEncodeError:
             raise forms.ValidationError(NOT_TEXT) from None
         return text
-
-    def clean_model(self) -> str:
-        return self.cleaned_data["model"] or self._default_model
 
 
 def grouped(number: int) -> str:

@@ -11,23 +11,25 @@ from chat.events import Error
 
 _SENTENCES: dict[str, str | Promise] = {
     # The endpoint (chat/completions/errors.py)
-    "busy": _("The model has too many requests, or its quota is used up. Retry in a few minutes."),
+    "busy": _("The model has too many requests, or its quota is used up. Try again in a few minutes."),
     "context_too_long": _("This conversation is too long for the model. Start a new one, or ask a shorter question."),
     "cut_off": _("The connection to the model was lost before the reply was complete."),
-    "no_answer": _("The model sent no answer. Retry, or ask differently."),
+    "no_answer": _("The model sent no answer. Try again, or ask differently."),
     "not_a_stream": _("The model's server sent something that isn't a reply. Please tell your administrator."),
     "rejected": _("The model's server rejected the question. Ask it differently, or tell your administrator."),
-    "reported": _("The model's server reported an error. Retry in a moment."),
+    "reported": _("The model's server reported an error. Try again in a moment."),
     "stalled": _("The model stopped partway through."),
     "too_large": _("The reply grew longer than allowed and was cut short."),
     "too_long": _("The reply took longer than allowed and was cut short."),
-    "too_slow": _("The model took too long to start answering. Retry in a moment."),
+    "too_slow": _("The model took too long to start answering. Try again in a moment."),
     "unauthorized": _("The model's server rejected the API key. Please tell your administrator."),
-    "unavailable": _("The model's server ran into a problem. Retry in a few minutes."),
+    "unavailable": _("The model's server ran into a problem. Try again in a few minutes."),
     "unknown_model": _("The model's server doesn't know this model. Please tell your administrator."),
-    "unreachable": _("The model's server can't be reached. Retry, and tell your administrator if it keeps happening."),
+    "unreachable": _(
+        "The model's server can't be reached. Try again, and tell your administrator if it keeps happening."
+    ),
     # Parley itself
-    "broken": _("Something went wrong on the server. Retry, and tell your administrator if it keeps happening."),
+    "broken": _("Something went wrong on the server. Try again, and tell your administrator if it keeps happening."),
     "deleted": _("This conversation has been deleted."),
     "interrupted": _("The server stopped writing this reply partway through."),
     "lost": _("Part of this reply could not be saved."),
@@ -36,9 +38,9 @@ _SENTENCES: dict[str, str | Promise] = {
     ),
 }
 # A code from a newer version.
-_UNKNOWN = _("Something went wrong while this reply was being written. Retry in a moment.")
+_UNKNOWN = _("Something went wrong while this reply was being written. Try again in a moment.")
 # Instead of the code's own sentence when the endpoint says how long to wait, in seconds.
-_RETRY_AFTER = _("The model isn't available right now. Retry in %(duration)s.")
+_RETRY_AFTER = _("The model isn't available right now. Try again in %(duration)s.")
 
 # What only administrators can change, and only they read.
 _SETTINGS = {

@@ -219,7 +219,7 @@ def test_a_transcript_shows_the_facts_of_each_reply(staff: Client, alice: User) 
         "<dd>2</dd>",
         "length",
         "chatcmpl-7",
-        "busy: The model isn&#x27;t available right now. Retry in 60 seconds.",
+        "busy: The model isn&#x27;t available right now. Try again in 60 seconds.",
     ]:
         assert fact in html
 

@@ -70,6 +70,19 @@ def test_nothing_is_asked_while_the_reply_before_runs(conversation: Conversation
     assert conversation.messages.count() == 4
 
 
+def test_a_person_is_known_by_the_model_that_they_asked_last(
+    first: Reply, conversation: Conversation, alice: User
+) -> None:
+    end(asking.ask(conversation, "And?", "large"), "More")
+    alice.refresh_from_db()
+    assert alice.model == "large"
+    asking.retry(first, "small")
+    alice.refresh_from_db()
+    assert alice.model == "large", "another try is about one answer"
+    conversation.refresh_from_db()
+    assert conversation.model == "small"
+
+
 # Retry
 
 

@@ -52,7 +52,7 @@ def test_staff_read_the_code_and_the_settings_to_check() -> None:
 )
 def test_a_wait_is_told_in_a_fitting_unit(seconds: int, duration: str) -> None:
     sentence = sentences.of(Error("busy", {"retry_after": seconds}))
-    assert sentence == f"The model isn't available right now. Retry in {duration}."
+    assert sentence == f"The model isn't available right now. Try again in {duration}."
 
 
 def test_a_wait_that_is_no_number_is_ignored() -> None:

@@ -8,10 +8,12 @@ from django.db.models import F
 
 
 class User(AbstractUser):
-    """Django's own user, and the version of what the sidebar lists for them."""
+    """Django's own user, what the sidebar lists for them, and the model that they asked last."""
 
     # Raised whenever a conversation appears, moves to the top, or disappears.
     list_version = models.PositiveBigIntegerField(db_default=0, editable=False)
+
+    model = models.CharField(max_length=200, blank=True, db_default="", editable=False)
 
     @classmethod
     def change_list(cls, *pks: int) -> None:

@@ -1,7 +1,9 @@
 """Asking: a question, the same one again (retry), or for the rest of a reply (resume)."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponseBase
@@ -15,7 +17,7 @@ from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.replylog import LogUnreachable
 from chat.views.admission import admit, queue_and_respond
-from chat.views.pages import SeeOther, fields, get_conversation, get_reply, question_form, refused
+from chat.views.pages import SeeOther, fields, get_conversation, get_reply, model_form, question_form, refused
 from chat.views.problems import Refusal, SignedInRequest, signed_in
 
 
@@ -26,7 +28,7 @@ async def start(request: SignedInRequest) -> HttpResponseBase:
     """Begin a conversation with a question."""
     if request.method == "GET":
         return SeeOther(reverse("new_conversation"))
-    return await _answer(request, None, question_form(request, fields(request)))
+    return await _answer(request, None, question_form(request, _with_example(fields(request))))
 
 
 @require_http_methods(["GET", "POST"])
@@ -42,10 +44,14 @@ async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 @require_http_methods(["GET", "POST"])
 @signed_in
 async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
-    """Ask the same question again; the new answer becomes a sibling of the old one."""
-    reply, model = await _reply_and_model(request, pk)
+    """Ask the same question again, of the same model or of `model`; the new answer becomes a sibling of the old one."""
+    reply = await get_reply(request, pk)
     if request.method == "GET":
         return SeeOther(reply.message.get_absolute_url())
+    form = model_form(request, fields(request), reply.model)
+    if not form.is_valid():
+        raise Refusal(422, form.code, form.message)
+    model = form.cleaned_data["model"]
     return queue_and_respond(request, await admit(request, partial(asking.retry, reply, model)))
 
 
@@ -53,9 +59,10 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 @signed_in
 async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Continue a reply that broke off, in the same message."""
-    reply, model = await _reply_and_model(request, pk)
+    reply = await get_reply(request, pk)
     if request.method == "GET":
         return SeeOther(reply.message.get_absolute_url())
+    model = Process.of(request).catalog.choose(request.user, reply.model).name
     resumed = await admit(request, partial(asking.resume, reply, model))
     if resumed is None:
         sentence = gettext(
@@ -69,9 +76,9 @@ async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     return queue_and_respond(request, resumed)
 
 
-async def _reply_and_model(request: SignedInRequest, pk: UUID) -> tuple[Reply, str]:
-    reply = await get_reply(request, pk)
-    return reply, Process.of(request).catalog.choose(request.user, reply.model).name
+def _with_example(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields, with the text of an example if one was pressed instead of a question written."""
+    return {**dict(fields.items()), "text": fields.get("example") or fields.get("text")}
 
 
 async def _answer(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:

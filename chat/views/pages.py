@@ -18,7 +18,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext
 
 from chat.database import in_thread
-from chat.forms import QuestionForm
+from chat.forms import ModelForm, QuestionForm
 from chat.live import read_live
 from chat.models import Conversation, Message, QueuedQuestion, Reply
 from chat.process import Process
@@ -89,6 +89,7 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
     await process.rendering.show(shown)
     return {
         "conversation": conversation,
+        "form": question_form(request, model=conversation.model),
         "messages_shown": shown,
         "earlier": _earlier(last, end if has_later else None, shown[0]) if len(branch) > last else None,
         "has_later": has_later,
@@ -107,10 +108,20 @@ async def get_reply(request: SignedInRequest, pk: UUID) -> Reply:
 
 
 def question_form(request: SignedInRequest, data: Any = None, model: str = "") -> QuestionForm:
-    """The form with the models that this person may use; `model` is the one that the conversation used last."""
+    """The form for a question; `model` is the one that its conversation used last, by default the person."""
+    return QuestionForm(data, **_models(request, model or request.user.model))
+
+
+def model_form(request: SignedInRequest, data: Any, model: str) -> ModelForm:
+    """The form for an answer by another model than `model`."""
+    return ModelForm(data, **_models(request, model))
+
+
+def _models(request: SignedInRequest, model: str) -> dict[str, Any]:
+    """The models that this person may use, and the one that answers if they choose none."""
     catalog = Process.of(request).catalog
     offered = [model.name for model in catalog.models_for(request.user)]
-    return QuestionForm(data, models=offered, model=catalog.choose(request.user, model).name)
+    return {"models": offered, "model": catalog.choose(request.user, model).name}
 
 
 def fields(request: HttpRequest) -> Mapping[str, Any]:

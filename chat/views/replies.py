@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
@@ -12,7 +12,7 @@ from chat.live import read_live
 from chat.models import Message
 from chat.process import Process
 from chat.views.admission import stop_reply
-from chat.views.pages import SeeOther, get_reply
+from chat.views.pages import SeeOther, get_reply, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 from chat.views.stream import event_stream, number
 
@@ -56,6 +56,7 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     return JsonResponse({"status": reply.status})
 
 
-def _render_message(request: HttpRequest, message: Message) -> HttpResponse:
+def _render_message(request: SignedInRequest, message: Message) -> HttpResponse:
     message.conversation.find_siblings([message])
-    return render(request, "chat/_message.html", {"message": message})
+    context = {"message": message, "form": question_form(request, model=message.conversation.model)}
+    return render(request, "chat/_message.html", context)

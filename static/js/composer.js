@@ -60,6 +60,19 @@ export class Composer {
     if (canHover()) this.#text.focus({ preventScroll: true });
   }
 
+  /** The model that is chosen; empty if there is only one. */
+  get model() {
+    return this.#models?.value ?? "";
+  }
+
+  set model(name) {
+    if (this.#models) this.#models.value = name;
+  }
+
+  get #models() {
+    return this.#form.querySelector("select");
+  }
+
   /**
    * Let the next question follow an answer.
    * @param {string} id
@@ -73,6 +86,8 @@ export class Composer {
   }
 
   #edited() {
+    // What was refused is no longer what stands there.
+    this.#complain("");
     sessionStorage.setItem(this.#draftKey, this.#text.value);
     this.#grow();
   }
@@ -97,12 +112,13 @@ export class Composer {
   /** @param {SubmitEvent} event */
   async #submitted(event) {
     event.preventDefault();
-    if (this.#send.disabled || !this.#text.value.trim()) return;
+    const isExample = event.submitter?.getAttribute("name") === "example";
+    if (this.#send.disabled || !(isExample || this.#text.value.trim())) return;
     if (this.#isRunning) return this.#complain(NOT_FINISHED);
     this.#sending(true);
     try {
-      const started = await submit(this.#form);
-      this.#clear();
+      const started = await submit(this.#form, event.submitter);
+      if (!isExample) this.#clear();
       await this.#onAsked(started);
     } catch (error) {
       Problem.from(error).show(this.#error);

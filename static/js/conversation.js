@@ -67,6 +67,7 @@ export class Conversation {
     const form = /** @type {HTMLFormElement} */ (event.target);
     if (form.ariaBusy === "true") return;
     form.ariaBusy = "true";
+    this.#chooseModel(form, event.submitter);
     try {
       await submit(form, event.submitter);
       await this.#messages?.refresh(form.closest("[data-message]"));
@@ -76,6 +77,19 @@ export class Conversation {
     } finally {
       form.ariaBusy = null;
     }
+  }
+
+  /**
+   * Let the model that is chosen below answer, or else choose there the one that a person wants here.
+   * @param {HTMLFormElement} form
+   * @param {HTMLElement | null} submitter
+   */
+  #chooseModel(form, submitter) {
+    /** @type {HTMLElement | null | undefined} */ (submitter?.closest("[popover]"))?.hidePopover();
+    const chosen = form.querySelector("input[name=model]");
+    if (!(chosen instanceof HTMLInputElement)) return;
+    if (submitter instanceof HTMLButtonElement && submitter.name === "model") this.#composer.model = submitter.value;
+    else chosen.value = this.#composer.model;
   }
 
   #changed() {

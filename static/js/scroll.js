@@ -100,7 +100,7 @@ function isAtEnd() {
   return scrollHeight - clientHeight - scrollTop <= SLACK_PX;
 }
 
-/** Retry and Continue link to the message, for pages without scripts. Here the end of that message is what matters. */
+/** Forms lead to the message, for pages without scripts. Here the end of that message is what matters. */
 function namesRunningReply() {
   return document.getElementById(location.hash.slice(1))?.hasAttribute("data-events-url") ?? false;
 }

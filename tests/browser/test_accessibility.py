@@ -223,7 +223,7 @@ def test_the_keyboard_reaches_everything_visibly_in_reading_order(visit: Visit, 
     sidebar = ["Parley", "Hide the sidebar", "New conversation", title, f"Delete “{title}”", "alice", "System"]
     assert stops[:7] == sidebar
     rest = iter(stops)
-    wanted = ["Sign out", "Thought for 4 s", "link", "Copy", "Table", "Retry", "Show the previous answer"]
+    wanted = ["Sign out", "Thought for 4 s", "link", "Copy", "Table", "Try again", "Show the previous answer"]
     assert all(name in rest for name in [*wanted, "Your question", "Send"]), stops
 
 

@@ -309,7 +309,7 @@ def test_a_kill_keeps_the_text_and_offers_retry(alice: Page, server: Server, ups
     expect(answer(alice).get_by_text("Interrupted.")).to_be_visible(timeout=RECOVERY_MS)
     expect_end(alice, "interrupted")
     expect(words(alice)).to_have_text("So far")
-    button(alice, "Retry").click()
+    button(alice, "Try again").click()
     expect(words(alice)).to_have_text("Hello world")
     expect_end(alice, "complete")
     expect(answer(alice)).to_contain_text("2/2")

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chat import sse
-from chat.models import Message
-from tests.server import Server
+from chat.models import Message, Reply
+from tests.server import Server, SharedServers
 from tests.visitor import Visitor
 
 
@@ -54,6 +54,21 @@ async def test_a_question_can_be_answered_by_its_event_stream(alice: Visitor) ->
     assert [events[0].event, events[-1].event] == ["reply", "end"]
     assert "events_url" in events[0].data
     assert response.content.startswith(b"retry: 2000\n\n")
+
+
+async def test_another_model_tries_again(share_server: SharedServers) -> None:
+    server = share_server(OPENAI_BASE_URL="http://127.0.0.1:1", OPENAI_MODEL="small,large")
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("Hello?")
+        await alice.whole(reply)
+        url = f"/replies/{reply['id']}/retry/"
+        refused = await alice.post(url, model="unheard-of")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "unknown_model")
+        for chosen, model in [({"model": "large"}, "large"), ({}, "small")]:
+            answer = (await alice.post(url, **chosen)).json()["reply"]
+            await alice.whole(answer)
+            asked = server.database.run(lambda: list(Reply.objects.order_by("asked").values_list("model", flat=True)))
+            assert asked[-1] == model
 
 
 async def test_one_of_two_simultaneous_questions_is_accepted(server: Server, alice: Visitor) -> None:
