@@ -34,7 +34,7 @@ _SENTENCES: dict[str, str | Promise] = {
     "interrupted": _("The server stopped writing this reply partway through."),
     "lost": _("Part of this reply could not be saved."),
     "storage_failed": _(
-        "The server's storage failed for a moment, so this reply was cut short. Nothing of it is lost."
+        "The server's storage failed for a moment, so this reply was cut short. What you see of it is saved."
     ),
 }
 # A code from a newer version.
