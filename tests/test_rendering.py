@@ -4,16 +4,18 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from sys import getsizeof
 from typing import Any
 
 import httpx
 import pytest
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from chat import asking
 from chat.database import in_thread
-from chat.models import Message, User
+from chat.models import Conversation, Message, User
 from chat.process import Process
 from chat.rendering import BUSY, Rendering
 from chat.shares import PAGES_AT_ONCE
@@ -184,6 +186,28 @@ async def test_slow_answers_keep_no_page_from_others(
         await asyncio.to_thread(renderer.begun.wait)
         assert (await theirs.get("/history/")).status_code == 200
         assert len(renderer.texts) == 1, "the first text still holds up all others"
+        renderer.go.set()
+        assert [(await page).status_code for page in waiting] == [200] * len(waiting)
+    await process.close()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_an_administrators_slow_transcripts_keep_no_page_from_others(
+    rendering: Rendering, renderer: Renderer, alice: User, bob: User, sam: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More pages wait for their HTML than there are threads for requests."""
+    process = Process.from_settings()
+    process.rendering = rendering
+    pages = SharedThreads(process.serving(Handler()))  # type: ignore[arg-type]
+    monkeypatch.setattr(rendering, "show", partial(rendering.show, patience=PATIENCE))
+    await in_thread(conversation)(alice)
+    transcript = reverse("admin:chat_conversation_change", args=[(await Conversation.objects.aget()).pk])
+    renderer.go.clear()
+    async with browser(pages, sam) as his, browser(pages, bob) as theirs:
+        waiting = [asyncio.create_task(his.get(transcript)) for _ in range(2 * THREADS)]
+        await asyncio.to_thread(renderer.begun.wait)
+        assert (await theirs.get("/history/")).status_code == 200
+        assert not any(page.done() for page in waiting)
         renderer.go.set()
         assert [(await page).status_code for page in waiting] == [200] * len(waiting)
     await process.close()

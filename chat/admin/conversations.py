@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.contrib.admin.views.main import PAGE_VAR
 from django.db import transaction
@@ -12,6 +14,7 @@ from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquer
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -32,6 +35,25 @@ if TYPE_CHECKING:
         last_status: str | None
 
     type Listed = WithAnnotations[Conversation, Annotations]
+
+
+def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., Awaitable[HttpResponse]]:
+    """Django's page of a conversation with its messages.
+
+    It is asynchronous, so that it keeps no thread from other requests while it waits for the HTML of answers.
+    """
+
+    @wraps(change_view)
+    async def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = await sync_to_async(change_view)(request, *args, **kwargs)
+        # A conversation that does not exist answers with a redirect instead.
+        if isinstance(response, TemplateResponse) and response.context_data:
+            conversation, number = response.context_data["original"], request.GET.get(PAGE_VAR, "1")
+            record("Transcript read", request=request, conversation=conversation.pk)
+            response.context_data |= await transcript(Process.of(request), conversation, number)
+        return response
+
+    return page
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -104,16 +126,12 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     ) -> tuple[QuerySet[Conversation], bool]:
         return search(queryset, search_term), False
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        response = super().change_view(request, object_id, form_url, extra_context)
-        # A conversation that does not exist answers with a redirect instead.
-        if isinstance(response, TemplateResponse) and response.context_data:
-            conversation, page = response.context_data["original"], request.GET.get(PAGE_VAR, "1")
-            record("Transcript read", request=request, conversation=conversation.pk)
-            response.context_data |= transcript(Process.of(request), conversation, page)
-        return response
+    def get_urls(self) -> list[URLPattern]:
+        urls: list[URLPattern] = super().get_urls()
+        for url in urls:
+            if url.name == "chat_conversation_change":
+                url.callback = _with_transcript(url.callback)
+        return urls
 
     def get_deleted_objects(
         self, objs: Sequence[Conversation] | QuerySet[Conversation], request: HttpRequest

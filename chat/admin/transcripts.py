@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from asgiref.sync import async_to_sync
-from django.core.paginator import Paginator
+from asgiref.sync import sync_to_async
+from django.core.paginator import Page, Paginator
 from django.db.models import Count, F, Window
 from django.db.models.functions import Lag, RowNumber
 from django.utils import timezone
@@ -19,11 +19,20 @@ from chat.process import Process
 MESSAGES_PER_PAGE = 50
 
 
-def transcript(process: Process, conversation: Conversation, page_number: str) -> dict[str, Any]:
+async def transcript(process: Process, conversation: Conversation, page_number: str) -> dict[str, Any]:
     """The template's context: each message of a page with its facts, the page, and the numbers of its neighbours.
 
     A page number out of range gives the nearest page, and text that is no number the first.
     """
+    page = await sync_to_async(_page)(conversation, page_number)
+    messages: list[Message] = list(page.object_list)
+    await read_live(process.log, messages)
+    await process.rendering.show(messages)
+    pages = page.paginator.get_elided_page_range(page.number)
+    return {"entries": [(message, dict(_facts(message))) for message in messages], "page": page, "pages": pages}
+
+
+def _page(conversation: Conversation, number: str) -> Page[Any]:
     siblings = F("parent")
     every = (
         conversation.messages.select_related("reply")
@@ -35,12 +44,9 @@ def transcript(process: Process, conversation: Conversation, page_number: str) -
         )
         .order_by("created", "pk")
     )
-    page = Paginator(every, MESSAGES_PER_PAGE).get_page(page_number)
-    messages = list(page)
-    async_to_sync(read_live)(process.log, messages)
-    async_to_sync(process.rendering.show)(messages)
-    pages = page.paginator.get_elided_page_range(page.number)
-    return {"entries": [(message, dict(_facts(message))) for message in messages], "page": page, "pages": pages}
+    page = Paginator(every, MESSAGES_PER_PAGE).get_page(number)
+    page.object_list = list(page.object_list)
+    return page
 
 
 def _facts(message: Any) -> Iterator[tuple[str, str]]:
