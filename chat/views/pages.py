@@ -76,7 +76,7 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
     The query says which: the `last` ones up to `until`; or those that begin with the message `from`, or with the
     sibling that is on screen in its place.
     """
-    last = _count(request.GET.get("last", ""))
+    last = _count(request.GET.get("last", ""), SHOWN)
     until = await find_message(conversation, request.GET.get("until", ""))
     first = await find_message(conversation, request.GET.get("from", ""))
     end = until.pk if until else conversation.leaf_id
@@ -141,11 +141,15 @@ def fields(request: HttpRequest) -> Mapping[str, Any]:
 
 
 def history(request: SignedInRequest) -> dict[str, Any]:
-    """A batch of the sidebar, grouped by day, and the query that leads to the next one."""
+    """A batch of the sidebar, grouped by day, and the query that leads to the next one.
+
+    With `count` in its query, a page gets as many as it shows already.
+    """
     before = _cursor(request.GET.get("before", ""))
+    count = max(BATCH, _count(request.GET.get("count", ""), BATCH))
     newest = Conversation.objects.for_user(request.user).newest(before)
-    listed = list(newest.only("pk", "title", "updated", "owner_id")[: BATCH + 1])
-    shown = listed[:BATCH]
+    listed = list(newest.only("pk", "title", "updated", "owner_id")[: count + 1])
+    shown = listed[:count]
     known = _day(before[0]) if before else None
     groups = [
         # The previous batch already shows the heading of its last day.
@@ -153,7 +157,7 @@ def history(request: SignedInRequest) -> dict[str, Any]:
         for day, conversations in groupby(shown, key=lambda conversation: _day(conversation.updated))
     ]
     following = ""
-    if len(listed) > BATCH:
+    if len(listed) > count:
         following = urlencode({"before": f"{shown[-1].updated.isoformat()}_{shown[-1].pk}"})
     return {"groups": groups, "next": following}
 
@@ -179,9 +183,10 @@ def _is_running(message: Message) -> bool:
     return message.role == Message.Role.ASSISTANT and message.reply.is_running
 
 
-def _count(last: str) -> int:
-    is_number = last.isascii() and last.isdecimal() and len(last) < 8
-    return min(int(last), MOST_SHOWN) if is_number and int(last) else SHOWN
+def _count(value: str, default: int) -> int:
+    """How many a query asks for, at most MOST_SHOWN."""
+    is_number = value.isascii() and value.isdecimal() and len(value) < 8
+    return min(int(value), MOST_SHOWN) if is_number and int(value) else default
 
 
 def _cursor(value: str) -> tuple[datetime, UUID] | None:

@@ -30,7 +30,7 @@ RETRY = 2000
 # Seconds between two checks of the session, which readers must not outlive. Less than the time between two comments,
 # so that a quiet stream checks with each.
 SESSION_LOOK = 10.0
-# Seconds between two comments on the stream of a page.
+# Seconds between two signs of life on the stream of a page.
 SIGN_OF_LIFE = 15.0
 # Seqs are stored as positive 32-bit integers.
 LARGEST = 2**31 - 1
@@ -169,6 +169,7 @@ async def _changes(changes: Changes, person: User, page: OpenPage) -> AsyncGener
 
 
 async def _signs_of_life() -> AsyncGenerator[bytes]:
+    """Events, as a page does not hear of comments."""
     while True:
         await asyncio.sleep(SIGN_OF_LIFE)
-        yield sse.comment()
+        yield encode_event("alive", {})

@@ -4,7 +4,9 @@ import { find } from "./dom.js";
 import { History } from "./history.js";
 import { listenForKeys } from "./keys.js";
 import { offerNotifications } from "./notifications.js";
+import { Problem } from "./requests.js";
 import { hideOnClick } from "./sidebar.js";
+import { PageStream } from "./stream.js";
 
 copyOnClick();
 hideOnClick(document);
@@ -18,4 +20,21 @@ const history = new History(
   find(document, "[data-history]", HTMLElement),
   find(document, "[data-delete-dialog]", HTMLDialogElement),
 );
-new Conversation(document, () => history.renew());
+const stream = new PageStream(find(document, "[data-stream-url]", HTMLElement).dataset.streamUrl ?? "", {
+  shown: () => ({ ...conversation.shown, list: history.version }),
+  change({ version, list }) {
+    conversation.reach(version);
+    history.reach(list);
+  },
+  async disconnected() {
+    try {
+      await history.renew();
+    } catch (error) {
+      const problem = Problem.from(error);
+      if (problem.isPassing) return;
+      stream.sleep();
+      conversation.tell(problem);
+    }
+  },
+});
+const conversation = new Conversation(document, stream);

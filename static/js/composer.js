@@ -1,8 +1,9 @@
 import { find } from "./dom.js";
 import { Problem, submit } from "./requests.js";
-import { NOT_FINISHED, STOP, STOPPING } from "./sentences.js";
+import { SENT_ALREADY, STOP, STOPPING } from "./sentences.js";
 
 /** @typedef {import("./requests.js").Started} Started */
+/** @typedef {import("./requests.js").Queued} Queued */
 
 /** The form for questions: it sends, stops, and keeps a draft. */
 export class Composer {
@@ -20,7 +21,7 @@ export class Composer {
   /**
    * @param {HTMLFormElement} form
    * @param {HTMLFormElement} stopForm
-   * @param {(started: Started) => Promise<void>} onAsked shows what the server has stored
+   * @param {(answer: Started | Queued) => Promise<void>} onAsked shows what the server has stored
    */
   constructor(form, stopForm, onAsked) {
     this.#form = form;
@@ -40,19 +41,32 @@ export class Composer {
     this.#text.addEventListener("keydown", (event) => this.#pressed(event));
     form.addEventListener("submit", (event) => this.#submitted(event));
     stopForm.addEventListener("submit", (event) => this.#stopped(event));
+    document.addEventListener("keydown", (event) => this.#pressedAnywhere(event));
   }
 
   /**
-   * Offer Stop instead of Send while a reply is being written.
+   * Offer to stop while a reply is being written, and queue what is sent.
    * @param {string[]} stopUrls
    */
   showRunning([stopUrl]) {
     if (stopUrl) {
       this.#stopForm.action = stopUrl;
       this.#showStop(STOP, false);
+      this.#send.setAttribute("formaction", this.#form.dataset.queueUrl ?? "");
+    } else {
+      this.#send.removeAttribute("formaction");
     }
     if (this.#isRunning !== Boolean(stopUrl)) this.#offer(!this.#isRunning);
-    this.#send.hidden = this.#isRunning;
+  }
+
+  /**
+   * Take over what was written elsewhere and could not be sent there.
+   * @param {string} text
+   */
+  take(text) {
+    this.#text.value = [this.#text.value, text].filter(Boolean).join("\n\n");
+    this.#edited();
+    this.#complain(SENT_ALREADY);
   }
 
   focus() {
@@ -71,6 +85,14 @@ export class Composer {
 
   get #models() {
     return this.#form.querySelector("select");
+  }
+
+  /**
+   * Say what keeps the page from going on. The draft stays.
+   * @param {Problem} problem
+   */
+  tell(problem) {
+    problem.show(this.#error);
   }
 
   /**
@@ -109,17 +131,23 @@ export class Composer {
     this.#form.requestSubmit(this.#send);
   }
 
+  /** @param {KeyboardEvent} event */
+  #pressedAnywhere(event) {
+    const isFree =
+      !event.defaultPrevented && !event.isComposing && !document.querySelector(":popover-open, dialog[open]");
+    if (event.key === "Escape" && this.#isRunning && isFree) this.#stopForm.requestSubmit();
+  }
+
   /** @param {SubmitEvent} event */
   async #submitted(event) {
     event.preventDefault();
     const isExample = event.submitter?.getAttribute("name") === "example";
     if (this.#send.disabled || !(isExample || this.#text.value.trim())) return;
-    if (this.#isRunning) return this.#complain(NOT_FINISHED);
     this.#sending(true);
     try {
-      const started = await submit(this.#form, event.submitter);
+      const answer = await submit(this.#form, event.submitter);
       if (!isExample) this.#clear();
-      await this.#onAsked(started);
+      await this.#onAsked(answer);
     } catch (error) {
       Problem.from(error).show(this.#error);
       this.#text.setAttribute("aria-invalid", "true");
@@ -172,7 +200,6 @@ export class Composer {
   #offer(isRunning) {
     const hadFocus = document.activeElement === this.#stop;
     this.#stop.hidden = !isRunning;
-    this.#send.hidden = isRunning;
     if (hadFocus) this.#text.focus({ preventScroll: true });
     this.#complain("");
   }

@@ -3,7 +3,7 @@ import { find } from "./dom.js";
 import { Messages } from "./messages.js";
 import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
-import { ENDINGS, WRITING } from "./sentences.js";
+import { DELETED, ENDINGS, WRITING } from "./sentences.js";
 import { Tab } from "./tab.js";
 
 /** @typedef {import("./requests.js").Started} Started */
@@ -17,14 +17,13 @@ export class Conversation {
   #follower;
   /** @type {Messages | undefined} nothing on the page of a new conversation */
   #messages;
-  #onAsked;
+  #queued;
+  #stream;
 
-  /**
-   * @param {Document} page
-   * @param {() => void} onAsked called when a question has been added
-   */
-  constructor(page, onAsked) {
-    this.#onAsked = onAsked;
+  /** @param {Document} page @param {import("./stream.js").PageStream} stream */
+  constructor(page, stream) {
+    this.#stream = stream;
+    this.#queued = page.querySelector("[data-queued]");
     this.#announcer = find(page, "[data-announcer]", HTMLElement);
     this.#tab = new Tab(find(page, "link[rel=icon]", HTMLLinkElement));
     this.#composer = new Composer(
@@ -43,25 +42,51 @@ export class Conversation {
       list,
       find(page, "[data-to-end]", HTMLButtonElement),
     );
-    this.#messages = new Messages(list, this.#follower, {
+    this.#messages = new Messages(list, this.#follower, this.#stream, {
       changed: () => this.#changed(),
       began: () => this.#began(),
       ended: (status) => this.#ended(status),
       left: () => this.#tab.left(),
+      unsent: (text) => this.#composer.take(text),
     });
     this.#changed();
     list.addEventListener("submit", (event) => this.#submitted(event));
+    this.#queued?.addEventListener("submit", (event) => this.#submitted(/** @type {SubmitEvent} */ (event)));
   }
 
-  /** @param {Started} started */
-  async #asked({ conversation }) {
+  /** What the page shows of the conversation, for the server. */
+  get shown() {
+    return this.#messages?.shown ?? {};
+  }
+
+  /**
+   * Show what has been changed elsewhere.
+   * @param {number | null} version of the conversation by now; null when it has been deleted
+   */
+  async reach(version) {
+    if (!this.#messages) return;
+    try {
+      if (version === null) throw new Problem(DELETED, 404);
+      await this.#messages.reach(version);
+    } catch (error) {
+      this.tell(Problem.from(error));
+    }
+  }
+
+  /** @param {Problem} problem with the page as a whole */
+  tell(problem) {
+    this.#composer.tell(problem);
+  }
+
+  /** @param {Started | import("./requests.js").Queued} answer */
+  async #asked(answer) {
+    const conversation = "conversation" in answer ? answer.conversation : { url: location.pathname };
     if (location.pathname !== conversation.url) return location.assign(conversation.url);
-    this.#onAsked();
     await this.#messages?.refresh(this.#messages.last);
     this.#follower?.toEnd();
   }
 
-  /** @param {SubmitEvent} event of a form in a message, after which other messages may be on screen */
+  /** @param {SubmitEvent} event of a form in a message or in a queued question, after which other ones may be on screen */
   async #submitted(event) {
     event.preventDefault();
     const form = /** @type {HTMLFormElement} */ (event.target);
@@ -70,7 +95,8 @@ export class Conversation {
     this.#chooseModel(form, event.submitter);
     try {
       await submit(form, event.submitter);
-      await this.#messages?.refresh(form.closest("[data-message]"));
+      const message = form.closest("[data-message]");
+      await (message ? this.#messages?.refresh(message) : this.#messages?.renew());
       if (document.activeElement === document.body) this.#composer.focus();
     } catch (error) {
       Problem.from(error).show(find(form, "[data-error]", HTMLElement));
@@ -107,5 +133,7 @@ export class Conversation {
   #ended(status) {
     this.#announcer.textContent = ENDINGS[status];
     this.#tab.ended(status);
+    // They are sent now, or held.
+    if (this.#queued?.hasChildNodes()) this.#messages?.renew().catch(() => {});
   }
 }

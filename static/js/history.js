@@ -14,6 +14,7 @@ export class History {
   /** @type {Element | null} the conversation that a person is asked about */
   #entry = null;
   #observer;
+  #reached = Promise.resolve();
 
   /** @param {HTMLElement} list @param {HTMLDialogElement} dialog that asks before a conversation is deleted */
   constructor(list, dialog) {
@@ -30,17 +31,59 @@ export class History {
     list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   }
 
-  /** Reload the list, unless the conversation on the page is at its top already. */
-  async renew() {
-    if (this.#list.querySelector("[data-title]")?.ariaCurrent === "page") return;
+  /** The version of the list that the page shows. */
+  get version() {
+    return this.#list.dataset.listVersion ?? "";
+  }
+
+  /**
+   * Renew the list, unless it shows this version or a later one.
+   * @param {number} version
+   */
+  reach(version) {
+    // One after another, so that the newest state is shown last.
+    this.#reached = this.#reached.then(() => this.#reach(version));
+  }
+
+  /** @param {number} version */
+  async #reach(version) {
+    if (Number(this.version) >= version) return;
     try {
-      const newest = await fragment(this.#list.dataset.url ?? "");
-      this.#list.replaceChildren();
-      this.#add(newest);
-      this.#watchForMore();
+      await this.renew();
+      this.#list.dataset.listVersion = String(version);
     } catch {
-      // The order is out of date until the next page load.
+      // The list is out of date until the next change.
     }
+  }
+
+  /**
+   * Show as many conversations as before, as the server has them now. What a person looks at stays where it is.
+   * @throws {Problem}
+   */
+  async renew() {
+    const count = this.#titles.length;
+    const next = await fragment(`${this.#list.dataset.url}?count=${count}`);
+    const { top } = this.#list.getBoundingClientRect();
+    const inView = this.#titles.find((title) => title.getBoundingClientRect().bottom > top);
+    const before = inView?.getBoundingClientRect().top ?? 0;
+    // At the top, what is new comes into view.
+    const isAtTop = !this.#list.scrollTop;
+    const focused = this.#list.contains(document.activeElement) && document.activeElement?.getAttribute("href");
+    this.#list.replaceChildren();
+    this.#add(next);
+    this.#watchForMore();
+    const same = this.#titles.find(({ href }) => href === inView?.href);
+    if (same && !isAtTop) this.#list.scrollTop += same.getBoundingClientRect().top - before;
+    if (focused) this.#linkTo(focused)?.focus({ preventScroll: true });
+  }
+
+  get #titles() {
+    return /** @type {HTMLAnchorElement[]} */ ([...this.#list.querySelectorAll("[data-title]")]);
+  }
+
+  /** @param {string} url */
+  #linkTo(url) {
+    return [...this.#list.querySelectorAll("a")].find((link) => link.getAttribute("href") === url);
   }
 
   #watchForMore() {
@@ -59,7 +102,10 @@ export class History {
   async #load(more) {
     this.#observer.unobserve(more);
     try {
-      this.#add(await fragment(more.dataset.url ?? ""));
+      const batch = await fragment(more.dataset.url ?? "");
+      // The list may have been renewed meanwhile.
+      if (!more.isConnected) return;
+      this.#add(batch);
       more.remove();
       this.#watchForMore();
     } catch {

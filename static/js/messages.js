@@ -1,5 +1,6 @@
 import { backoff } from "./backoff.js";
 import { find } from "./dom.js";
+import { showQueued } from "./queue.js";
 import { RunningReply } from "./reply.js";
 import { fragment, Problem } from "./requests.js";
 import { swap } from "./swap.js";
@@ -12,12 +13,14 @@ import { swap } from "./swap.js";
  * @property {() => void} began a reply is being written
  * @property {(status: Ending) => void} ended a reply has ended
  * @property {() => void} left a reply that is being written is no longer on the page
+ * @property {(text: string) => void} unsent what was written to a queued question that has been sent meanwhile
  */
 
 /** The messages on the page. Those that are being written follow their streams; `refresh` brings all up to date. */
 export class Messages {
   #element;
   #follower;
+  #stream;
   #listener;
   /** @type {Map<string, RunningReply>} by the id of the message */
   #running = new Map();
@@ -28,11 +31,13 @@ export class Messages {
   /**
    * @param {HTMLElement} element
    * @param {import("./scroll.js").Follower} follower
+   * @param {import("./stream.js").PageStream} stream
    * @param {Listener} listener
    */
-  constructor(element, follower, listener) {
+  constructor(element, follower, stream, listener) {
     this.#element = element;
     this.#follower = follower;
+    this.#stream = stream;
     this.#listener = listener;
     this.#news = new ResizeObserver(() => follower.news());
     for (const message of this.#shown) this.#watch(message);
@@ -46,6 +51,29 @@ export class Messages {
   /** Where to stop the replies that are being written. */
   get stopUrls() {
     return this.#shown.filter(({ id }) => this.#running.has(id)).map(({ dataset }) => dataset.stopUrl ?? "");
+  }
+
+  /** The conversation on the page, and the version of it that the page shows. */
+  get shown() {
+    const { conversation = "", version = "" } = this.#element.dataset;
+    return { conversation, version };
+  }
+
+  /**
+   * Refresh, unless the page shows this version or a later one by then.
+   * @param {number} version
+   */
+  async reach(version) {
+    await this.#refreshing;
+    if (Number(this.#element.dataset.version) >= version) return;
+    await this.renew();
+  }
+
+  /** Refresh because of something that was done elsewhere. Whoever follows the end still does. */
+  async renew() {
+    const wasFollowing = this.#follower.isFollowing;
+    await this.refresh();
+    if (wasFollowing) this.#follower.toEnd();
   }
 
   /**
@@ -96,6 +124,8 @@ export class Messages {
     const kept = this.#shown.findIndex(({ dataset }) => dataset.message === list.dataset.parent) + 1;
     if (!kept) replaceContent("[data-earlier]", next);
     replaceContent("[data-later]", next);
+    const queued = find(document, "[data-queued]", HTMLElement);
+    for (const text of showQueued(queued, find(next, "[data-queued]", HTMLElement))) this.#listener.unsent(text);
     const old = this.#shown.slice(kept);
     const wanted = messagesIn(list);
     for (const [index, message] of wanted.entries()) this.#put(message, old[index]);
@@ -124,7 +154,7 @@ export class Messages {
   /** @param {HTMLElement} message */
   #watch(message) {
     if (!message.dataset.eventsUrl) return;
-    this.#running.set(message.id, new RunningReply(message, (status) => this.#ended(message, status)));
+    this.#running.set(message.id, new RunningReply(message, this.#stream, (status) => this.#ended(message, status)));
     this.#news.observe(message);
     this.#listener.began();
   }

@@ -4,7 +4,6 @@ import { LiveMarkdown } from "./live.js";
 import { Reasoning } from "./reasoning.js";
 import { fragment, Problem } from "./requests.js";
 import { RECONNECTING } from "./sentences.js";
-import { ReplyStream } from "./stream.js";
 import { swap } from "./swap.js";
 
 /** @typedef {keyof typeof import("./sentences.js").ENDINGS} Ending */
@@ -19,14 +18,15 @@ export class RunningReply {
   #live;
   #reasoning;
   #connection;
-  #stream;
+  #unfollow;
   #ended;
 
   /**
    * @param {HTMLElement} element the message, as the server rendered it
+   * @param {import("./stream.js").PageStream} stream
    * @param {(status: Ending) => void} ended called once, with how it ended
    */
-  constructor(element, ended) {
+  constructor(element, stream, ended) {
     this.#element = element;
     this.#ended = ended;
     this.#connection = find(element, "[data-connection]", HTMLElement);
@@ -35,7 +35,7 @@ export class RunningReply {
     this.#live = new LiveMarkdown(this.#text);
     const source = find(element, "[data-source]", HTMLTemplateElement).content.textContent;
     if (source) this.#delta({ text: source });
-    this.#stream = new ReplyStream(element.dataset.eventsUrl ?? "", Number(element.dataset.seq), {
+    this.#unfollow = stream.follow(element.dataset.message ?? "", Number(element.dataset.seq), {
       status: ({ status }) => this.#queue(status === "queued"),
       delta: (data) => this.#delta(data),
       reasoning: (data) => this.#think(data),
@@ -48,7 +48,7 @@ export class RunningReply {
 
   /** Follow it no longer: it has left the page. */
   close() {
-    this.#stream.close();
+    this.#unfollow();
     this.#reasoning.finish();
     delete this.#element.dataset.phase;
   }
@@ -101,13 +101,13 @@ export class RunningReply {
     try {
       const rendered = await this.#rendered();
       if (rendered.dataset.eventsUrl || this.#isSettled()) return;
-      this.#stream.close();
+      this.#unfollow();
       this.#settle(/** @type {Ending} */ (rendered.dataset.status));
       swap(this.#element, rendered);
     } catch (error) {
       const problem = Problem.from(error);
       if (problem.isPassing || this.#isSettled()) return;
-      this.#stream.close();
+      this.#unfollow();
       this.#settle("lost");
       problem.show(this.#connection);
     }

@@ -10,6 +10,11 @@ import { DELETED, SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
  * @property {{id: string, url: string, events_url: string, stop_url: string}} reply
  */
 
+/**
+ * @typedef {object} Queued what the server answers to a question that has to wait
+ * @property {{id: string}} queued
+ */
+
 /** A failed request. Its message is a sentence for people. */
 export class Problem extends Error {
   /** @param {string} message @param {number} [status] of the answer; 0 when there was none */

@@ -32,6 +32,10 @@ export class Follower {
     button.addEventListener("click", () => this.toEnd());
   }
 
+  get isFollowing() {
+    return this.#isFollowing;
+  }
+
   /** Go to the end and follow again. */
   toEnd() {
     this.#list.style.minHeight = "";

@@ -2,7 +2,7 @@
 
 export const STOP = "Stop";
 export const STOPPING = "Stopping…";
-export const NOT_FINISHED = "The reply isn't finished yet. Wait for it, or stop it first.";
+export const SENT_ALREADY = "This question has been sent already. What you wrote is here.";
 
 export const JUMP_TO_LATEST = "Jump to latest";
 export const NEW_TEXT = "New text";

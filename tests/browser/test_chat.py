@@ -90,35 +90,6 @@ def test_an_example_is_asked_by_a_click(alice: Page) -> None:
     expect_end(alice, "complete")
 
 
-def test_a_question_continues_from_the_answer_on_screen(alice: Page, upstream: Upstream) -> None:
-    ask(alice, "How are you?")
-    expect_end(alice, "complete")
-    tab = alice.context.new_page()
-    tab.goto(alice.url)
-    ask(alice, "And now?")
-    expect_end(alice, "complete")
-    ask(tab, "And you?")
-    expect_end(tab, "complete")
-    contents = [message["content"] for message in upstream.requests[-1].body["messages"]]
-    assert contents == ["How are you?", "Hello world", "And you?"]
-    tab.reload()
-    button(tab, "Show the previous question").click()
-    expect(tab.locator("[data-role=user] [data-text]")).to_have_text(["How are you?", "And now?"])
-
-
-def test_a_question_stays_in_the_box_while_a_reply_runs(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("So far"), hang())
-    ask(alice, "Hello?")
-    question(alice).fill("And then?")
-    question(alice).press("Enter")
-    expect(alice.get_by_role("alert").filter(has_text="The reply isn't finished yet.")).to_be_visible()
-    expect(question(alice)).to_have_value("And then?")
-    button(alice, "Stop").click()
-    expect_end(alice, "stopped")
-    question(alice).press("Enter")
-    expect(words(alice)).to_have_text("Hello world")
-
-
 def test_the_demo_model_answers_and_says_what_it_is(alice: Page, server: Server, start_server: Servers) -> None:
     demo = start_server(server.database, DEBUG="0")
     alice.goto(demo.url)

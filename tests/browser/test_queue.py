@@ -1,0 +1,188 @@
+"""Asking while a reply is being written: the question is queued, and can be edited, withdrawn, or sent at once."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from chat.models import QueuedQuestion
+from tests.browser.conftest import Visit, Watch
+from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.test_survival import CUT, RECOVERY_MS
+from tests.server import Server
+from tests.upstream import Upstream, error, finish, hang, pause, text
+
+pytestmark = pytest.mark.chromium
+
+
+def questions(page: Page) -> Locator:
+    return page.locator("[data-messages] [data-role=user] [data-text]")
+
+
+def queue(page: Page) -> Locator:
+    return page.get_by_role("region", name="Queued questions")
+
+
+def queued(page: Page) -> Locator:
+    return queue(page).locator(".message__text")
+
+
+def send(page: Page, words: str) -> None:
+    question(page).fill(words)
+    question(page).press("Enter")
+
+
+@pytest.fixture
+def writing(alice: Page, upstream: Upstream) -> Page:
+    """Alice's page, on which a reply is being written until the endpoint releases "rest"."""
+    upstream.script(text("One"), pause("rest"), text(" two"), finish())
+    ask(alice, "First")
+    expect(words(alice)).to_have_text("One")
+    return alice
+
+
+def test_questions_are_queued_and_sent_in_order(writing: Page, upstream: Upstream) -> None:
+    send(writing, "Second")
+    expect(queued(writing)).to_have_text(["Second"])
+    expect(question(writing)).to_have_value("")
+    expect(queue(writing).get_by_text("Will be sent when this reply is complete.")).to_be_visible()
+    send(writing, "Third")
+    expect(queued(writing)).to_have_text(["Second", "Third"])
+    expect(words(writing)).to_have_text("One")
+    upstream.release("rest")
+    expect(questions(writing)).to_have_text(["First", "Second", "Third"])
+    expect_end(writing, "complete")
+    expect(queued(writing)).to_have_count(0)
+    contents = [message["content"] for message in upstream.requests[-1].body["messages"]]
+    assert contents == ["First", "One two", "Second", "Hello world", "Third"]
+
+
+def test_a_queued_question_shows_after_a_reload_and_in_other_tabs(writing: Page) -> None:
+    tab = writing.context.new_page()
+    tab.goto(writing.url)
+    tab.wait_for_load_state()
+    send(writing, "Second")
+    expect(queued(tab)).to_have_text(["Second"])
+    writing.reload()
+    expect(queued(writing)).to_have_text(["Second"])
+    button(queue(tab), "Withdraw").click()
+    expect(queue(writing)).to_have_count(0)
+
+
+def test_a_queued_question_is_sent_when_no_page_is_open(writing: Page, upstream: Upstream) -> None:
+    send(writing, "Second")
+    expect(queued(writing)).to_have_text(["Second"])
+    context, url = writing.context, writing.url
+    writing.close()
+    upstream.release("rest")
+    while "Second" not in str(upstream.next_request().body["messages"]):
+        pass
+    page = context.new_page()
+    page.goto(url)
+    expect(questions(page)).to_have_text(["First", "Second"])
+    expect_end(page, "complete")
+
+
+def test_a_queued_question_survives_a_kill(writing: Page, server: Server, upstream: Upstream, watch: Watch) -> None:
+    watch.expect("status of 502", *CUT)
+    send(writing, "Second")
+    expect(queued(writing)).to_have_text(["Second"])
+    server.restart()
+    expect(answer(writing).get_by_text("Interrupted.")).to_be_visible(timeout=RECOVERY_MS)
+    expect(queue(writing).get_by_text("Not sent, because the reply before it isn't complete.")).to_be_visible()
+    button(queue(writing), "Send now").click()
+    expect(questions(writing)).to_have_text(["First", "Second"])
+    expect_end(writing, "complete")
+
+
+def test_a_queued_question_is_edited_in_its_place(writing: Page, upstream: Upstream) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit").click()
+    edit = queue(writing).get_by_label("Queued question")
+    edit.fill("2nd")
+    # Something else changes meanwhile.
+    send(writing, "Third")
+    expect(queued(writing)).to_have_text(["Second", "Third"])
+    expect(edit.first).to_have_value("2nd")
+    button(queue(writing), "Save").first.click()
+    expect(queued(writing)).to_have_text(["2nd", "Third"])
+    upstream.release("rest")
+    expect(questions(writing)).to_have_text(["First", "2nd", "Third"])
+
+
+def test_an_edit_of_a_question_that_has_been_sent_comes_back_to_the_box(writing: Page, upstream: Upstream) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit").click()
+    queue(writing).get_by_label("Queued question").fill("Better words")
+    upstream.release("rest")
+    expect(questions(writing)).to_have_text(["First", "Second"])
+    expect(question(writing)).to_have_value("Better words")
+    expect(writing.get_by_role("alert").filter(has_text="This question has been sent already.")).to_be_visible()
+
+
+def test_stop_holds_what_is_queued(writing: Page) -> None:
+    send(writing, "Second")
+    expect(queued(writing)).to_have_text(["Second"])
+    question(writing).press("Escape")
+    expect_end(writing, "stopped")
+    expect(queue(writing).get_by_text("Not sent, because the reply before it isn't complete.")).to_be_visible()
+    button(queue(writing), "Send now").click()
+    expect(questions(writing)).to_have_text(["First", "Second"])
+    expect(words(writing)).to_have_text("Hello world")
+    expect(queued(writing)).to_have_count(0)
+
+
+def test_stop_and_send_does_not_wait(writing: Page) -> None:
+    send(writing, "Second")
+    button(queue(writing), "Stop and send").click()
+    expect(questions(writing)).to_have_text(["First", "Second"])
+    expect(writing.locator("[data-role=assistant]").first.get_by_text("Stopped.")).to_be_visible()
+    expect_end(writing, "complete")
+    expect(words(writing)).to_have_text("Hello world")
+
+
+def test_a_failure_holds_what_is_queued_until_a_retry_succeeds(alice: Page, upstream: Upstream) -> None:
+    upstream.script(pause("end"), *error(400, {"error": {"message": "no"}}))
+    ask(alice, "First")
+    send(alice, "Second")
+    expect(queued(alice)).to_have_text(["Second"])
+    upstream.release("end")
+    expect_end(alice, "failed")
+    expect(queue(alice).get_by_text("Not sent,")).to_be_visible()
+    button(alice, "Try again").click()
+    expect(questions(alice)).to_have_text(["First", "Second"])
+    expect_end(alice, "complete")
+
+
+def test_escape_closes_what_is_open_before_it_stops(writing: Page) -> None:
+    button(writing, "alice").click()
+    account = writing.get_by_role("button", name="Sign out")
+    expect(account).to_be_visible()
+    writing.keyboard.press("Escape")
+    expect(account).to_be_hidden()
+    expect(answer(writing)).to_have_attribute("data-status", "streaming")
+    writing.keyboard.press("Escape")
+    expect_end(writing, "stopped")
+
+
+def test_the_draft_stays_when_a_question_cannot_be_queued(writing: Page, server: Server, watch: Watch) -> None:
+    watch.expect("status of 429")
+    for number in range(10):
+        send(writing, f"Number {number}")
+        expect(queued(writing)).to_have_count(number + 1)
+    send(writing, "One too many")
+    expect(writing.get_by_role("alert").filter(has_text="already queued 10 questions")).to_be_visible()
+    expect(question(writing)).to_have_value("One too many")
+    assert server.database.run(QueuedQuestion.objects.count) == 10
+
+
+def test_what_is_queued_fits_on_a_phone(visit: Visit, upstream: Upstream) -> None:
+    page = visit("alice", viewport={"width": 390, "height": 800})
+    page.goto("/")
+    upstream.script(text("One"), hang())
+    ask(page, "First")
+    expect(words(page)).to_have_text("One")
+    send(page, "A question with many words, " * 10)
+    button(queue(page), "Withdraw").scroll_into_view_if_needed()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert re.search("many words", queued(page).inner_text())

@@ -1,0 +1,218 @@
+"""Several tabs and devices: what is done in one shows in the others, and each needs one connection."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import KEY, Visit, Watch
+from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.test_history import entries, remember
+from tests.server import Server, Servers
+from tests.upstream import Upstream, finish, hang, pause, text
+
+pytestmark = pytest.mark.chromium
+
+# Chromium without a window has no hidden tabs.
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+# Lets the page tell which event streams it has open.
+COUNT = """
+    window.streams = new Set();
+    window.EventSource = class extends EventSource {
+        constructor(url) {
+            super(url);
+            window.streams.add(this);
+        }
+        close() {
+            super.close();
+            window.streams.delete(this);
+        }
+    };
+"""
+
+
+def questions(page: Page) -> Locator:
+    return page.locator("[data-messages] [data-role=user] [data-text]")
+
+
+@pytest.fixture
+def tab(alice: Page) -> Page:
+    """Another tab with the conversation that Alice has begun."""
+    ask(alice, "First")
+    expect_end(alice, "complete")
+    tab = alice.context.new_page()
+    tab.goto(alice.url)
+    tab.wait_for_load_state()
+    return tab
+
+
+def test_a_question_and_its_answer_show_in_the_other_tab(alice: Page, tab: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), pause("rest"), text(" two"), finish())
+    ask(alice, "Second")
+    expect(questions(tab)).to_have_text(["First", "Second"])
+    expect(words(tab)).to_have_text("One")
+    upstream.release("rest")
+    expect(words(tab)).to_have_text("One two")
+    expect_end(tab, "complete")
+
+
+def test_another_process_tells_what_has_changed(
+    alice: Page, tab: Page, server: Server, start_server: Servers, upstream: Upstream
+) -> None:
+    other = start_server(
+        server.database, DEBUG="0", OPENAI_BASE_URL=upstream.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="scripted"
+    )
+    tab.goto(tab.url.replace(server.url, other.url))
+    tab.wait_for_load_state()
+    ask(alice, "Second")
+    expect(questions(tab)).to_have_text(["First", "Second"])
+    expect_end(tab, "complete")
+    ask(tab, "Third")
+    expect(questions(alice)).to_have_text(["First", "Second", "Third"])
+    expect_end(alice, "complete")
+
+
+def test_a_switch_of_branch_shows_in_the_other_tab(alice: Page, tab: Page, upstream: Upstream) -> None:
+    upstream.script(text("So far"), hang())
+    ask(alice, "Second")
+    expect(words(alice)).to_have_text("So far")
+    button(alice, "Stop").click()
+    expect_end(alice, "stopped")
+    button(answer(alice), "Try again").click()
+    expect(words(tab)).to_have_text("Hello world")
+    expect_end(tab, "complete")
+    answer(alice).get_by_role("button", name="Show the previous answer").click()
+    expect(words(tab)).to_have_text("So far")
+
+
+def test_a_reader_of_an_earlier_message_keeps_their_place(alice: Page, tab: Page, upstream: Upstream) -> None:
+    upstream.script(text("A line.\n\n" * 100), finish())
+    ask(alice, "Second")
+    expect_end(tab, "complete")
+    line = tab.get_by_text("A line.").nth(50)
+    line.scroll_into_view_if_needed()
+    tab.mouse.wheel(0, -200)
+    before = top_at_rest(line)
+    ask(alice, "Third")
+    expect(questions(tab)).to_have_text(["First", "Second", "Third"])
+    expect_end(tab, "complete")
+    assert abs(top_at_rest(line) - before) < 2
+
+
+def top_at_rest(line: Locator) -> float:
+    """The position in the window, once nothing moves."""
+    position: float = line.evaluate("""async (line) => {
+        for (let before; before !== line.getBoundingClientRect().top; ) {
+            before = line.getBoundingClientRect().top;
+            for (let frame = 0; frame < 10; frame++) await new Promise(requestAnimationFrame);
+        }
+        return line.getBoundingClientRect().top;
+    }""")
+    return position
+
+
+def test_a_deletion_is_told_and_the_draft_stays(alice: Page, tab: Page) -> None:
+    question(tab).fill("My long text")
+    delete = alice.locator(".history li", has=alice.locator("[aria-current=page]")).get_by_role("link").nth(1)
+    delete.focus()
+    delete.press("Enter")
+    button(alice, "Delete").click()
+    expect(alice).to_have_url(re.compile("/$"))
+    expect(tab.get_by_role("alert").filter(has_text="This conversation has been deleted.")).to_be_visible()
+    expect(question(tab)).to_have_value("My long text")
+    expect(entries(tab)).to_have_count(0)
+
+
+def test_new_and_deleted_conversations_show_in_the_other_sidebar(alice: Page, tab: Page) -> None:
+    tab.goto("/")
+    expect(entries(tab)).to_have_text(["First"])
+    alice.goto("/")
+    ask(alice, "Another one")
+    expect(entries(tab)).to_have_text(["Another one", "First"])
+    expect_end(alice, "complete")
+    alice.goto("/")
+    delete = alice.get_by_role("link", name="Delete “First”")
+    delete.focus()
+    delete.press("Enter")
+    button(alice, "Delete").click()
+    expect(entries(tab)).to_have_text(["Another one"])
+
+
+def test_the_sidebar_keeps_its_place_and_its_focus(alice: Page, server: Server, visit: Visit) -> None:
+    remember(server, "alice", *(f"Number {number}" for number in range(100)), days=100)
+    alice.reload()
+    history = alice.get_by_role("navigation", name="History")
+    link = history.get_by_role("link", name="Number 60", exact=True)
+    while not link.is_visible():
+        history.evaluate("(list) => list.scrollTo(0, list.scrollHeight)")
+        alice.wait_for_timeout(20)
+    link.focus()
+    before = top_at_rest(link)
+    tab = alice.context.new_page()
+    tab.goto("/")
+    ask(tab, "The newest")
+    expect(entries(alice).first).to_have_text("The newest")
+    expect(link).to_be_focused()
+    assert abs(top_at_rest(link) - before) < 2
+
+
+def test_a_page_has_one_stream_for_all_of_its_replies(visit: Visit, upstream: Upstream) -> None:
+    page = visit("alice")
+    page.add_init_script(COUNT)
+    page.goto("/")
+    upstream.script(text("One"), pause("rest"), text(" two"), finish())
+    ask(page, "First")
+    expect(words(page)).to_have_text("One")
+    assert page.evaluate("window.streams.size") == 1
+    upstream.release("rest")
+    expect_end(page, "complete")
+    assert page.evaluate("window.streams.size") == 1
+
+
+def test_hidden_tabs_leave_connections_to_the_one_in_front(alice: Page, upstream: Upstream) -> None:
+    """A browser opens six connections to a server over HTTP/1.1."""
+    tabs = []
+    for number in range(7):
+        upstream.script(text(f"Number {number}"), hang())
+        page = alice.context.new_page()
+        page.goto("/")
+        ask(page, "Count.")
+        expect(words(page)).to_have_text(f"Number {number}")
+        page.evaluate(HIDE, True)
+        tabs.append(page)
+    for number in (0, 3, 6):
+        front = tabs[number]
+        front.evaluate(HIDE, False)
+        expect(words(front)).to_have_text(f"Number {number}")
+        button(front, "Stop").click()
+        expect_end(front, "stopped")
+        front.evaluate(HIDE, True)
+
+
+def test_a_hidden_tab_looks_whether_its_reply_has_ended(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(alice, "Count.")
+    expect(words(alice)).to_have_text("One")
+    alice.clock.install()
+    alice.evaluate(HIDE, True)
+    with alice.expect_event("requestfailed", lambda request: "/events/" in request.url):
+        alice.clock.fast_forward(6_000)
+    upstream.release("rest")
+    with alice.expect_request(lambda request: "/events/" in request.url):
+        alice.clock.fast_forward(21_000)
+    expect(words(alice)).to_have_text("One two.")
+    expect_end(alice, "complete")
+
+
+def test_an_idle_page_says_that_its_session_has_ended(alice: Page, tab: Page, watch: Watch) -> None:
+    watch.expect("status of 401", "ERR_INTERNET_DISCONNECTED")
+    button(alice, "alice").click()
+    button(alice, "Sign out").click()
+    expect(alice).to_have_url(re.compile("/accounts/login/"))
+    # The server looks at the session with each sign of life; a page that reconnects finds out at once.
+    tab.context.set_offline(True)
+    tab.context.set_offline(False)
+    expect(tab.get_by_role("alert").filter(has_text="You've been signed out.")).to_be_visible()
