@@ -36,6 +36,8 @@ from tests.visitor import Event, Visitor
 # Enough that nobody reaches what one person may ask in a minute.
 PEOPLE = 16
 REPLIES = 6
+# How many more readers each of them gets in a rush.
+RUSH = 20
 # The questions of a round come within this time, and so does its fate, in seconds.
 ASKED_WITHIN = 1.5
 STRUCK_WITHIN = 2.5
@@ -61,10 +63,11 @@ class Fate(StrEnum):
     FROZEN = "SIGSTOP"
     TERMINATED = "SIGTERM"
     DELETED = "deletion"
+    RUSHED = "rush of readers"
 
 
 # The one that takes ten seconds comes less often.
-DECK = [Fate.KILLED, Fate.KILLED, Fate.TERMINATED, Fate.TERMINATED, Fate.FROZEN, Fate.DELETED]
+DECK = [Fate.KILLED, Fate.KILLED, Fate.TERMINATED, Fate.TERMINATED, Fate.FROZEN, Fate.DELETED, Fate.RUSHED]
 
 
 @dataclass
@@ -104,6 +107,8 @@ class Seen:
     stopped_at: tuple[str, str] | None = None
     # Whether somebody has set out to delete it.
     deleted: bool = False
+    # Those that came in a rush.
+    rush: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 class KillLoop:
@@ -168,11 +173,13 @@ class KillLoop:
 
     async def _round(self, number: int, struck: asyncio.Event) -> None:
         """Ask, follow and stop, and check the replies once the round's fate is over too."""
-        names = [f"{number}.{n}" for n in range(REPLIES)]
+        names = names_of(number)
         await asyncio.gather(*(self._reply(name, seeded(self._seed, name), next(self._turns)) for name in names))
         await struck.wait()
+        accepted = [self._asked[name] for name in names if name in self._asked]
+        await asyncio.gather(*(reading for asked in accepted for reading in self._seen[asked.pk].rush))
         await self._check(f"{number}.")
-        for asked in (self._asked[name] for name in names if name in self._asked):
+        for asked in accepted:
             if self._seen[asked.pk].deleted:
                 await self._check_deleted(asked)
 
@@ -209,6 +216,13 @@ class KillLoop:
             await asyncio.sleep(chance.uniform(*BACK_OFF))
         raise AssertionError
 
+    async def _accepted(self, name: str) -> Asked:
+        """The question of this name, as soon as it is accepted."""
+        async with asyncio.timeout(PATIENCE):
+            while name not in self._asked:  # noqa: ASYNC110 (it is asked in another task)
+                await asyncio.sleep(LOOK)
+        return self._asked[name]
+
     async def _read(self, asked: Asked, chance: Random, person: list[Visitor]) -> None:
         """Follow the reply to its end, over as many connections as it takes, each through the other process."""
         connections: list[Connection] = []
@@ -237,6 +251,20 @@ class KillLoop:
             elif response.status_code < 500 and not connection.gone:
                 self._complain(f"{asked.pk} could not be followed: {response.status_code}")
 
+    async def _rush(self, number: int) -> None:
+        """Let many readers come at once, to all replies of the round."""
+        for asked in [await self._accepted(name) for name in names_of(number)]:
+            readers = [seeded(self._seed, asked.question.name, reader) for reader in range(RUSH)]
+            rush = [self._read_within(asked, chance, chance.sample(asked.person, 2)) for chance in readers]
+            self._seen[asked.pk].rush = [asyncio.create_task(reading) for reading in rush]
+
+    async def _read_within(self, asked: Asked, chance: Random, person: list[Visitor]) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._read(asked, chance, person)
+        except TimeoutError:
+            self._complain(f"{asked.question.name} was not read to its end within {PATIENCE} seconds")
+
     async def _stop(self, asked: Asked, chance: Random) -> None:
         await asyncio.sleep(chance.uniform(0, STOPPED_WITHIN))
         seen = self._seen[asked.pk]
@@ -256,11 +284,7 @@ class KillLoop:
 
     async def _delete(self, number: int, chance: Random) -> None:
         """Let a person or an administrator delete one of the round's conversations."""
-        name = f"{number}.{chance.randrange(REPLIES)}"
-        async with asyncio.timeout(PATIENCE):
-            while name not in self._asked:  # noqa: ASYNC110 (it is asked in another task)
-                await asyncio.sleep(LOOK)
-        asked = self._asked[name]
+        asked = await self._accepted(chance.choice(names_of(number)))
         self._seen[asked.pk].deleted = True
         conversation = asked.conversation
         people, url, fields = chance.choice(
@@ -289,6 +313,8 @@ class KillLoop:
                 await self._terminate(server)
             case Fate.DELETED:
                 await self._delete(number, chance)
+            case Fate.RUSHED:
+                await self._rush(number)
         self._counts[fate] += 1
 
     @contextmanager
@@ -394,6 +420,7 @@ class KillLoop:
         self._counts["replies"] += 1
         self._counts[reply.status] += 1
         self._counts["taken over"] += reply.attempt > 1 and not seen.stop_asked
+        self._counts["readers"] += len(seen.readers)
         self._counts["events seen"] += sum(len(connection.events) for connection in connections)
         self._counts["reconnections"] += len(connections) - len(seen.readers)
         struck = [death.began for death in self._deaths if reply.pk in death.replies]
@@ -413,7 +440,7 @@ class KillLoop:
             "replies": self._counts["replies"],
             "deleted": self._counts["deleted"],
             **{status: self._counts[status] for status in Reply.Status if status not in Reply.RUNNING},
-            **{name: self._counts[name] for name in ("taken over", "events seen", "reconnections")},
+            **{name: self._counts[name] for name in ("taken over", "readers", "events seen", "reconnections")},
             "seconds from a lease's end to its claim, at most": round(self._overdue, 1),
             "the same while a process slept": round(self._overdue_asleep, 1),
             "seconds from a stop to its answer, at most": round(self._stop_to_answer, 1),
@@ -424,6 +451,11 @@ class KillLoop:
     def _complain(self, fault: str) -> None:
         self.faults.append(fault)
         self._say(f"FAULT, with seed {self._seed}: {fault}")
+
+
+def names_of(number: int) -> list[str]:
+    """The names of the questions that are asked in a round."""
+    return [f"{number}.{n}" for n in range(REPLIES)]
 
 
 def seeded(*seed: object) -> Random:
@@ -482,6 +514,7 @@ def run(rounds: int, seed: int, say: Callable[[str], None]) -> tuple[list[str], 
             "CHAT_CONTINUE": f"{GOES_ON}=assistant",
             "CHAT_LEASE_SECONDS": f"{LEASE.seconds}",
             "CHAT_DRAIN_SECONDS": "1",
+            "CHAT_PERSON_STREAMS": "1000",
             # So few that some wait in line.
             "CHAT_PROCESS_RUNNING": "8",
         }
