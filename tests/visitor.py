@@ -23,7 +23,13 @@ class Visitor:
     def __init__(self, server: Server, username: str) -> None:
         cookies = {"sessionid": server.session_cookie(username), "csrftoken": CSRF}
         self.client = httpx.AsyncClient(
-            base_url=server.url, cookies=cookies, headers={"x-csrftoken": CSRF}, timeout=PATIENCE, trust_env=False
+            base_url=server.url,
+            cookies=cookies,
+            headers={"x-csrftoken": CSRF},
+            timeout=PATIENCE,
+            # As long as docs/nginx.conf keeps a connection that is not used.
+            limits=httpx.Limits(keepalive_expiry=1),
+            trust_env=False,
         )
         self._reading: list[asyncio.Task[list[Event]]] = []
 

@@ -41,6 +41,8 @@ RUSH = 20
 # The questions of a round come within this time, and so does its fate, in seconds.
 ASKED_WITHIN = 1.5
 STRUCK_WITHIN = 2.5
+# Others are asked while both processes are restarted, in seconds.
+RESTARTED_WITHIN = 8.0
 # The share of replies that are stopped, and the seconds within which they are.
 STOPPED = 0.25
 STOPPED_WITHIN = 3.0
@@ -61,13 +63,12 @@ class Fate(StrEnum):
 
     KILLED = "SIGKILL"
     FROZEN = "SIGSTOP"
-    TERMINATED = "SIGTERM"
+    RESTARTED = "rolling restart"
     DELETED = "deletion"
     RUSHED = "rush of readers"
 
 
-# The one that takes ten seconds comes less often.
-DECK = [Fate.KILLED, Fate.KILLED, Fate.TERMINATED, Fate.TERMINATED, Fate.FROZEN, Fate.DELETED, Fate.RUSHED]
+DECK = [Fate.KILLED, Fate.KILLED, Fate.KILLED, Fate.FROZEN, Fate.RESTARTED, Fate.DELETED, Fate.RUSHED]
 
 
 @dataclass
@@ -129,6 +130,9 @@ class KillLoop:
         self._deaths: list[Death] = []
         self._checked: set[UUID] = set()
         self._counts: Counter[str] = Counter()
+        self._checks: list[asyncio.Task[None]] = []
+        # Whether the processes are being restarted one after the other.
+        self._restarting = False
         # Whether a process sleeps, and with it the locks that it holds.
         self._asleep = False
         # The longest times, in seconds.
@@ -144,11 +148,10 @@ class KillLoop:
         """The next round begins when the process is there again; the replies of the last one may still run then."""
         watching = asyncio.create_task(self._watch())
         fates = self._fates()
-        checks = []
         for number in range(1, rounds + 1):
             chance = seeded(self._seed, number)
             struck = asyncio.Event()
-            checks.append(asyncio.create_task(self._round(number, struck)))
+            self._checks.append(asyncio.create_task(self._ask_and_check(f"{number}", ASKED_WITHIN, struck)))
             await asyncio.sleep(chance.uniform(0, STRUCK_WITHIN))
             fate, server = next(fates), chance.choice(self._servers)
             await self._strike(fate, number, server, chance)
@@ -156,7 +159,7 @@ class KillLoop:
             self._say(f"round {number}: {fate}")
             if self.faults:
                 break
-        await asyncio.gather(*checks)
+        await asyncio.gather(*self._checks)
         # Questions that were stored although whoever asked never heard of it.
         await self._check("")
         watching.cancel()
@@ -171,22 +174,23 @@ class KillLoop:
 
     # What people do
 
-    async def _round(self, number: int, struck: asyncio.Event) -> None:
-        """Ask, follow and stop, and check the replies once the round's fate is over too."""
-        names = names_of(number)
-        await asyncio.gather(*(self._reply(name, seeded(self._seed, name), next(self._turns)) for name in names))
-        await struck.wait()
-        accepted = [self._asked[name] for name in names if name in self._asked]
+    async def _ask_and_check(self, name: str, seconds: float, struck: asyncio.Event | None = None) -> None:
+        """Ask within some seconds, follow and stop, and check the replies once the round's fate is over too."""
+        names = names_of(name)
+        await asyncio.gather(*(self._reply(one, seeded(self._seed, one), seconds, next(self._turns)) for one in names))
+        if struck:
+            await struck.wait()
+        accepted = [self._asked[one] for one in names if one in self._asked]
         await asyncio.gather(*(reading for asked in accepted for reading in self._seen[asked.pk].rush))
-        await self._check(f"{number}.")
+        await self._check(f"{name}.")
         for asked in accepted:
             if self._seen[asked.pk].deleted:
                 await self._check_deleted(asked)
 
-    async def _reply(self, name: str, chance: Random, person: list[Visitor]) -> None:
+    async def _reply(self, name: str, chance: Random, seconds: float, person: list[Visitor]) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                await asyncio.sleep(chance.uniform(0, ASKED_WITHIN))
+                await asyncio.sleep(chance.uniform(0, seconds))
                 asked = self._asked[name] = await self._ask(name, chance, person)
                 readers = [self._read(asked, chance, person), self._read(asked, chance, person[::-1])]
                 stops = [self._stop(asked, chance)] if chance.random() < STOPPED else []
@@ -206,15 +210,26 @@ class KillLoop:
                 first_seconds=chance.choice((0, 1)),
                 pause_seconds=chance.uniform(0.01, 0.06),
             )
-            with suppress(httpx.TransportError):
-                answer = await chance.choice(person).post("/c/", text=str(question), model=question.model)
-                if answer.status_code == 201:
-                    accepted = answer.json()
-                    return Asked(question, person, accepted["conversation"], accepted["reply"])
-                if answer.status_code < 500:
-                    self._complain(f"{question.name} was refused: {answer.status_code} {answer.text}")
+            restarting = self._restarting
+            answer = await self._post(question, chance, person)
+            if answer and answer.status_code == 201:
+                accepted = answer.json()
+                return Asked(question, person, accepted["conversation"], accepted["reply"])
+            if (answer and answer.status_code < 500) or (restarting and self._restarting):
+                self._complain(f"{question.name} was refused: {f'{answer} {answer.text}' if answer else 'no answer'}")
             await asyncio.sleep(chance.uniform(*BACK_OFF))
         raise AssertionError
+
+    async def _post(self, question: Question, chance: Random, person: list[Visitor]) -> httpx.Response | None:
+        """The answer to the question, if one came; as behind a proxy, from the other process if one does not listen."""
+        for visitor in chance.sample(person, 2):
+            try:
+                return await visitor.post("/c/", text=str(question), model=question.model)
+            except httpx.ConnectError:
+                continue
+            except httpx.TransportError:
+                return None
+        return None
 
     async def _accepted(self, name: str) -> Asked:
         """The question of this name, as soon as it is accepted."""
@@ -253,7 +268,7 @@ class KillLoop:
 
     async def _rush(self, number: int) -> None:
         """Let many readers come at once, to all replies of the round."""
-        for asked in [await self._accepted(name) for name in names_of(number)]:
+        for asked in [await self._accepted(name) for name in names_of(f"{number}")]:
             readers = [seeded(self._seed, asked.question.name, reader) for reader in range(RUSH)]
             rush = [self._read_within(asked, chance, chance.sample(asked.person, 2)) for chance in readers]
             self._seen[asked.pk].rush = [asyncio.create_task(reading) for reading in rush]
@@ -284,7 +299,7 @@ class KillLoop:
 
     async def _delete(self, number: int, chance: Random) -> None:
         """Let a person or an administrator delete one of the round's conversations."""
-        asked = await self._accepted(chance.choice(names_of(number)))
+        asked = await self._accepted(chance.choice(names_of(f"{number}")))
         self._seen[asked.pk].deleted = True
         conversation = asked.conversation
         people, url, fields = chance.choice(
@@ -309,8 +324,8 @@ class KillLoop:
                 await self._kill(server)
             case Fate.FROZEN:
                 await self._freeze(server, chance)
-            case Fate.TERMINATED:
-                await self._terminate(server)
+            case Fate.RESTARTED:
+                await self._restart(number)
             case Fate.DELETED:
                 await self._delete(number, chance)
             case Fate.RUSHED:
@@ -344,6 +359,15 @@ class KillLoop:
             # What it held up comes first.
             await asyncio.sleep(CLAIMED_WITHIN)
             self._asleep = False
+
+    async def _restart(self, number: int) -> None:
+        """One process after the other, while people ask: none of them may be refused."""
+        self._restarting = True
+        asking = asyncio.create_task(self._ask_and_check(f"{number}r", RESTARTED_WITHIN))
+        for server in self._servers:
+            await self._terminate(server)
+        self._restarting = False
+        self._checks.append(asking)
 
     async def _terminate(self, server: Server) -> None:
         with self._death() as death:
@@ -453,9 +477,9 @@ class KillLoop:
         self._say(f"FAULT, with seed {self._seed}: {fault}")
 
 
-def names_of(number: int) -> list[str]:
-    """The names of the questions that are asked in a round."""
-    return [f"{number}.{n}" for n in range(REPLIES)]
+def names_of(name: str) -> list[str]:
+    """The names of the questions that are asked together under a name."""
+    return [f"{name}.{n}" for n in range(REPLIES)]
 
 
 def seeded(*seed: object) -> Random:
