@@ -13,6 +13,7 @@ from enum import StrEnum
 from itertools import chain, count, cycle
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -29,6 +30,7 @@ from chat.models import Message, Reply, ServerProcess
 from chat.replylog import CursorLost, open_log
 from tests.faults.author import Author
 from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, DeletedEvidence, Evidence, Question
+from tests.faults.proxy import Proxy
 from tests.server import Database, Server
 from tests.upstream import Upstream
 from tests.visitor import Event, Visitor
@@ -43,6 +45,8 @@ ASKED_WITHIN = 1.5
 STRUCK_WITHIN = 2.5
 # Others are asked while both processes are restarted, in seconds.
 RESTARTED_WITHIN = 8.0
+# Longer than a process waits for Redis, in seconds; for PostgreSQL it waits longer than its lease.
+SILENT = 3.0
 # The share of replies that are stopped, and the seconds within which they are.
 STOPPED = 0.25
 STOPPED_WITHIN = 3.0
@@ -64,11 +68,12 @@ class Fate(StrEnum):
     KILLED = "SIGKILL"
     FROZEN = "SIGSTOP"
     RESTARTED = "rolling restart"
+    SWALLOWED = "silent store"
     DELETED = "deletion"
     RUSHED = "rush of readers"
 
 
-DECK = [Fate.KILLED, Fate.KILLED, Fate.KILLED, Fate.FROZEN, Fate.RESTARTED, Fate.DELETED, Fate.RUSHED]
+DECK = [Fate.KILLED, Fate.KILLED, *Fate]
 
 
 @dataclass
@@ -115,8 +120,12 @@ class Seen:
 class KillLoop:
     """Two processes on one database, their endpoint, and people who use both."""
 
-    def __init__(self, servers: list[Server], upstream: Upstream, seed: int, say: Callable[[str], None]) -> None:
-        self._servers = servers
+    def __init__(
+        self, proxies: dict[Server, list[Proxy]], upstream: Upstream, seed: int, say: Callable[[str], None]
+    ) -> None:
+        """`proxies` has the servers, and those through which each one reaches its stores."""
+        self._proxies = proxies
+        self._servers = servers = list(proxies)
         self._author = upstream.default = Author()
         self._seed = seed
         self._say = say
@@ -133,7 +142,7 @@ class KillLoop:
         self._checks: list[asyncio.Task[None]] = []
         # Whether the processes are being restarted one after the other.
         self._restarting = False
-        # Whether a process sleeps, and with it the locks that it holds.
+        # Whether a process sleeps or waits for a silent store, and with it the locks that it holds.
         self._asleep = False
         # The longest times, in seconds.
         self._overdue = self._overdue_asleep = self._death_to_end = self._stop_to_answer = 0.0
@@ -170,7 +179,10 @@ class KillLoop:
     def _fates(self) -> Iterator[Fate]:
         """Each of them again and again, in an order that the seed decides."""
         for block in count():
-            yield from seeded(self._seed, "fates", block).sample(DECK, len(DECK))
+            for fate in seeded(self._seed, "fates", block).sample(DECK, len(DECK)):
+                # SQLite is not across a network.
+                if fate is not Fate.SWALLOWED or any(self._proxies.values()):
+                    yield fate
 
     # What people do
 
@@ -326,6 +338,8 @@ class KillLoop:
                 await self._freeze(server, chance)
             case Fate.RESTARTED:
                 await self._restart(number)
+            case Fate.SWALLOWED:
+                await self._swallow(server, chance)
             case Fate.DELETED:
                 await self._delete(number, chance)
             case Fate.RUSHED:
@@ -375,6 +389,22 @@ class KillLoop:
             if status := await asyncio.to_thread(server.terminate):
                 self._complain(f"after SIGTERM a process ended with {status}")
             await asyncio.to_thread(server.start)
+
+    async def _swallow(self, server: Server, chance: Random) -> None:
+        """The host of a store vanishes without a word, and another one answers at its address."""
+        proxy = chance.choice(self._proxies[server])
+        with self._death() as death:
+            self._asleep = True
+            death.replies = await held_by(server.pid)
+            proxy.swallow()
+            silent_since = timezone.now()
+            await asyncio.sleep(SILENT)
+            async with asyncio.timeout(PATIENCE):
+                while not await has_renewed_since(server.pid, silent_since):  # noqa: ASYNC110 (only the row tells)
+                    await asyncio.sleep(LOOK)
+            # What was on its way arrives late.
+            proxy.mend()
+            self._asleep = False
 
     async def _watch(self) -> None:
         """See to it that nothing runs past its lease."""
@@ -512,6 +542,12 @@ def held_by(pid: int) -> set[UUID]:
 
 
 @in_thread
+def has_renewed_since(pid: int, moment: datetime) -> bool:
+    """Whether the process has renewed its lease after this moment."""
+    return ServerProcess.objects.filter(name__contains=f":{pid}:", lease__gt=moment + LEASE).exists()
+
+
+@in_thread
 def overdue() -> float:
     """For how long the oldest lease on a reply has run out, in seconds; a queued reply needs none."""
     writing = Reply.objects.filter(status=Reply.Status.STREAMING).values("process")
@@ -542,12 +578,27 @@ def run(rounds: int, seed: int, say: Callable[[str], None]) -> tuple[list[str], 
             # So few that some wait in line.
             "CHAT_PROCESS_RUNNING": "8",
         }
-        servers = [Server(database, environment) for _ in range(2)]
-        for server in servers:
+        proxies = {}
+        for _ in range(2):
+            between, stores = proxied(running, {"DATABASE_URL": database.url, "REDIS_URL": settings.REDIS_URL})
+            server = Server(database, environment | stores)
+            proxies[server] = between
             running.callback(server.stop)
             server.start()
-        loop = KillLoop(servers, upstream, seed, say)
+        loop = KillLoop(proxies, upstream, seed, say)
         asyncio.run(loop.run(rounds))
         if loop.faults:
-            say("\n".join(server.log() for server in servers))
+            say("\n".join(server.log() for server in proxies))
     return loop.faults, loop.figures()
+
+
+def proxied(running: ExitStack, stores: dict[str, str]) -> tuple[list[Proxy], dict[str, str]]:
+    """A proxy before each store that is across a network, and the stores' addresses through them."""
+    between, addresses = [], {}
+    for name, address in stores.items():
+        url = urlsplit(address)
+        if url.port:
+            between.append(proxy := running.enter_context(Proxy(url.port)))
+            url = url._replace(netloc=url.netloc.replace(f":{url.port}", f":{proxy.port}"))
+        addresses[name] = url.geturl()
+    return between, addresses

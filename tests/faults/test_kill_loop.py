@@ -16,7 +16,7 @@ from chat.sse import ServerSentEvent
 from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, DeletedEvidence, Evidence, Question
 from tests.visitor import Event
 
-# Enough for each fate to come at least once.
+# Each fate comes at least once.
 ROUNDS = 8
 # The loop takes less than a minute and gives up by itself, but for a process that hangs, in seconds.
 PATIENCE = 400
