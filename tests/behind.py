@@ -1,4 +1,4 @@
-"""How far a reader in another process is behind one in the process that writes.
+"""How much later a delta reaches a reader in another process than one in the process that writes it.
 
     python -m tests.behind --deltas 100
 

@@ -13,7 +13,7 @@ from config.server.middleware import InlineMiddleware
 
 
 class Handler(InlineMiddleware, AsyncClientHandler):
-    """Django's handler for asynchronous tests, with the middleware of production and a process of its own."""
+    """Django's handler for asynchronous tests, with the middleware of production and its own process."""
 
     def __init__(self, enforce_csrf_checks: bool = False) -> None:
         super().__init__(enforce_csrf_checks)

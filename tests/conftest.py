@@ -170,7 +170,7 @@ def databases(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Djang
 
 @pytest.fixture
 def start_server(databases: Databases) -> Iterator[Servers]:
-    """Starts real servers, each with a database of its own: `start_server(OPENAI_BASE_URL=…)`."""
+    """Starts real servers, each with its own database: `start_server(OPENAI_BASE_URL=…)`."""
     with Servers(databases) as servers:
         yield servers
 

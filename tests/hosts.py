@@ -1,4 +1,4 @@
-"""Several processes of Parley in one event loop, on the test's database, as if each ran on a host of its own."""
+"""Several processes of Parley in one event loop, on the test's database, as if each ran on its own host."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable

@@ -19,7 +19,7 @@ PROGRAMS = {
     "redis": ["redis-server"],
     "nginx": ["nginx", "openssl", "curl"],
 }
-# Whoever uses one of these stores something.
+# Tests that use one of these store something.
 STORING = {"db", "transactional_db", "databases"}
 # Tests with one of these marks store something too, but they are not about the store.
 NOT_ABOUT_STORES = {"chromium", "nginx", "wire", "faults"}

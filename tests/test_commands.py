@@ -148,7 +148,7 @@ def test_lint_says_that_the_javascript_was_not_checked(machine: Path) -> None:
     assert "There is no npm, so the JavaScript was not checked." in commands
 
 
-def test_a_suite_that_fails_fails_the_whole_but_stops_no_other(machine: Path) -> None:
+def test_a_failing_suite_stops_no_other_suite(machine: Path) -> None:
     for file in ("requirements/dev.txt", ".venv/base", ".venv/dev"):
         (machine / file).parent.mkdir(exist_ok=True)
         (machine / file).touch()

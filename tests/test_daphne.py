@@ -43,7 +43,7 @@ def test_a_body_without_a_length_is_refused_at_the_limit(server: Server) -> None
     assert "<h1>Too large</h1>" in answered
 
 
-def test_a_large_body_is_not_invited(server: Server) -> None:
+def test_a_body_announced_as_too_large_is_refused(server: Server) -> None:
     head = HEAD.format("application/json", f"expect: 100-continue\r\ncontent-length: {LARGE}")
     answered = answer(server, head)
     assert answered.startswith("HTTP/1.1 413 ")
@@ -152,7 +152,7 @@ async def test_a_slow_reader_receives_everything(start_server: Servers, talkativ
 # Draining
 
 
-async def test_a_reader_sees_the_end_of_a_reply_during_the_drain(start_server: Servers, upstream: Upstream) -> None:
+async def test_readers_see_a_reply_end_during_the_drain(start_server: Servers, upstream: Upstream) -> None:
     server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="50")
     upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
     async with Visitor(server, "alice") as alice:

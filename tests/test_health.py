@@ -134,7 +134,7 @@ def test_a_program_asks_by_address_and_everybody_else_by_name(start_server: Serv
     assert get(server, "/accounts/login/").status_code == 400
 
 
-def test_a_process_that_never_reached_its_database_is_alive_but_not_ready(start_server: Servers) -> None:
+def test_a_process_without_a_database_is_alive_but_not_ready(start_server: Servers) -> None:
     lost = start_server(DATABASE_URL="sqlite:////no/such/folder/parley.sqlite3")
     assert get(lost, "/healthz/").status_code == 200
     answer = get(lost, "/readyz/")
@@ -142,7 +142,7 @@ def test_a_process_that_never_reached_its_database_is_alive_but_not_ready(start_
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="another database is locked in another way")
-def test_a_process_is_not_ready_while_its_database_takes_no_writes(start_server: Servers) -> None:
+def test_a_locked_database_makes_a_process_unready(start_server: Servers) -> None:
     server = start_server(None, CHAT_LEASE_SECONDS="1")
     assert becomes_ready(server)
     with closing(sqlite3.connect(server.database.name, isolation_level=None)) as other:
@@ -156,7 +156,7 @@ def test_a_process_is_not_ready_while_its_database_takes_no_writes(start_server:
 
 
 @pytest.mark.redis
-def test_a_process_is_not_ready_while_redis_takes_no_writes(start_server: Servers) -> None:
+def test_a_full_or_dead_redis_makes_a_process_unready(start_server: Servers) -> None:
     with RedisServer() as redis:
         server = start_server(REDIS_URL=redis.url)
         client = Redis.from_url(redis.url)

@@ -168,7 +168,7 @@ async def test_a_claim_outlasts_a_short_outage_of_the_database(
 async def test_a_reply_claimed_while_rows_are_compared_is_kept(
     start_host: StartHost, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is neither queued any more when that is asked, nor was it claimed before."""
+    """It is no longer queued when that is asked, and was not claimed before."""
     upstream.default = [text("so far"), pause("rest"), finish()]
     here = await start_host(running=1)
     first, _ = await here.ask(alice)
@@ -393,7 +393,7 @@ async def test_a_draining_process_finishes_its_replies(start_host: StartHost, up
     assert not await ServerProcess.objects.aexists()
 
 
-async def test_a_reply_that_gets_its_slot_as_the_drain_begins_stays_queued(
+async def test_a_reply_given_a_slot_during_the_drain_stays_queued(
     start_host: StartHost, upstream: Upstream, alice: User
 ) -> None:
     upstream.default = [text("so far"), hang()]

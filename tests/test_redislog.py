@@ -244,7 +244,7 @@ async def test_an_end_that_waits_for_the_database_holds_up_no_other_reply(log: R
     assert await log.read(ending.pk, 0) == [(1, Delta("one")), (2, DONE)]
 
 
-async def test_readers_that_queue_do_not_each_wait_for_a_silent_redis(
+async def test_queued_readers_give_up_together_on_a_silent_redis(
     log: RedisLog, redis: RedisServer, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redislog, "TIMEOUT", 0.5)
@@ -358,7 +358,7 @@ async def test_readers_see_everything_once_when_another_process_takes_over(
 
 
 @pytest.mark.parametrize("fault", [RedisServer.kill, RedisServer.hang, RedisServer.restart])
-async def test_no_text_is_lost_with_redis(
+async def test_no_text_is_lost_when_redis_fails(
     server: Server,
     upstream: Upstream,
     redis: RedisServer,

@@ -286,16 +286,14 @@ async def test_a_reader_continues_after_its_cursor(log: ReplyLog, reply: Reply) 
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
-async def test_no_reader_is_told_the_end_without_the_delta_before_it(
-    rows: DatabaseLog, reply: Reply, after: int
-) -> None:
+async def test_no_reader_is_told_the_end_after_a_gap(rows: DatabaseLog, reply: Reply, after: int) -> None:
     """A commit that failed has left a gap right before the end."""
     await write_with_a_gap(rows, reply)
     with pytest.raises(CursorLost):
         await everything(rows, reply.pk, after)
 
 
-async def test_a_follower_is_not_told_the_end_without_the_delta_before_it(rows: DatabaseLog, reply: Reply) -> None:
+async def test_a_follower_is_not_told_the_end_after_a_gap(rows: DatabaseLog, reply: Reply) -> None:
     """It reads what another process writes, before and after the gap, at once or in two steps."""
     async with aclosing(rows.follow(reply.pk, 0)) as reader:
         assert await anext(reader) == []

@@ -134,7 +134,7 @@ def shown(screen: Snapshot, entry: Entry) -> Snapshot:
             return Snapshot(screen.text, screen.reasoning, seq)
 
 
-# Who acts on the logs
+# Processes and readers
 
 
 @dataclass(eq=False)
@@ -264,7 +264,7 @@ class Replies(RuleBasedStateMachine):
     # Claims
 
     @initialize(target=hands)
-    def two_are_being_written(self) -> MultipleResults[Hand]:
+    def begin_two_replies(self) -> MultipleResults[Hand]:
         for process in PROCESSES:
             self._query(partial(ServerProcess.objects.renew, process, LEASE))
         self._all = [self._asked(), self._asked()]
@@ -286,7 +286,7 @@ class Replies(RuleBasedStateMachine):
         return self._claimed(expected, process) if claimed else multiple()
 
     @rule(target=hands, reply=REPLY, process=PROCESS)
-    def take_over_when_the_lease_has_run_out(self, reply: int, process: str) -> Hand | MultipleResults[Hand]:
+    def take_over_after_the_lease(self, reply: int, process: str) -> Hand | MultipleResults[Hand]:
         expected = self._all[reply]
         running = Reply.objects.running().filter(pk=expected.pk)
         self._query(lambda: running.update(process="dead", queued=Now() - 2 * LEASE))
@@ -351,7 +351,7 @@ class Replies(RuleBasedStateMachine):
 
     @rule(target=hands, hand=hands, process=PROCESS)
     def take_over_during_an_append(self, hand: Hand, process: str) -> Hand | MultipleResults[Hand]:
-        """Whoever takes over knows what was stored before; anything else is nowhere."""
+        """The process that takes over knows what was stored before. Nothing else is stored."""
         reply, seen, may_write = hand.reply, hand.reply.attempt, hand.may_write
         delta = Delta(self._word())
         taken = Claimed(reply, seen + 1, self._logs[process])
@@ -379,7 +379,7 @@ class Replies(RuleBasedStateMachine):
 
     @rule(reply=REPLY, process=PROCESS)
     def stop(self, reply: int, process: str) -> None:
-        """By whichever process is asked to: it claims the reply and ends it."""
+        """The process that is asked to claims the reply and ends it."""
         if self._all[reply].runs:
             self.end(self._taken(self._all[reply], process), "stopped")
 
@@ -446,7 +446,7 @@ class Replies(RuleBasedStateMachine):
             assert not expected.runs
 
     @invariant()
-    def rows_tell_the_truth(self) -> None:
+    def rows_match_the_model(self) -> None:
         fields = ("status", "attempt", "process", "message__text", "reasoning", "last_seq")
         rows = self._query(lambda: {row[0]: row[1:] for row in Reply.objects.values_list("pk", *fields)})
         assert rows == {

@@ -71,7 +71,7 @@ def test_data_lines_are_joined() -> None:
     assert data_of(b"data: YHOO\ndata: +2\ndata: 10\n\n") == ["YHOO\n+2\n10"]
 
 
-def test_an_id_lasts_until_the_next_and_an_empty_one_resets_it() -> None:
+def test_an_id_lasts_until_the_next_one() -> None:
     stream = b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n"
     assert decode(stream) == [
         ServerSentEvent("message", "first event", "1"),
@@ -80,7 +80,7 @@ def test_an_id_lasts_until_the_next_and_an_empty_one_resets_it() -> None:
     ]
 
 
-def test_empty_data_is_an_event_and_a_cut_block_is_not() -> None:
+def test_an_event_may_be_empty_but_not_cut_off() -> None:
     assert data_of(b"data\n\ndata\ndata\n\ndata:") == ["", "\n"]
 
 
@@ -88,7 +88,7 @@ def test_one_space_after_the_colon_is_optional() -> None:
     assert data_of(b"data:test\n\ndata: test\n\n") == ["test", "test"]
 
 
-def test_a_block_without_data_gives_no_event_but_its_id_counts() -> None:
+def test_a_block_without_data_only_sets_the_id() -> None:
     assert decode(b"event: ping\nid: 5\n\ndata: x\n\n") == [ServerSentEvent("message", "x", "5")]
 
 
@@ -112,7 +112,7 @@ def test_every_line_end_ends_a_line(end: bytes) -> None:
     assert data_of(b"data: x" + end + b"data: y" + end + end + b"data: z" + end + end) == ["x\ny", "z"]
 
 
-def test_an_event_that_ends_with_cr_does_not_wait_for_the_next_chunk() -> None:
+def test_an_event_ending_with_cr_comes_without_the_next_chunk() -> None:
     decoder = Decoder()
     assert decoder.feed(b"data: x\r\n\r") == [ServerSentEvent("message", "x", "")]
     assert decoder.feed(b"\ndata: y\r") == []
@@ -124,7 +124,7 @@ def test_only_an_lf_right_after_a_cr_belongs_to_it() -> None:
 
 
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
-def test_a_line_does_not_end_at_what_only_python_calls_a_line_end(character: str) -> None:
+def test_only_cr_and_lf_end_a_line(character: str) -> None:
     assert data_of(f"data: a{character}b\n\n".encode()) == [f"a{character}b"]
 
 
@@ -151,14 +151,14 @@ def test_a_large_event_within_the_limit_arrives_whole() -> None:
 
 @settings(max_examples=1000)
 @given(streams, limits, sizes)
-def test_any_input_in_any_chunks_is_read_as_the_standard_says(stream: bytes, limit: int, sizes: list[int]) -> None:
+def test_chunks_of_any_size_are_decoded_as_the_standard_says(stream: bytes, limit: int, sizes: list[int]) -> None:
     decoder = Decoder(limit)
     events = [event for chunk in cut(stream, sizes) for event in decoder.feed(chunk)]
     assert (events, decoder.dropped) == reference(stream, limit)
 
 
 @given(streams, limits, sizes)
-def test_what_is_kept_between_chunks_is_one_event_and_the_last_id(stream: bytes, limit: int, sizes: list[int]) -> None:
+def test_a_decoder_keeps_one_event_and_the_last_id(stream: bytes, limit: int, sizes: list[int]) -> None:
     decoder = Decoder(limit)
     for chunk in cut(stream, sizes):
         decoder.feed(chunk)

@@ -165,7 +165,7 @@ def test_a_dripped_body_is_ended_after_a_minute(connection: Connection) -> None:
     assert connection.transport.disconnecting
 
 
-def test_a_request_on_a_kept_connection_has_a_minute_of_its_own(connection: Connection) -> None:
+def test_each_request_on_a_connection_has_a_minute(connection: Connection) -> None:
     connection.send(GET)
     connection.clock.advance(600)
     connection.channel.requests[0].finish()
@@ -219,13 +219,13 @@ async def test_twisted_pauses_a_request_whose_client_is_behind(connection: Conne
     request.finish()
 
 
-def test_a_transport_pauses_its_producer_by_the_size_of_its_buffer() -> None:
+def test_a_full_buffer_pauses_the_producer() -> None:
     assert "self.bufferSize" in source(tcp.Connection._isSendBufferFull), (
         "Twisted changed how it tells a full buffer: look at Request.__init__ in config/server/connections.py"
     )
 
 
-def test_a_port_accepts_as_many_connections_at_once_as_it_is_told() -> None:
+def test_a_port_accepts_several_connections_at_once() -> None:
     assert "numAccepts = self.numberAccepts" in source(tcp.Port.doRead), (
         "Twisted changed how a port accepts connections: look at _end in config/server/daphne.py"
     )
@@ -276,7 +276,7 @@ def test_messages_say_whether_they_have_to_be_stored() -> None:
 
 
 async def test_synchronous_code_runs_in_the_thread_of_the_outer_context() -> None:
-    """Django opens a context of its own for each request; inside another one it must change nothing."""
+    """Django opens a context for each request. Inside another context that must change nothing."""
     with ThreadPoolExecutor(1, thread_name_prefix="ours") as ours:
         async with ThreadSensitiveContext(executor=ours):
             async with ThreadSensitiveContext():

@@ -30,7 +30,7 @@ def words(page: Page) -> Locator:
 
 
 def expect_end(page: Page, status: str) -> None:
-    """Wait until that answer has ended like this and stands there in the server's own rendering."""
+    """Wait until that answer has ended like this and shows the server's own rendering."""
     expect(answer(page).and_(page.locator(":not([data-events-url])"))).to_have_attribute("data-status", status)
 
 

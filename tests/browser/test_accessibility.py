@@ -192,7 +192,7 @@ def name_of_focus(page: Page) -> str:
 
 
 def shows_focus(page: Page) -> bool:
-    """Whether the page looks different without the focus; the next Tab goes on from where it was."""
+    """Whether the page looks different without the focus; the next Tab continues from where it was."""
     with_focus = page.screenshot(animations="disabled")
     page.evaluate("document.activeElement.blur()")
     return page.screenshot(animations="disabled") != with_focus

@@ -22,7 +22,7 @@ def entries(page: Page) -> Locator:
 
 
 def remember(server: Server, username: str, *titles: str, days: int = 1) -> None:
-    """Store conversations, the newest first, spread over so many days."""
+    """Store conversations, the newest first, spread over this many days."""
 
     def store() -> None:
         now, step = timezone.now(), timedelta(days=days) / len(titles)

@@ -188,9 +188,7 @@ def test_a_reply_that_ended_offline_shows_when_online_again(
     expect_end(remote, "complete")
 
 
-def test_a_lost_network_shows_at_once_and_the_reply_continues_afterwards(
-    alice: Page, upstream: Upstream, watch: Watch
-) -> None:
+def test_a_reply_shows_a_lost_network_and_continues_afterwards(alice: Page, upstream: Upstream, watch: Watch) -> None:
     watch.expect("ERR_INTERNET_DISCONNECTED", *CUT)
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
     ask(alice, "Count.")

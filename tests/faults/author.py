@@ -39,7 +39,7 @@ class Answer:
 
     @property
     def over(self) -> bool:
-        """Whether all of it was sent, or nobody is there any more to send it to."""
+        """Whether all of it was sent, or the client has left."""
         return self._ended or self._request.closed.done()
 
 

@@ -14,7 +14,7 @@ GOES_ON, BEGINS_ANEW = "large", "small"
 
 @dataclass(frozen=True)
 class Question:
-    """A question that says how it is to be answered: whoever sees it knows the whole answer, no word of it twice."""
+    """A question that says how to answer it, so that the whole answer is known; no word comes twice in it."""
 
     name: str
     model: str
@@ -45,7 +45,7 @@ class Connection:
 
     after: int
     events: list[Event] = field(default_factory=list)
-    # Whether there was nothing to read any more.
+    # Whether the reply was no longer there.
     gone: bool = False
 
 
@@ -60,7 +60,7 @@ class Evidence:
     atomic: bool = True
     readers: list[list[Connection]] = field(default_factory=list)
     stop_asked: bool = False
-    # The status and the text in the moment when the stop was answered.
+    # The status and the text at the moment when the stop was answered.
     stopped_at: tuple[str, str] | None = None
     # Requests of the endpoint that neither got their whole answer nor were closed.
     left_open: int = 0
@@ -116,7 +116,7 @@ class Evidence:
         if isinstance(last, End):
             if (seq, last.status, logged) != (self.reply.last_seq, self.reply.status, self._whole):
                 yield f"its log ends at {seq} as {last.status} with {logged}, unlike its row"
-        # Where they are not stored together the row comes first, and who writes both may die in between.
+        # Where they are not stored together, the row comes first, and the process that writes both may die in between.
         elif self.atomic or not self.died or seq >= self.reply.last_seq:
             yield f"its log has no end after {seq}"
         elif not all(row.startswith(log) for row, log in zip(self._whole, logged, strict=True)):

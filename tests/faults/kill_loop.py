@@ -1,9 +1,9 @@
-"""The kill loop: processes die at random moments, and every reply ends truthfully, with all that was seen of it stored.
+"""The kill loop: processes die at random moments, and every reply ends as it should, with all that was seen stored.
 
     python -m tests.faults.kill_loop --rounds 200 --backend all --seed 1
 
-The rounds are shared out among the backends, which run side by side. A seed decides who does what, and which process
-meets which fate when; how far the others have come by then is up to the machine.
+The backends share the rounds and run side by side. A seed decides who does what, and what happens to which process
+when. How far the others have come by then depends on the machine.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def here(rounds: int, seed: int) -> int:
 
 
 def elsewhere(backend: str, rounds: int, seed: int) -> tuple[int, dict[str, float]]:
-    """Run the rounds in a process that has stores of its own; returns its exit status and its figures."""
+    """Run the rounds in a process with its own stores; returns its exit status and its figures."""
     command = [sys.executable, "-m", "tests.faults.kill_loop", "--backend=here", f"--rounds={rounds}", f"--seed={seed}"]
     figures = {}
     with (

@@ -41,7 +41,7 @@ class Line:
 
     Each way they take `latency` seconds, and at most `rate` of them pass in a second. When the target sends more than
     `limit` bytes from now on, the rest is lost: the connection is cut, or broken off with `reset`. A `black_hole` takes
-    what comes and passes nothing on, neither bytes nor ends; when it is gone, they go their way.
+    what comes and passes nothing on, neither bytes nor ends; when it is gone, they are passed on.
     """
 
     latency: float = 0.0
@@ -193,7 +193,7 @@ class Connection:
             self._open.set()
 
     def end(self, reset: bool) -> asyncio.Event:
-        """Pass nothing on any more; the event tells when both sides have been told."""
+        """Pass nothing on from now; the event tells when both sides have been told."""
         self._reset = reset
         self._passing.cancel()
         return self._ended

@@ -1,4 +1,4 @@
-"""Rounds of the kill loop: people ask, read and stop through two processes while one of these meets its fate."""
+"""Rounds of the kill loop: people ask, read and stop through two processes, and in each round something happens."""
 
 import asyncio
 import os
@@ -169,7 +169,7 @@ class KillLoop:
             if self.faults:
                 break
         await asyncio.gather(*self._checks)
-        # Questions that were stored although whoever asked never heard of it.
+        # Some questions were stored although their answer was lost.
         await self._check("")
         watching.cancel()
         self._check_times()
@@ -273,7 +273,7 @@ class KillLoop:
             connection.gone = response.status_code == 404 and self._seen[asked.pk].deleted
             if response.status_code == 200:
                 async for chunk in response.aiter_raw():
-                    # That it waits in line is said to whoever asks, and not stored.
+                    # A status is told, but not stored.
                     connection.events += [Event(event) for event in decoder.feed(chunk) if event.event != "status"]
             elif response.status_code < 500 and not connection.gone:
                 self._complain(f"{asked.pk} could not be followed: {response.status_code}")
@@ -407,7 +407,7 @@ class KillLoop:
             self._asleep = False
 
     async def _watch(self) -> None:
-        """See to it that nothing runs past its lease."""
+        """Note how long replies run past their lease."""
         while True:
             seconds = await overdue()
             if self._asleep:
@@ -575,7 +575,7 @@ def run(rounds: int, seed: int, say: Callable[[str], None]) -> tuple[list[str], 
             "CHAT_LEASE_SECONDS": f"{LEASE.seconds}",
             "CHAT_DRAIN_SECONDS": "1",
             "CHAT_PERSON_STREAMS": "1000",
-            # So few that some wait in line.
+            # So few that some replies are queued.
             "CHAT_PROCESS_RUNNING": "8",
         }
         proxies = {}

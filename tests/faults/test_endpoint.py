@@ -228,7 +228,7 @@ async def test_an_answer_over_a_slow_line_is_whole(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("limit", [300, 525, 825])
-async def test_wherever_the_bytes_end_what_came_is_kept(scene: Scene, limit: int) -> None:
+async def test_text_before_a_cut_is_kept_wherever_it_comes(scene: Scene, limit: int) -> None:
     scene.proxy.impair(limit=limit)
     scene.upstream.script(*[text(f"{number} ") for number in range(100)], finish())
     reply = await scene.alice.ask("Count.")

@@ -50,7 +50,7 @@ def told(seen: list[Event], name: str) -> str:
     return "".join(event.data["text"] for event in seen if event.name == name)
 
 
-async def test_the_rest_follows_the_last_id_wherever_a_stream_is_cut(
+async def test_a_stream_cut_anywhere_continues_after_the_last_id(
     upstream: Upstream, proxy: Proxy, alice: Visitor, remote: Visitor
 ) -> None:
     steps = [reasoning("h"), reasoning("m"), text("Grüße"), text(" 👋")]
@@ -159,7 +159,7 @@ async def test_a_stop_whose_answer_is_lost_has_stopped_the_reply(
     assert await remote.stop(reply) == "stopped"
 
 
-async def test_a_broken_answer_to_a_question_continues_at_its_own_address(
+async def test_a_broken_post_stream_continues_at_the_events_url(
     upstream: Upstream, proxy: Proxy, remote: Visitor
 ) -> None:
     upstream.script(text("one"), pause("rest"), text(" two"), finish())

@@ -97,7 +97,7 @@ async def expect_whole(server: Server, reply: dict[str, Any], *readers: list[Eve
 
 
 @pytest.mark.parametrize("impairment", [{"latency": 0.05}, {"rate": 50_000}], ids=["far away", "slow"])
-async def test_a_reply_is_whole_although_redis_is(
+async def test_a_reply_is_whole_over_a_bad_line_to_redis(
     server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor, elsewhere: Visitor, impairment: dict[str, Any]
 ) -> None:
     proxy.impair(**impairment)
