@@ -229,6 +229,10 @@ class Server:
         """Everything that the processes of this server have logged."""
         return "".join(self._lines)
 
+    def stored(self, reply: dict[str, Any]) -> Reply:
+        """The row of a reply that a visitor has asked for, with its message."""
+        return self.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
+
     def session_cookie(self, username: str, **fields: Any) -> str:
         """Sign a person in and return the `sessionid`. A person who does not exist is created, with `fields`."""
 

@@ -28,7 +28,7 @@ from tests.redis import RedisServer
 from tests.server import Server, Servers
 from tests.test_replylog import DONE, Stores, claimed_reply, everything
 from tests.upstream import Upstream, cut, finish, hang, pause, reasoning, text
-from tests.visitor import PATIENCE, Event, Visitor, written
+from tests.visitor import PATIENCE, Visitor, written
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
@@ -305,15 +305,6 @@ async def elsewhere(other: Server) -> AsyncIterator[Visitor]:
         yield elsewhere
 
 
-def stored(server: Server, reply: dict[str, Any]) -> Reply:
-    return server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
-
-
-async def return_until_the_end(visitor: Visitor, reply: dict[str, Any], seen: list[Event]) -> list[Event]:
-    async with asyncio.timeout(PATIENCE):
-        return await visitor.return_until_the_end(reply, seen)
-
-
 async def test_a_reply_is_followed_and_stopped_through_another_process(
     server: Server, upstream: Upstream, visitor: Visitor, elsewhere: Visitor
 ) -> None:
@@ -325,7 +316,7 @@ async def test_a_reply_is_followed_and_stopped_through_another_process(
     await elsewhere.until(reply, "one two")
     assert await elsewhere.stop(reply) == "stopped"
     events = await following
-    assert written(events) == written(await visitor.whole(reply)) == stored(server, reply).message.text == "one two"
+    assert written(events) == written(await visitor.whole(reply)) == server.stored(reply).message.text == "one two"
 
 
 async def test_a_transcript_shows_a_running_reply_so_far(other: Server, upstream: Upstream, visitor: Visitor) -> None:
@@ -354,7 +345,7 @@ async def test_readers_see_everything_once_when_another_process_takes_over(
     events = await following
     assert [(event.id, event.name) for event in events] == [(1, "delta"), (2, "end")]
     assert events[-1].data["status"] == "interrupted"
-    assert stored(server, reply).message.text == "one"
+    assert server.stored(reply).message.text == "one"
 
 
 @pytest.mark.parametrize("fault", [RedisServer.kill, RedisServer.hang, RedisServer.restart])
@@ -375,14 +366,14 @@ async def test_no_text_is_lost_when_redis_fails(
         assert (await person.client.get(reply["conversation"]["url"])).status_code == 200
     upstream.release("rest")
     for person, before in ((visitor, seen), (elsewhere, seen_elsewhere)):
-        events = await return_until_the_end(person, reply, before)
+        events = await person.return_until_the_end(reply, before)
         assert written(events) == "one two"
         assert (events[-1].data["status"], events[-1].data["error"]["code"]) == ("interrupted", "storage_failed")
-    assert stored(server, reply).message.text == "one two"
+    assert server.stored(reply).message.text == "one two"
     redis.restart()
     upstream.script(text(" three"), finish())
     again = await visitor.ask("", f"/replies/{reply['id']}/continue/")
-    events = await return_until_the_end(visitor, again, events[:-1])
+    events = await visitor.return_until_the_end(again, events[:-1])
     assert (written(events), events[-1].data["status"]) == ("one two three", "complete")
 
 
@@ -394,9 +385,9 @@ async def test_a_reply_that_ends_while_redis_is_down_is_complete(
     seen = await elsewhere.until(reply, "one")
     redis.kill()
     upstream.release("end")
-    events = await return_until_the_end(elsewhere, reply, seen)
+    events = await elsewhere.return_until_the_end(reply, seen)
     assert (written(events), events[-1].data["status"]) == ("one", "complete")
-    assert stored(server, reply).status == "complete"
+    assert server.stored(reply).status == "complete"
 
 
 async def test_a_process_and_redis_dying_together_interrupt_the_reply(
@@ -409,7 +400,7 @@ async def test_a_process_and_redis_dying_together_interrupt_the_reply(
     seen = await visitor.until(reply, "one two")
     server.kill()
     redis.restart()
-    events = await return_until_the_end(elsewhere, reply, seen)
+    events = await elsewhere.return_until_the_end(reply, seen)
     assert events[-1].data["error"]["code"] == "lost"
     assert len(upstream.requests) == 1
 
@@ -422,5 +413,5 @@ async def test_a_resumed_reply_is_followed_after_its_old_end(
     reply = await visitor.ask("Count.")
     first = await elsewhere.whole(reply)
     again = await visitor.ask("", f"/replies/{reply['id']}/continue/")
-    events = await return_until_the_end(elsewhere, again, first[:-1])
+    events = await elsewhere.return_until_the_end(again, first[:-1])
     assert (written(events), events[-1].data["status"]) == ("one two", "complete")

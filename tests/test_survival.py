@@ -6,11 +6,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 
-from chat.models import Reply
 from tests.server import Server, Servers, SharedServers
 from tests.upstream import Upstream, done, finish, hang, pause, reasoning, text, usage
 from tests.visitor import PATIENCE, Visitor, written
@@ -27,10 +25,6 @@ async def alice(server: Server) -> AsyncIterator[Visitor]:
         yield alice
 
 
-def stored(server: Server, reply: dict[str, Any]) -> Reply:
-    return server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
-
-
 async def test_a_reply_is_relayed_and_stored(server: Server, upstream: Upstream, alice: Visitor) -> None:
     figures = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
     upstream.script(reasoning("hm"), text("Hello"), text(" world"), finish(), usage(figures), done())
@@ -38,7 +32,7 @@ async def test_a_reply_is_relayed_and_stored(server: Server, upstream: Upstream,
     events = await alice.whole(reply)
     assert written(events) == "Hello world"
     assert events[-1].data == {"status": "complete", "finish_reason": "stop", "usage": figures, "error": None}
-    row = stored(server, reply)
+    row = server.stored(reply)
     assert (row.status, row.message.text, row.reasoning) == ("complete", "Hello world", "hm")
     assert row.last_seq == events[-1].id
 
@@ -67,7 +61,7 @@ async def test_a_reply_is_stopped_through_another_process(
         request = await asyncio.to_thread(upstream.next_request)
         await asyncio.to_thread(request.wait_closed)
         assert written(await elsewhere.whole(reply)) == written(await alice.whole(reply)) == "so far"
-    assert stored(server, reply).message.text == "so far"
+    assert server.stored(reply).message.text == "so far"
 
 
 async def test_text_shown_before_a_kill_is_kept(server: Server, upstream: Upstream, alice: Visitor) -> None:
@@ -78,7 +72,7 @@ async def test_text_shown_before_a_kill_is_kept(server: Server, upstream: Upstre
     events = await alice.whole(reply, after=seen[-1].id)
     assert [event.name for event in events] == ["end"]
     assert (events[0].data["status"], events[0].id) == ("interrupted", seen[-1].id + 1)
-    row = stored(server, reply)
+    row = server.stored(reply)
     assert (row.status, row.message.text, row.reasoning) == ("interrupted", "so far", "hm")
     assert len(upstream.requests) == 1
 
@@ -96,9 +90,9 @@ async def test_sigterm_finishes_replies_and_queues_questions(
     question = await alice.ask("Another one?")
     upstream.release("rest")
     assert await ending == 0
-    row = stored(server, reply)
+    row = server.stored(reply)
     assert (row.status, row.message.text) == ("complete", "so far and on")
-    assert stored(server, question).status == "queued"
+    assert server.stored(question).status == "queued"
     server.start()
     assert written(await alice.whole(question)) == "Hello world"
 

@@ -86,9 +86,10 @@ class Visitor:
     async def return_until_the_end(self, reply: dict[str, Any], seen: list["Event"]) -> list["Event"]:
         """`seen` and all that follows it, come back for whenever the stream closes, as the page does."""
         seen = list(seen)
-        while not has_ended(seen):
-            seen += await self.whole(reply, after=place(seen))
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE):
+            while not has_ended(seen):
+                seen += await self.whole(reply, after=place(seen))
+                await asyncio.sleep(0.05)
         return seen
 
     async def until(self, reply: dict[str, Any], text: str) -> list["Event"]:

@@ -34,13 +34,19 @@ def another_tab(page: Page) -> Page:
     return tab
 
 
+def fill(page: Page, upstream: Upstream) -> Page:
+    """Ask all that the server takes, in two tabs: the first reply pauses, and that of the returned tab is queued."""
+    upstream.script(text("One"), pause("rest"), finish())
+    ask(page, "First?")
+    expect(words(page)).to_have_text("One")
+    second = another_tab(page)
+    ask(second, "Second?")
+    return second
+
+
 def test_a_full_server_queues_a_reply_and_refuses_the_next(alice: Page, upstream: Upstream, watch: Watch) -> None:
     watch.expect("status of 503")
-    upstream.script(text("One"), pause("rest"), finish())
-    ask(alice, "First?")
-    expect(words(alice)).to_have_text("One")
-    second = another_tab(alice)
-    ask(second, "Second?")
+    second = fill(alice, upstream)
     expect(answer(second).get_by_text("Queued. Your reply starts")).to_be_visible()
     third = another_tab(alice)
     question(third).fill("Third?")
@@ -56,11 +62,7 @@ def test_a_full_server_queues_a_reply_and_refuses_the_next(alice: Page, upstream
 
 def test_the_address_of_a_refused_example_leads_home(alice: Page, upstream: Upstream, watch: Watch) -> None:
     watch.expect("status of 503")
-    upstream.script(text("One"), pause("rest"), finish())
-    ask(alice, "First?")
-    expect(words(alice)).to_have_text("One")
-    second = another_tab(alice)
-    ask(second, "Second?")
+    second = fill(alice, upstream)
     third = another_tab(alice)
     button(third, "Explain how a rainbow forms").click()
     expect(third.get_by_role("alert").filter(has_text="The server is busy.")).to_be_visible()

@@ -1,8 +1,13 @@
-"""The mark of the fault tests."""
+"""What the fault tests share: their mark, a person at the module's server, and the proxy before its store."""
 
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.faults.proxy import Proxy
+from tests.server import Server
+from tests.visitor import Visitor
 
 FOLDER = Path(__file__).parent
 
@@ -12,3 +17,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == FOLDER:
             item.add_marker("faults")
+
+
+@pytest.fixture
+async def alice(server: Server) -> AsyncIterator[Visitor]:
+    async with Visitor(server, "alice") as alice:
+        yield alice
+
+
+@pytest.fixture
+def proxy(between: Proxy) -> Iterator[Proxy]:
+    """The proxy between the module's server and its store, which passes everything on again after the test."""
+    yield between
+    between.mend()

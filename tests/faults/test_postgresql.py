@@ -1,27 +1,22 @@
 """What networks do between Parley and PostgreSQL: what was shown stays, and replies continue or end truthfully."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import aclosing
-from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from pytest_django import DjangoDbBlocker
 
-from chat.models import Reply
 from tests.faults.proxy import Proxy
 from tests.postgresql import postgresql
 from tests.redis import RedisServer
 from tests.server import Database, Databases, Server, Servers
 from tests.upstream import Upstream, finish, pause, sleep, text
-from tests.visitor import Visitor, written
+from tests.visitor import PATIENCE, Visitor, written
 
 pytestmark = pytest.mark.postgresql
-
-# In seconds: what has not happened by then does not happen.
-PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +61,6 @@ def through(between: Proxy, database: Database) -> str:
     return urlsplit(database.url)._replace(netloc=f"parley@127.0.0.1:{between.port}").geturl()
 
 
-@pytest.fixture
-def proxy(between: Proxy) -> Iterator[Proxy]:
-    yield between
-    between.mend()
-
-
-@pytest.fixture
-async def alice(server: Server) -> AsyncIterator[Visitor]:
-    async with Visitor(server, "alice") as alice:
-        alice.client.timeout = PATIENCE
-        yield alice
-
-
-def stored(server: Server, reply: dict[str, Any]) -> Reply:
-    return server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
-
-
 async def test_replies_continue_after_their_connections_were_swallowed(
     server: Server, upstream: Upstream, proxy: Proxy, alice: Visitor
 ) -> None:
@@ -95,7 +73,7 @@ async def test_replies_continue_after_their_connections_were_swallowed(
     async with asyncio.timeout(PATIENCE):
         for reply, events in zip(replies, await asyncio.gather(*reading), strict=True):
             assert (written(events), events[-1].data["status"]) == ("one two", "complete")
-            assert stored(server, reply).message.text == "one two"
+            assert server.stored(reply).message.text == "one two"
         # The next renewal of its leases tells.
         while (await alice.client.get("/readyz/")).status_code != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
@@ -113,7 +91,7 @@ async def test_replies_are_whole_although_connections_end_during_commits(
         await asyncio.sleep(0.2)
     for reply, events in zip(replies, await asyncio.gather(*reading), strict=True):
         assert (written(events), events[-1].data["status"]) == ("".join(counted), "complete")
-        assert stored(server, reply).message.text == "".join(counted)
+        assert server.stored(reply).message.text == "".join(counted)
 
 
 @pytest.mark.redis

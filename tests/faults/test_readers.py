@@ -14,9 +14,8 @@ from chat import sse
 from tests.faults.proxy import Proxy
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, reasoning, sleep, text
-from tests.visitor import Event, Visitor, has_ended, written
+from tests.visitor import PATIENCE, Event, Visitor, has_ended, written
 
-PATIENCE = 60  # Seconds.
 COUNTED = [f"{number} " for number in range(200)]
 
 
@@ -30,12 +29,6 @@ def server(databases: Databases, endpoint: Upstream) -> Iterator[Server]:
 def proxy(server: Server) -> Iterator[Proxy]:
     with Proxy(server.port) as proxy:
         yield proxy
-
-
-@pytest.fixture
-async def alice(server: Server) -> AsyncIterator[Visitor]:
-    async with Visitor(server, "alice") as alice:
-        yield alice
 
 
 @pytest.fixture

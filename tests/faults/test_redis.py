@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from chat.models import Reply
 from tests.faults.proxy import Proxy
 from tests.redis import RedisServer
 from tests.server import Databases, Server, Servers
@@ -24,8 +23,6 @@ pytestmark = pytest.mark.redis
 COUNTED = [f"{number} " for number in range(100)]
 COUNTING = [step for number in COUNTED for step in (text(number), sleep(0.01))]
 SEED = 3
-# Seconds. An idle reader looks after some of them whether the reply has ended, and a page tries for some more.
-PATIENCE = 60
 
 
 @pytest.fixture(scope="module")
@@ -59,40 +56,17 @@ def other(start: Servers, server: Server, redis: RedisServer, endpoint: Upstream
 
 
 @pytest.fixture
-def proxy(between: Proxy) -> Iterator[Proxy]:
-    yield between
-    between.mend()
-
-
-@pytest.fixture
-async def alice(server: Server) -> AsyncIterator[Visitor]:
-    async with Visitor(server, "alice") as alice:
-        alice.client.timeout = PATIENCE
-        yield alice
-
-
-@pytest.fixture
 async def elsewhere(other: Server) -> AsyncIterator[Visitor]:
     """Alice, through the other process."""
     async with Visitor(other, "alice") as elsewhere:
-        elsewhere.client.timeout = PATIENCE
         yield elsewhere
-
-
-def stored(server: Server, reply: dict[str, Any]) -> Reply:
-    return server.database.run(lambda: Reply.objects.select_related("message").get(pk=reply["id"]))
-
-
-async def return_until_the_end(visitor: Visitor, reply: dict[str, Any], seen: list[Event]) -> list[Event]:
-    async with asyncio.timeout(PATIENCE):
-        return await visitor.return_until_the_end(reply, seen)
 
 
 async def expect_whole(server: Server, reply: dict[str, Any], *readers: list[Event]) -> None:
     """Each reader has seen all that was counted, once, and so it is stored."""
     for seen in readers:
         assert (written(seen), seen[-1].data["status"]) == ("".join(COUNTED), "complete")
-    row = stored(server, reply)
+    row = server.stored(reply)
     assert (row.message.text, row.status) == ("".join(COUNTED), "complete")
 
 
@@ -113,7 +87,7 @@ async def test_a_reply_is_whole_although_connections_keep_breaking(
     steps = [step for part in range(10) for step in (pause(f"{part}"), *COUNTING[20 * part : 20 * part + 20])]
     upstream.script(*steps, finish())
     reply = await alice.ask("Count.")
-    reading = asyncio.gather(*(return_until_the_end(person, reply, []) for person in (alice, elsewhere)))
+    reading = asyncio.gather(*(person.return_until_the_end(reply, []) for person in (alice, elsewhere)))
     chance = random.Random(SEED)  # noqa: S311
     for part in range(10):
         upstream.release(f"{part}")
@@ -147,9 +121,9 @@ async def test_entries_without_a_confirmation_are_not_stored_twice(
         proxy.mend()
     upstream.release("end")
     for person in (alice, elsewhere):
-        seen = await return_until_the_end(person, reply, [])
+        seen = await person.return_until_the_end(reply, [])
         assert (written(seen), seen[-1].data["status"]) == ("one two", "complete")
-    assert stored(server, reply).message.text == "one two"
+    assert server.stored(reply).message.text == "one two"
 
 
 async def test_a_short_silence_goes_unnoticed(
@@ -183,10 +157,10 @@ async def test_readers_see_all_that_a_cut_off_process_wrote(
     for person, before in ((alice, seen), (elsewhere, seen_elsewhere)):
         page = await person.client.get(reply["conversation"]["url"])
         assert (page.status_code, "one" in page.text) == (200, True)
-        events = await return_until_the_end(person, reply, before)
+        events = await person.return_until_the_end(reply, before)
         assert written(events) == "one two"
         assert (events[-1].data["status"], events[-1].data["error"]["code"]) == ("interrupted", "storage_failed")
-    assert stored(server, reply).message.text == "one two"
+    assert server.stored(reply).message.text == "one two"
     proxy.mend()
     upstream.script(*COUNTING, finish())
     reply = await alice.ask("Count again.")
@@ -201,7 +175,7 @@ async def test_readers_of_a_cut_off_process_see_the_rest_later(
     seen = await alice.until(reply, COUNTED[49])
     proxy.impair(black_hole=True)
     upstream.release("rest")
-    reading = asyncio.create_task(return_until_the_end(alice, reply, seen))
+    reading = asyncio.create_task(alice.return_until_the_end(reply, seen))
     await elsewhere.whole(reply)
     proxy.mend()
     await expect_whole(server, reply, await reading)

@@ -27,6 +27,16 @@ def several(owner: User, count: int) -> list[Conversation]:
     return Conversation.objects.bulk_create(made)
 
 
+def talk(owner: User, count: int) -> tuple[Conversation, Reply]:
+    """A conversation of numbered questions and answers, and its first reply."""
+    first = asking.begin(owner, "Question 0", "demo")
+    conversation = first.message.conversation
+    end(first, "Answer 0")
+    for number in range(1, count):
+        end(asking.ask(conversation, f"Question {number}", "demo"), f"Answer {number}")
+    return conversation, first
+
+
 def older(client: Client, history: dict[str, Any]) -> dict[str, Any]:
     """The next page of the sidebar."""
     context: dict[str, Any] = client.get(f"/history/?{history['next']}").context["history"]
@@ -84,11 +94,7 @@ def test_a_long_branch_shows_its_end_and_a_link_to_more(
     client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "SHOWN", 4)
-    reply = asking.begin(alice, "Question 0", "demo")
-    conversation = reply.message.conversation
-    end(reply, "Answer 0")
-    for number in range(1, 4):
-        end(asking.ask(conversation, f"Question {number}", "demo"), f"Answer {number}")
+    conversation, _ = talk(alice, 4)
     url = conversation.get_absolute_url()
     page = client.get(url).text
     assert "Question 2" in page
@@ -176,11 +182,7 @@ def test_every_message_of_a_long_conversation_can_be_reached(
 ) -> None:
     monkeypatch.setattr(pages, "SHOWN", 4)
     monkeypatch.setattr(pages, "MOST_SHOWN", 8)
-    reply = asking.begin(alice, "Question 0", "demo")
-    conversation = reply.message.conversation
-    end(reply, "Answer 0")
-    for number in range(1, 10):
-        end(asking.ask(conversation, f"Question {number}", "demo"), f"Answer {number}")
+    conversation, first = talk(alice, 10)
     url = conversation.get_absolute_url()
     seen: list[str] = []
     query: str | None = ""
@@ -190,7 +192,7 @@ def test_every_message_of_a_long_conversation_can_be_reached(
         seen += [message.text for message in context["messages_shown"]]
         query = context["earlier"] and context["earlier"].partition("#")[0]
     assert set(seen) == {f"{kind} {number}" for kind in ("Question", "Answer") for number in range(10)}
-    assert "Latest messages" in client.get(f"{url}?until={reply.pk}").text
+    assert "Latest messages" in client.get(f"{url}?until={first.pk}").text
 
 
 @pytest.fixture
