@@ -98,6 +98,11 @@ class Host(Process):
         self.last_beat -= outage.total_seconds()
         await self._renew()
 
+    async def has_granted_slot(self, run: Run) -> None:
+        """Return when a queued run has noticed that it has a slot."""
+        while not run._has_slot:  # noqa: ASYNC110 (a turn of the loop, before the run has its own)
+            await asyncio.sleep(0)
+
     async def grant_slot(self, run: Run) -> None:
         """Return when a queued run has been given a slot, before it has noticed."""
         self._resources.slots.release()

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.utils import timezone
 from chat import asking
 from chat.database import in_thread
 from chat.events import End, Error
+from chat.generation import State
 from chat.models import Reply, ServerProcess, User
 from chat.models.replies import ReplyQuerySet
 from chat.replylog import LogUnreachable
@@ -136,15 +138,24 @@ async def test_after_an_outage_no_process_takes_over_from_living_ones(
 
 
 async def test_a_process_claims_nothing_before_it_has_a_lease(
-    start_host: StartHost, upstream: Upstream, alice: User
+    upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.script(text("so far"), finish())
-    here, there = Host.asking(upstream), await start_host()
-    reply, run = await here.ask(alice)
-    await there.reconcile()
-    async with hosts(here):
+    host, may_renew = Host.asking(upstream), asyncio.Event()
+    renew = host._renew
+
+    async def renew_later() -> None:
+        await may_renew.wait()
+        await renew()
+
+    monkeypatch.setattr(host, "_renew", renew_later)
+    reply, run = await host.ask(alice)
+    await host.has_granted_slot(run)
+    assert run.state is State.QUEUED
+    may_renew.set()
+    async with hosts(host):
         await run.task
-        assert (await stored(reply)).process == here.name
+        assert (await stored(reply)).process == host.name
 
 
 @pytest.mark.parametrize("away", [OperationalError, InterfaceError])
@@ -168,24 +179,25 @@ async def test_a_claim_outlasts_a_short_outage_of_the_database(
 async def test_a_reply_claimed_while_rows_are_compared_is_kept(
     start_host: StartHost, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is no longer queued when that is asked, and was not claimed before."""
+    """It is claimed between the two queries, so that neither may miss it."""
     upstream.default = [text("so far"), pause("rest"), finish()]
     here = await start_host(running=1)
     first, _ = await here.ask(alice)
     await here.until(first, "so far")
     second, run = await here.ask(alice)
-    claimed_by, loop = ReplyQuerySet.claimed_by, asyncio.get_running_loop()
+    values_list, queries, loop = ReplyQuerySet.values_list, count(1), asyncio.get_running_loop()
 
     async def give_slot() -> None:
         await here.stop(first.pk)
         await here.until(second, "so far")
 
-    def claimed(replies: ReplyQuerySet, name: str) -> ReplyQuerySet:
-        monkeypatch.setattr(ReplyQuerySet, "claimed_by", claimed_by)
-        asyncio.run_coroutine_threadsafe(in_background(here, give_slot()), loop).result(PATIENCE)
-        return claimed_by(replies, name)
+    def second_query(replies: ReplyQuerySet, *fields: str, **options: bool) -> Any:
+        if next(queries) == 2:
+            monkeypatch.setattr(ReplyQuerySet, "values_list", values_list)
+            asyncio.run_coroutine_threadsafe(in_background(here, give_slot()), loop).result(PATIENCE)
+        return values_list(replies, *fields, **options)
 
-    monkeypatch.setattr(ReplyQuerySet, "claimed_by", claimed)
+    monkeypatch.setattr(ReplyQuerySet, "values_list", second_query)
     await in_background(here, here.reconcile())
     assert not run.task.done()
     upstream.release("rest")
