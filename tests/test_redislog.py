@@ -18,7 +18,7 @@ from chat.events import Delta, End, Snapshot
 from chat.models import Conversation, Reply, User
 from chat.models.replies import ReplyQuerySet
 from chat.plan import LOST
-from chat.replylog import Fenced, LogUnreachable, NotStored
+from chat.replylog import Fenced, LogUnreachable, NotStored, base
 from chat.replylog import redis as redislog
 from chat.replylog.base import LOG_KEPT
 from chat.replylog.redis import RedisLog
@@ -242,6 +242,28 @@ async def test_an_end_that_waits_for_the_database_holds_up_no_other_reply(log: R
             assert not end.done()
         await end
     assert await log.read(ending.pk, 0) == [(1, Delta("one")), (2, DONE)]
+
+
+async def test_a_database_that_does_not_answer_holds_up_no_reader_elsewhere(
+    log: RedisLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "LOOK", 0.0)
+    answers = threading.Event()
+    for _ in range(2):
+        log._threads.submit(answers.wait, PATIENCE)
+    try:
+        async with (
+            asyncio.timeout(PATIENCE / 2),
+            aclosing(log.follow(reply.pk, 0)) as reader,
+            Stores(log._url).log() as elsewhere,
+        ):
+            assert await anext(reader) == []
+            with elsewhere.writer(reply.pk, 1) as writer:
+                for number in range(1, 6):
+                    await writer.append([Delta("one")])
+                    assert await anext(reader) == [(number, Delta("one"))]
+    finally:
+        answers.set()
 
 
 async def test_queued_readers_give_up_together_on_a_silent_redis(

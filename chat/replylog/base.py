@@ -5,9 +5,11 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from uuid import UUID
+
+from django.db import Error as DatabaseAway
 
 from chat.database import in_thread
 from chat.events import AnyDelta, Delta, End, Entry, Outcome, Reasoning, Snapshot, joined, size, snapshot_of
@@ -225,6 +227,7 @@ class ReplyLog(ABC):
         """Bring readers what other processes write, and wake those that hear nothing."""
         loop = asyncio.get_running_loop()
         looked = nudged = loop.time()
+        looking: asyncio.Task[None] | None = None
         while self._inboxes:
             await asyncio.sleep(self.poll_pause)
             if loop.time() - nudged > IDLE:
@@ -238,15 +241,20 @@ class ReplyLog(ABC):
             try:
                 for reply_id, entries in (await self.poll(elsewhere)).items():
                     self.publish(reply_id, entries)
-                if elsewhere and loop.time() - looked > LOOK:
+                if elsewhere and loop.time() - looked > LOOK and (looking is None or looking.done()):
                     looked = loop.time()
-                    self.nudge(elsewhere.keys() - await _running(elsewhere.keys()))
+                    # Beside this: the database may be away while the log works.
+                    looking = spawn(self._look_for_deletions(elsewhere.keys()), "look for deletions", self._threads)
             except Exception:
                 logger.exception("Could not look for what other processes have written")
                 # Each reader finds out for itself whether the store holds what follows its cursor, or answers at all.
                 self.nudge(elsewhere.keys())
                 await asyncio.sleep(POLL)
         self._serving = None
+
+    async def _look_for_deletions(self, reply_ids: Set[UUID]) -> None:
+        with suppress(DatabaseAway):
+            self.nudge(reply_ids - await _running(reply_ids))
 
 
 @in_thread
