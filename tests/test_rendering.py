@@ -80,7 +80,7 @@ async def test_a_text_is_rendered_once(rendering: Rendering, renderer: Renderer)
     assert renderer.texts == ["a"]
 
 
-async def test_a_thread_of_its_own_renders(rendering: Rendering, renderer: Renderer) -> None:
+async def test_texts_are_rendered_in_one_separate_thread(rendering: Rendering, renderer: Renderer) -> None:
     await asyncio.gather(*(rendering.html(str(number)) for number in range(5)))
     assert renderer.threads == {"rendering_0"}
 
