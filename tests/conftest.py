@@ -18,11 +18,14 @@ from django.db import connection, connections
 from pytest_django import DjangoDbBlocker, Settings
 
 from chat.models import User
+from chat.replylog import ReplyLog
 from tests import marks
 from tests.client import Client
 from tests.hosts import Host, StartHost, hosts
 from tests.marks import PROGRAMS
 from tests.programs import PACKAGES, missing
+from tests.redis import RedisServer
+from tests.replylogs import Stores
 from tests.server import Databases, Server, Servers, SharedServers
 from tests.upstream import Upstream
 
@@ -140,6 +143,26 @@ def sam(db: None) -> User:
 def client() -> Client:
     """A browser. Its requests need a CSRF token only where a test says so."""
     return Client()
+
+
+# Logs of replies
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.redis)])
+def stores(request: pytest.FixtureRequest) -> Stores:
+    return Stores(request.getfixturevalue("redis_server").url if request.param == "redis" else None)
+
+
+@pytest.fixture
+async def log(stores: Stores) -> AsyncIterator[ReplyLog]:
+    async with stores.log() as log:
+        yield log
 
 
 # Servers

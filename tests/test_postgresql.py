@@ -15,8 +15,8 @@ from chat.database import SILENCE, DatabaseThreads
 from chat.events import Delta
 from chat.models import Reply, User
 from chat.replylog.database import DatabaseLog
+from tests.replylogs import claimed_reply, in_store
 from tests.server import Databases, Server, Servers
-from tests.test_replylog import claimed_reply, in_store
 from tests.upstream import Upstream, finish, pause, text
 from tests.visitor import Event, Visitor, written
 

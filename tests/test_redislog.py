@@ -25,8 +25,8 @@ from chat.replylog.redis import RedisLog
 from tests.hosts import StartHost
 from tests.hosts import stored as stored_row
 from tests.redis import RedisServer
+from tests.replylogs import DONE, Stores, claimed_reply, everything
 from tests.server import Server, Servers
-from tests.test_replylog import DONE, Stores, claimed_reply, everything
 from tests.upstream import Upstream, cut, finish, hang, pause, reasoning, text
 from tests.visitor import PATIENCE, Visitor, written
 

@@ -1,8 +1,8 @@
 """What every log promises, on real stores: stored before shown, followed in order and once, fenced."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from itertools import chain, repeat
 from uuid import UUID
@@ -21,46 +21,9 @@ from chat.replylog import CursorLost, Fenced, ReplyLog, base, commit
 from chat.replylog.coding import decode
 from chat.replylog.commit import Append, Failure
 from chat.replylog.database import DatabaseLog
-from chat.replylog.redis import RedisLog
-from tests.redis import RedisServer
+from tests.replylogs import DONE, Stores, claimed_reply, everything, in_store, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-DONE = End("complete", "stop", {"total_tokens": 3})
-
-
-class Stores:
-    """Makes the logs of several processes on one store."""
-
-    def __init__(self, redis_url: str | None) -> None:
-        self._redis_url = redis_url
-
-    @asynccontextmanager
-    async def log(self) -> AsyncIterator[ReplyLog]:
-        threads = DatabaseThreads(2)
-        log = DatabaseLog(threads) if self._redis_url is None else RedisLog(self._redis_url, threads)
-        try:
-            yield log
-        finally:
-            await log.close()
-            threads.shutdown(wait=False)
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.redis)])
-def stores(request: pytest.FixtureRequest) -> Stores:
-    return Stores(request.getfixturevalue("redis_server").url if request.param == "redis" else None)
-
-
-@pytest.fixture
-async def log(stores: Stores) -> AsyncIterator[ReplyLog]:
-    async with stores.log() as log:
-        yield log
 
 
 @pytest.fixture
@@ -78,24 +41,6 @@ def rows() -> DatabaseLog:
 @pytest.fixture
 def reply(alice: User) -> Reply:
     return claimed_reply(alice)
-
-
-def claimed_reply(owner: User) -> Reply:
-    reply = asking.begin(owner, "Hello", "demo")
-    assert Reply.objects.claim(reply.pk, 0, "here")
-    return Reply.objects.select_related("message").get(pk=reply.pk)
-
-
-async def everything(log: ReplyLog, reply_id: UUID, after: int = 0) -> list[Entry]:
-    return [entry async for entries in log.follow(reply_id, after) for entry in entries]
-
-
-def text(entries: list[Entry]) -> str:
-    return "".join(event.text for _, event in entries if isinstance(event, Delta))
-
-
-async def in_store(log: ReplyLog, reply: Reply) -> list[Entry]:
-    return await log.read(reply.pk, 0)
 
 
 # Writing

@@ -6,7 +6,7 @@ of the claims: `STATES=1000 python -m pytest tests/test_replylog_states.py`.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -37,8 +37,7 @@ from chat.events import AnyDelta, Delta, End, Entry, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, ServerProcess, User
 from chat.replylog import EMPTY, CursorLost, Fenced, ReplyLog, Writer, commit, database, redis
 from chat.replylog.database import DatabaseLog
-from tests.redis import RedisServer
-from tests.test_replylog import Stores
+from tests.replylogs import Stores
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -454,15 +453,6 @@ class Replies(RuleBasedStateMachine):
             for reply in self._all
             for kept in [reply.kept]
         }
-
-
-@pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.redis)])
-def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    if request.param == "database":
-        yield Stores(None)
-    else:
-        with RedisServer() as server:
-            yield Stores(server.url)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from chat.events import Delta, End
 from chat.models import Conversation, Reply, User
 from chat.replylog import NotStored
 from tests.hosts import StartHost
-from tests.test_replylog import claimed_reply
+from tests.replylogs import claimed_reply
 
 pytestmark = [
     pytest.mark.skipif(connection.vendor != "sqlite", reason="another database is locked in another way"),

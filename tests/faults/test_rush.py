@@ -1,7 +1,6 @@
 """Many readers that come at once: a process died and its readers come over, or a lecture begins."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -9,8 +8,7 @@ from chat.database import in_thread
 from chat.events import Delta, Entry
 from chat.models import Reply, User
 from chat.replylog import ReplyLog
-from tests.redis import RedisServer
-from tests.test_replylog import DONE, Stores, claimed_reply, everything, text
+from tests.replylogs import DONE, claimed_reply, everything, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -18,21 +16,6 @@ READERS = 2000
 REPLIES = 20
 # What a reader has missed, in entries, and how many come while the readers do.
 MISSED, COMING = 100, 40
-
-
-@pytest.fixture(params=["database", pytest.param("redis", marks=pytest.mark.redis)])
-def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    if request.param == "database":
-        yield Stores(None)
-    else:
-        with RedisServer() as server:
-            yield Stores(server.url)
-
-
-@pytest.fixture
-async def log(stores: Stores) -> AsyncIterator[ReplyLog]:
-    async with stores.log() as log:
-        yield log
 
 
 async def test_two_thousand_readers_at_once_lose_nothing(log: ReplyLog, sam: User) -> None:
