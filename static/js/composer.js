@@ -88,7 +88,7 @@ export class Composer {
   }
 
   /**
-   * Say what keeps the page from going on. The draft stays.
+   * Say what keeps the page from continuing. The draft stays.
    * @param {Problem} problem
    */
   tell(problem) {
