@@ -399,9 +399,12 @@ class KillLoop:
             proxy.swallow()
             silent_since = timezone.now()
             await asyncio.sleep(SILENT)
-            async with asyncio.timeout(PATIENCE):
-                while not await has_renewed_since(server.pid, silent_since):  # noqa: ASYNC110 (only the row tells)
-                    await asyncio.sleep(LOOK)
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    while not await has_renewed_since(server.pid, silent_since):  # noqa: ASYNC110 (only the row tells)
+                        await asyncio.sleep(LOOK)
+            except TimeoutError:
+                self._complain(f"a process did not renew its lease within {PATIENCE} seconds of a store's silence")
             # What was on its way arrives late.
             proxy.mend()
             self._asleep = False
