@@ -40,6 +40,7 @@ export class Conversation {
     this.#follower = new Follower(
       find(page, "main", HTMLElement),
       list,
+      find(page, "[data-bar]", HTMLElement),
       find(page, "[data-to-end]", HTMLButtonElement),
     );
     this.#messages = new Messages(list, this.#follower, this.#stream, {
@@ -83,7 +84,9 @@ export class Conversation {
     const conversation = "conversation" in answer ? answer.conversation : { url: location.pathname };
     if (location.pathname !== conversation.url) return location.assign(conversation.url);
     await this.#messages?.refresh(this.#messages.last);
-    this.#follower?.toEnd();
+    const question = this.#messages?.last?.previousElementSibling;
+    // A queued question waits below, and the person reads on.
+    if (question && !("queued" in answer)) this.#follower?.toTop(question);
   }
 
   /** @param {SubmitEvent} event of a form in a message or in a queued question, after which other ones may be on screen */

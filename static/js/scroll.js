@@ -1,35 +1,58 @@
 import { find } from "./dom.js";
 import { JUMP_TO_LATEST, NEW_TEXT } from "./sentences.js";
 
-// The bottom, give or take fractions of a pixel and rounding.
-const SLACK_PX = 2;
+// The bottom, give or take a line.
+const SLACK_PX = 40;
+// A browser scrolls a page as it was some frames ago.
+const FRAMES_MS = 300;
 
-/** Keeps a growing page scrolled to the bottom while the reader is there; otherwise shows a button that leads there. */
+/**
+ * The place of the reader in a page that grows. A new question goes to the top of the window and its answer fills the
+ * room below; the text is not chased. A reader who goes to the bottom follows it from then on.
+ */
 export class Follower {
   #list;
+  #bar;
   #button;
   #label;
-  #isFollowing;
+  #isFollowing = false;
   #lastTop = 0;
+  /** How far down a gesture must lead to reach the bottom: to where that was when it began. */
+  #goal = Infinity;
+  #height = document.documentElement.scrollHeight;
+  /** @type {{at: number, from: number}[]} when the page grew, and from which height */
+  #growths = [];
 
   /**
    * @param {Element} content that grows
    * @param {HTMLElement} list its part with the messages
+   * @param {HTMLElement} bar that may cover the top of the window
    * @param {HTMLButtonElement} button that leads to the bottom
    */
-  constructor(content, list, button) {
+  constructor(content, list, bar, button) {
     this.#list = list;
+    this.#bar = bar;
     this.#button = button;
     this.#label = find(button, "[data-to-end-label]", HTMLElement);
-    // A reload restores the position of the reader, unless that was the bottom: the page has grown since.
-    const [navigation] = performance.getEntriesByType("navigation");
-    const type = navigation instanceof PerformanceNavigationTiming ? navigation.type : "navigate";
-    this.#isFollowing =
-      history.scrollRestoration === "manual" || (type === "navigate" && (!location.hash || namesRunningReply()));
+    for (const gesture of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+      addEventListener(gesture, (event) => this.#gestured(event), { passive: true });
+    }
     addEventListener("scroll", () => this.#scrolled(), { passive: true });
     addEventListener("resize", () => this.#follow());
-    new ResizeObserver(() => this.#follow()).observe(content);
+    new ResizeObserver(() => this.#grew()).observe(content);
     button.addEventListener("click", () => this.toEnd());
+    this.#begin();
+  }
+
+  #begin() {
+    // A reload restores the position of the reader, unless that depends on the window's height.
+    const [navigation] = performance.getEntriesByType("navigation");
+    const type = navigation instanceof PerformanceNavigationTiming ? navigation.type : "navigate";
+    const isNew = type === "navigate" && (!location.hash || namesRunningReply());
+    if (!isNew && history.scrollRestoration !== "manual") return this.#show();
+    const running = this.#list.querySelector(":scope > [data-events-url]");
+    if (running?.previousElementSibling) this.toTop(running.previousElementSibling);
+    else this.toEnd();
   }
 
   get isFollowing() {
@@ -43,9 +66,19 @@ export class Follower {
     this.#follow();
   }
 
+  /**
+   * Put a message at the top of the window, and do not follow.
+   * @param {Element} message
+   */
+  toTop(message) {
+    this.leave();
+    this.keep(message, new DOMRect(0, this.#bar.offsetHeight));
+  }
+
   /** Stop following until the reader is at the bottom again: the page is about to change above it. */
   leave() {
     this.#isFollowing = false;
+    this.#goal = Infinity;
   }
 
   /**
@@ -62,25 +95,47 @@ export class Follower {
     const missing = top - (page.scrollHeight - page.clientHeight);
     if (missing > 0) this.#list.style.minHeight = `${this.#list.offsetHeight + missing}px`;
     scrollTo({ top, behavior: "instant" });
+    this.#lastTop = page.scrollTop;
+    this.#show();
   }
 
   /** Say that there is new text, if the reader cannot see it. */
   news() {
-    if (this.#isFollowing || isAtEnd()) return;
+    if (this.#isFollowing || this.#isAtEnd()) return;
     this.#button.toggleAttribute("data-news", true);
     this.#label.textContent = NEW_TEXT;
   }
 
+  /** @param {Event} event by which the reader may scroll */
+  #gestured(event) {
+    this.#goal = this.#recentHeight;
+    if (event instanceof KeyboardEvent && event.key === "End" && !isEditing(event)) this.toEnd();
+  }
+
   #scrolled() {
-    const { scrollTop } = document.documentElement;
-    // If the page grew and nobody scrolled up, the position is only late.
-    this.#isFollowing = isAtEnd() || (this.#isFollowing && scrollTop >= this.#lastTop);
+    const { scrollTop, clientHeight } = document.documentElement;
+    if (scrollTop < this.#lastTop) this.#isFollowing = false;
+    else if (scrollTop > this.#lastTop && !this.#room) {
+      this.#isFollowing ||= scrollTop + clientHeight >= this.#goal - SLACK_PX;
+    }
     this.#lastTop = scrollTop;
     this.#show();
   }
 
+  #grew() {
+    this.#growths.push({ at: performance.now(), from: this.#height });
+    this.#height = document.documentElement.scrollHeight;
+    this.#follow();
+  }
+
+  /** The height of the page that the browser may be scrolling. */
+  get #recentHeight() {
+    const since = performance.now() - FRAMES_MS;
+    this.#growths = this.#growths.filter(({ at }) => at > since);
+    return this.#growths[0]?.from ?? document.documentElement.scrollHeight;
+  }
+
   #follow() {
-    this.#isFollowing ||= isAtEnd();
     if (this.#isFollowing) {
       const page = document.documentElement;
       scrollTo({ top: page.scrollHeight, behavior: "instant" });
@@ -91,17 +146,31 @@ export class Follower {
   }
 
   #show() {
-    history.scrollRestoration = this.#isFollowing ? "manual" : "auto";
-    this.#button.hidden = this.#isFollowing;
-    if (!this.#isFollowing) return;
+    const isAtEnd = this.#isFollowing || this.#isAtEnd();
+    history.scrollRestoration = this.#isFollowing || this.#room ? "manual" : "auto";
+    this.#button.hidden = isAtEnd;
+    if (!isAtEnd) return;
     this.#button.removeAttribute("data-news");
     this.#label.textContent = JUMP_TO_LATEST;
   }
+
+  /** Pixels below the messages that an answer can still fill. */
+  get #room() {
+    const last = this.#list.lastElementChild;
+    if (!last || !this.#list.style.minHeight) return 0;
+    return Math.round(this.#list.getBoundingClientRect().bottom - last.getBoundingClientRect().bottom);
+  }
+
+  /** Whether the end of the last message is on screen. */
+  #isAtEnd() {
+    const { scrollTop, scrollHeight, clientHeight } = document.documentElement;
+    return scrollHeight - clientHeight - scrollTop - this.#room <= SLACK_PX;
+  }
 }
 
-function isAtEnd() {
-  const { scrollTop, scrollHeight, clientHeight } = document.documentElement;
-  return scrollHeight - clientHeight - scrollTop <= SLACK_PX;
+/** @param {KeyboardEvent} event whether it moves the caret in a text */
+function isEditing({ target }) {
+  return (target instanceof HTMLTextAreaElement || target instanceof HTMLInputElement) && target.value !== "";
 }
 
 /** Forms lead to the message, for pages without scripts. Here the end of that message is what matters. */

@@ -188,29 +188,6 @@ def test_code_and_replies_are_copied(alice: Page, upstream: Upstream) -> None:
     assert alice.evaluate("navigator.clipboard.readText()") == "Look:\n\n```sh\nls -l\n```\n"
 
 
-def paragraphs(first: int, last: int) -> str:
-    return "".join(f"Paragraph {number}.\n\n" for number in range(first, last + 1))
-
-
-def test_the_page_follows_only_a_reader_at_the_bottom(alice: Page, upstream: Upstream) -> None:
-    upstream.script(
-        text(paragraphs(1, 40)), pause("more"), text(paragraphs(41, 80)), pause("end"), text("The end."), finish()
-    )
-    ask(alice, "At length, please.")
-    expect(words(alice).get_by_text("Paragraph 40.")).to_be_in_viewport()
-    alice.mouse.move(600, 300)
-    alice.mouse.wheel(0, -600)
-    expect(button(alice, "Jump to latest")).to_be_visible()
-    upstream.release("more")
-    expect(button(alice, "New text")).to_be_visible()
-    expect(words(alice).get_by_text("Paragraph 80.")).not_to_be_in_viewport()
-    button(alice, "New text").click()
-    expect(words(alice).get_by_text("Paragraph 80.")).to_be_in_viewport()
-    expect(alice.locator("[data-to-end]")).to_be_hidden()
-    upstream.release("end")
-    expect(words(alice).get_by_text("The end.")).to_be_in_viewport()
-
-
 def test_two_conversations_are_written_at_once(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("one"), pause("first"), text(" more"), finish())
     upstream.script(text("two"), pause("second"), text(" more"), finish())

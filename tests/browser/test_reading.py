@@ -1,0 +1,135 @@
+"""Where a reader is in a long page: nobody is moved who did not ask for it."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.upstream import Upstream, finish, pause, sleep, text
+
+pytestmark = pytest.mark.chromium
+
+
+def paragraphs(first: int, last: int) -> str:
+    return "".join(f"Paragraph {number}.\n\n" for number in range(first, last + 1))
+
+
+def paragraph(page: Page, number: int) -> Locator:
+    return words(page).get_by_text(f"Paragraph {number}.", exact=True)
+
+
+def top(locator: Locator) -> float:
+    """Pixels between the top of the window and the element."""
+    box = locator.bounding_box()
+    assert box
+    return round(box["y"])
+
+
+@pytest.fixture
+def reading(alice: Page, upstream: Upstream) -> Page:
+    """Alice's second question has an answer that is longer than the window, and will become longer still."""
+    upstream.script(text(paragraphs(1, 30)), finish())
+    upstream.script(text(paragraphs(1, 40)), pause("more"), text(paragraphs(41, 80)), pause("end"), finish())
+    ask(alice, "At length, please.")
+    expect_end(alice, "complete")
+    ask(alice, "And more?")
+    expect(paragraph(alice, 40)).to_be_attached()
+    return alice
+
+
+def test_a_question_goes_to_the_top_and_stays_there(reading: Page, upstream: Upstream) -> None:
+    asked = reading.locator("[data-role=user]").last
+    assert top(asked) == 0
+    upstream.release("more")
+    expect(paragraph(reading, 80)).to_be_attached()
+    assert top(asked) == 0
+    expect(button(reading, "New text")).to_be_visible()
+
+
+def test_an_answer_fills_the_room_below_its_question(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text(paragraphs(1, 30)), finish())
+    upstream.script(text("One."), pause("two"), text(" Two."), finish())
+    ask(alice, "At length, please.")
+    expect_end(alice, "complete")
+    ask(alice, "And briefly?")
+    expect(words(alice)).to_have_text("One.")
+    asked = alice.locator("[data-role=user]").last
+    assert top(asked) == 0
+    upstream.release("two")
+    expect_end(alice, "complete")
+    assert top(asked) == 0
+    expect(alice.locator("[data-to-end]")).to_be_hidden()
+
+
+def press_end(page: Page) -> None:
+    page.keyboard.press("End")
+
+
+def turn_the_wheel(page: Page) -> None:
+    page.mouse.move(600, 300)
+    page.mouse.wheel(0, 20_000)
+
+
+def press_the_button(page: Page) -> None:
+    page.locator("[data-to-end]").click()
+
+
+@pytest.mark.parametrize("follow", [press_end, turn_the_wheel, press_the_button])
+def test_a_reader_who_goes_to_the_end_follows(
+    reading: Page, upstream: Upstream, follow: Callable[[Page], None]
+) -> None:
+    follow(reading)
+    expect(paragraph(reading, 40)).to_be_in_viewport()
+    expect(reading.locator("[data-to-end]")).to_be_hidden()
+    upstream.release("more")
+    expect(paragraph(reading, 80)).to_be_in_viewport()
+    upstream.release("end")
+    expect_end(reading, "complete")
+    expect(answer(reading).get_by_text("scripted")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("follow", [press_end, turn_the_wheel])
+def test_a_fast_reply_is_followed_too(alice: Page, upstream: Upstream, follow: Callable[[Page], None]) -> None:
+    fast = [step for number in range(41, 400) for step in (text(f"Paragraph {number}.\n\n"), sleep(0.004))]
+    upstream.script(text(paragraphs(1, 40)), pause("more"), *fast, finish())
+    ask(alice, "Quickly, please.")
+    expect(paragraph(alice, 40)).to_be_attached()
+    upstream.release("more")
+    expect(paragraph(alice, 60)).to_be_attached()
+    follow(alice)
+    expect_end(alice, "complete")
+    expect(paragraph(alice, 399)).to_be_in_viewport()
+
+
+def test_a_reader_who_scrolls_up_stays_there(reading: Page, upstream: Upstream) -> None:
+    press_end(reading)
+    expect(paragraph(reading, 40)).to_be_in_viewport()
+    reading.mouse.move(600, 300)
+    reading.mouse.wheel(0, -600)
+    expect(button(reading, "Jump to latest")).to_be_visible()
+    upstream.release("more")
+    expect(button(reading, "New text")).to_be_visible()
+    expect(paragraph(reading, 80)).not_to_be_in_viewport()
+
+
+def test_typing_moves_the_caret_and_not_the_page(reading: Page) -> None:
+    reading.keyboard.type("half a question")
+    reading.keyboard.press("Home")
+    reading.keyboard.press("End")
+    reading.keyboard.type("!")
+    expect(question(reading)).to_have_value("half a question!")
+    assert top(reading.locator("[data-role=user]").last) == 0
+
+
+def test_a_reload_shows_the_question_of_a_running_reply_where_it_was(reading: Page) -> None:
+    reading.reload()
+    expect(paragraph(reading, 40)).to_be_attached()
+    assert top(reading.locator("[data-role=user]").last) == 0
+
+
+def test_a_short_conversation_has_no_way_down(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("Four."), finish())
+    ask(alice, "Two and two?")
+    expect_end(alice, "complete")
+    expect(alice.locator("[data-to-end]")).to_be_hidden()
