@@ -201,7 +201,6 @@ export class Composer {
     const hadFocus = document.activeElement === this.#stop;
     this.#stop.hidden = !isRunning;
     if (hadFocus) this.#text.focus({ preventScroll: true });
-    this.#complain("");
   }
 }
 
