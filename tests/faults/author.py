@@ -14,8 +14,9 @@ class Author:
         self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
 
     def __call__(self, request: Request) -> list[Step]:
-        first, *_, last = request.body["messages"] * 2
-        question = Question.read(first["content"])
+        messages = request.body["messages"]
+        last = messages[-1]
+        question = Question.read([message["content"] for message in messages if message["role"] == "user"][-1])
         begun = last["content"] if last["role"] == "assistant" else ""
         if not question.text.startswith(begun):
             return error(400, {"error": {"message": "This is not how the answer begins."}})

@@ -26,7 +26,7 @@ from pytest_django import DjangoDbBlocker
 
 from chat import sse
 from chat.database import DatabaseThreads, in_thread
-from chat.models import Message, Reply, ServerProcess
+from chat.models import Message, QueuedQuestion, Reply, ServerProcess
 from chat.replylog import CursorLost, open_log
 from tests.faults.author import Author
 from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, DeletedEvidence, Evidence, Question
@@ -50,6 +50,9 @@ SILENT = 3.0
 # The share of replies that are stopped, and the seconds within which they are.
 STOPPED = 0.25
 STOPPED_WITHIN = 3.0
+# The share of replies after which a question is queued, and the seconds within which it is.
+QUEUED = 0.25
+QUEUED_WITHIN = 2.0
 # People who are refused or cut off come back after a time between these, in seconds.
 BACK_OFF = 0.05, 0.3
 # Another process claims what a dead one has left within this time of the lease's end; the slack is for a slow machine,
@@ -206,7 +209,8 @@ class KillLoop:
                 asked = self._asked[name] = await self._ask(name, chance, person)
                 readers = [self._read(asked, chance, person), self._read(asked, chance, person[::-1])]
                 stops = [self._stop(asked, chance)] if chance.random() < STOPPED else []
-                await asyncio.gather(*readers, *stops)
+                queued = [self._queue(name, asked, chance)] if chance.random() < QUEUED else []
+                await asyncio.gather(*readers, *stops, *queued)
                 # Readers that come after the end see the same.
                 await self._read(asked, chance, person)
         except TimeoutError:
@@ -214,14 +218,7 @@ class KillLoop:
 
     async def _ask(self, name: str, chance: Random, person: list[Visitor]) -> Asked:
         for attempt in count():
-            question = Question(
-                f"{name}.{attempt}",
-                chance.choice((GOES_ON, BEGINS_ANEW)),
-                thoughts=chance.choice((0, 0, 5)),
-                words=chance.randint(10, 80),
-                first_seconds=chance.choice((0, 1)),
-                pause_seconds=chance.uniform(0.01, 0.06),
-            )
+            question = some_question(f"{name}.{attempt}", chance)
             restarting = self._restarting
             answer = await self._post(question, chance, person)
             if answer and answer.status_code == 201:
@@ -308,6 +305,37 @@ class KillLoop:
                     seen.stopped_at = answer.json()["status"], await text_of(asked.pk)
                     return
             await asyncio.sleep(chance.uniform(*BACK_OFF))
+
+    async def _queue(self, name: str, asked: Asked, chance: Random) -> None:
+        """Queue a question after the reply; if it is held, send it. Each one that was stored is asked once."""
+        await asyncio.sleep(chance.uniform(0, QUEUED_WITHIN))
+        questions: list[Question] = []
+        url = f"{asked.conversation['url']}queue/"
+        while True:
+            questions.append(question := some_question(f"{name}+.{len(questions)}", chance))
+            with suppress(httpx.TransportError):
+                answer = await chance.choice(asked.person).post(url, text=str(question), model=question.model)
+                if answer.status_code == 404 and self._seen[asked.pk].deleted:
+                    return
+                if answer.status_code == 201:
+                    break
+                if answer.status_code < 500:
+                    self._complain(f"{question.name} was not queued: {answer.status_code} {answer.text}")
+            await asyncio.sleep(chance.uniform(*BACK_OFF))
+        self._counts["queued"] += 1
+        while not await is_message(question) and not self._seen[asked.pk].deleted:
+            if held := await held_question(question):
+                with suppress(httpx.TransportError):
+                    await chance.choice(asked.person).post(f"{url}{held}/send/")
+                self._counts["held"] += 1
+            await asyncio.sleep(LOOK)
+        if not self._seen[asked.pk].deleted:
+            await self._check_queued(questions)
+
+    async def _check_queued(self, questions: list[Question]) -> None:
+        *lost, accepted = [await stored(question) for question in questions]
+        if accepted != 1 or max(lost, default=0) > 1:
+            self._complain(f"{questions[-1].name} is stored {accepted} times, and those before it {lost} times")
 
     async def _delete(self, number: int, chance: Random) -> None:
         """Let a person or an administrator delete one of the round's conversations."""
@@ -495,6 +523,8 @@ class KillLoop:
             "rounds": sum(self._counts[fate] for fate in Fate),
             **{fate: self._counts[fate] for fate in Fate},
             "replies": self._counts["replies"],
+            "queued questions": self._counts["queued"],
+            "held and sent": self._counts["held"],
             "deleted": self._counts["deleted"],
             **{status: self._counts[status] for status in Reply.Status if status not in Reply.RUNNING},
             **{name: self._counts[name] for name in ("taken over", "readers", "events seen", "reconnections")},
@@ -520,6 +550,17 @@ def seeded(*seed: object) -> Random:
     return Random(" ".join(map(str, seed)))  # noqa: S311 (nothing is secret here)
 
 
+def some_question(name: str, chance: Random) -> Question:
+    return Question(
+        name,
+        chance.choice((GOES_ON, BEGINS_ANEW)),
+        thoughts=chance.choice((0, 0, 5)),
+        words=chance.randint(10, 80),
+        first_seconds=chance.choice((0, 1)),
+        pause_seconds=chance.uniform(0.01, 0.06),
+    )
+
+
 def named(name: str) -> QuerySet[Reply]:
     return Reply.objects.filter(message__parent__text__startswith=f'{{"name": "{name}')
 
@@ -537,6 +578,27 @@ def ended(name: str) -> list[Reply]:
 @in_thread
 def exists(pk: UUID) -> bool:
     return Reply.objects.filter(pk=pk).exists()
+
+
+@in_thread
+def is_message(question: Question) -> bool:
+    return Message.objects.filter(text=str(question)).exists()
+
+
+@in_thread
+def held_question(question: Question) -> UUID | None:
+    """The id of a queued question that nobody will ask by themselves."""
+    ended = set(Reply.Status) - {*Reply.RUNNING, Reply.Status.COMPLETE}
+    rows = QueuedQuestion.objects.filter(text=str(question), after__reply__status__in=ended)
+    return rows.values_list("pk", flat=True).first()
+
+
+@in_thread
+def stored(question: Question) -> int:
+    """How many times a question is stored, as a message or queued."""
+    return sum(
+        rows.filter(text=str(question)).count() for rows in (Message.objects.all(), QueuedQuestion.objects.all())
+    )
 
 
 @in_thread
