@@ -144,6 +144,23 @@ def test_axe_finds_nothing_while_the_model_waits_and_thinks(visit: Visit, upstre
     expect_accessible(page)
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_axe_finds_nothing_in_queued_questions(visit: Visit, upstream: Upstream, scheme: str, held: bool) -> None:
+    page = visit("alice", color_scheme=scheme)
+    page.goto("/")
+    upstream.script(text("So far"), hang())
+    ask(page, "Hello?")
+    expect(words(page)).to_have_text("So far")
+    question(page).fill("And then?")
+    question(page).press("Enter")
+    queue = page.get_by_role("region", name="Queued questions")
+    queue.get_by_text("Edit").click()
+    if held:
+        page.keyboard.press("Escape")
+        expect(button(page, "Send now")).to_be_visible()
+    expect_accessible(page)
+
+
 def test_axe_finds_nothing_in_the_open_drawer_of_a_phone(visit: Visit, server: Server, scheme: str) -> None:
     page = visit("alice", color_scheme=scheme, **PHONE)
     page.goto(store_everything(server, "alice"))
@@ -241,6 +258,8 @@ def test_a_reply_is_asked_for_and_stopped_by_keyboard_alone(alice: Page, upstrea
     alice.keyboard.press("Enter")
     expect(words(alice)).to_have_text("So far")
     expect(question(alice)).to_be_focused()
+    # Between them is Send, for the next question.
+    alice.keyboard.press("Tab")
     alice.keyboard.press("Tab")
     expect(button(alice, "Stop")).to_be_focused()
     alice.keyboard.press("Enter")
