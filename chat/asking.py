@@ -16,6 +16,10 @@ class ReplyRunning(Exception):
     """The previous reply is still being written."""
 
 
+class ConversationChanged(Exception):
+    """Another message is on screen last than the one that a person has seen."""
+
+
 @transaction.atomic
 def begin(owner: User, text: str, model: str) -> Reply:
     """The queued reply to the first question of a new conversation."""
@@ -25,19 +29,33 @@ def begin(owner: User, text: str, model: str) -> Reply:
 
 
 @transaction.atomic
-def ask(conversation: Conversation, text: str, model: str, parent: UUID | None = None) -> Reply:
+def ask(
+    conversation: Conversation, text: str, model: str, parent: UUID | None = None, seen: UUID | None = None
+) -> Reply:
     """The queued reply to a question after the answer `parent`, by default the leaf.
 
-    Raises Message.DoesNotExist for a parent that is no answer of this conversation.
+    Raises Message.DoesNotExist for a parent that is no answer of this conversation, and ConversationChanged if a person
+    has `seen` another leaf.
     """
     check_person(conversation.owner_id)
     # With the lock, the later of two questions asked at the same moment sees the earlier one.
     leaf = Conversation.objects.select_for_update().values_list("leaf", flat=True).get(pk=conversation.pk)
+    if seen and seen != leaf:
+        raise ConversationChanged
     if parent:
         leaf = conversation.messages.get(pk=parent, role=Message.Role.ASSISTANT).pk
     if Reply.objects.running().filter(pk=leaf).exists():
         raise ReplyRunning
     return _ask(conversation, text, model, leaf)
+
+
+@transaction.atomic
+def edit(question: Message, text: str, model: str) -> Reply:
+    """The queued reply to another wording of a question, next to the first."""
+    conversation = question.conversation
+    check_person(conversation.owner_id)
+    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    return _ask(conversation, text, model, question.parent_id)
 
 
 @transaction.atomic

@@ -55,6 +55,12 @@ class QuestionForm(ModelForm):
         error_messages={"invalid": _("The message to continue from no longer exists. Reload the page.")},
     )
 
+    leaf = forms.UUIDField(
+        required=False,
+        widget=forms.HiddenInput,
+        error_messages={"invalid": _("The last message no longer exists. Reload the page.")},
+    )
+
     CODES = {
         **ModelForm.CODES,
         "required": "empty_question",
@@ -62,7 +68,7 @@ class QuestionForm(ModelForm):
         "invalid": "unknown_parent",
     }
 
-    field_order = ["text", "model", "parent"]
+    field_order = ["text", "model", "parent", "leaf"]
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")

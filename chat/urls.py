@@ -18,6 +18,7 @@ urlpatterns = [
     path("c/<uuid:pk>/delete/", conversations.delete_conversation, name="delete_conversation"),
     path("events/", events.page_events, name="page_events"),
     path("history/", conversations.history, name="history"),
+    path("questions/<uuid:pk>/edit/", messages.edit, name="edit"),
     path("replies/<uuid:pk>/", replies.reply, name="reply"),
     path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),
     path("replies/<uuid:pk>/stop/", replies.stop, name="stop"),

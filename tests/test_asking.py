@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from chat import asking
-from chat.asking import ReplyRunning
+from chat.asking import ConversationChanged, ReplyRunning
 from chat.limits import PERIOD, RUNNING_RETRY, OverLimit
 from chat.models import Conversation, LedgerEntry, Message, Reply, User
 from tests.endings import end
@@ -81,6 +81,40 @@ def test_a_person_is_known_by_the_model_that_they_asked_last(
     assert alice.model == "large", "another try is about one answer"
     conversation.refresh_from_db()
     assert conversation.model == "small"
+
+
+def test_a_question_is_refused_after_what_a_person_has_not_seen(first: Reply, conversation: Conversation) -> None:
+    newer = asking.ask(conversation, "And?", "demo", seen=first.pk)
+    end(newer, "More")
+    with pytest.raises(ConversationChanged):
+        asking.ask(conversation, "And then?", "demo", seen=first.pk)
+    assert conversation.messages.count() == 4
+    asking.ask(conversation, "And then?", "demo", seen=newer.pk)
+
+
+# Edit
+
+
+@pytest.mark.parametrize("index", [0, 2], ids=["the first", "the second"])
+def test_another_wording_is_a_sibling_of_the_question(conversation: Conversation, index: int) -> None:
+    end(asking.ask(conversation, "Second question", "demo"), "Second answer")
+    before = texts(conversation)
+    question = conversation.branch(conversation.leaf_id, 10)[index]
+    end(asking.edit(question, "Another wording", "large"), "Another answer")
+    assert texts(conversation) == [*before[:index], "Another wording", "Another answer"]
+    edited = conversation.branch(conversation.leaf_id, 10)[index]
+    assert edited.siblings
+    assert (edited.siblings.position, edited.siblings.count, edited.siblings.previous) == (2, 2, question.pk)
+    conversation.show(question)
+    assert texts(conversation) == before
+
+
+def test_a_question_is_edited_while_its_reply_runs(conversation: Conversation) -> None:
+    running = asking.ask(conversation, "Second question", "demo")
+    assert running.message.parent
+    asking.edit(running.message.parent, "Another wording", "demo")
+    assert set(Reply.objects.running()) >= {running}
+    assert Reply.objects.running().count() == 2
 
 
 # Retry

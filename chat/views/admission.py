@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 
 from chat import sse
-from chat.asking import ReplyRunning
+from chat.asking import ConversationChanged, ReplyRunning
 from chat.database import in_thread
 from chat.limits import OverLimit
 from chat.models import Reply
@@ -36,6 +36,9 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
     except ReplyRunning:
         sentence = gettext("The previous reply is still being written. Wait for it to finish, or stop it first.")
         raise Refusal(409, "reply_running", sentence) from None
+    except ConversationChanged:
+        sentence = gettext("This conversation has changed in another window. Read what is new, then send again.")
+        raise Refusal(409, "conversation_changed", sentence) from None
     except OverLimit as limit:
         raise Refusal.of(limit) from None
 

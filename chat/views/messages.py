@@ -6,18 +6,30 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponseBase
+from django.http import Http404, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
 from chat import asking
-from chat.forms import QuestionForm
+from chat.database import in_thread
+from chat.forms import ModelForm, QuestionForm
 from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.replylog import LogUnreachable
 from chat.views.admission import admit, queue_and_respond
-from chat.views.pages import SeeOther, fields, get_conversation, get_reply, model_form, question_form, refused
+from chat.views.pages import (
+    SeeOther,
+    fields,
+    get_conversation,
+    get_question,
+    get_reply,
+    model_form,
+    page,
+    question_form,
+    refused,
+)
 from chat.views.problems import Refusal, SignedInRequest, signed_in
 
 
@@ -34,11 +46,33 @@ async def start(request: SignedInRequest) -> HttpResponseBase:
 @require_http_methods(["GET", "POST"])
 @signed_in
 async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
-    """Continue a conversation, from its leaf or from `parent`."""
-    conversation = await get_conversation(request, pk)
+    """Continue a conversation, from its leaf or from `parent`; if the leaf is still `leaf`, where that is given."""
+    try:
+        conversation = await get_conversation(request, pk)
+    except Http404:
+        if request.method == "GET":
+            raise
+        return await refused(request, question_form(request, fields(request)), _deleted(), partial(page, request, None))
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
     return await _answer(request, conversation, question_form(request, fields(request), conversation.model))
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+async def edit(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
+    """Ask a question in another wording, which becomes a sibling of the first. The form has a page of its own."""
+    question = await get_question(request, pk)
+    data = fields(request) if request.method == "POST" else None
+    form = question_form(request, data, question.conversation.model, question.text)
+    if data is None:
+        return await _edit_page(request, question, form)
+    try:
+        _check(form)
+        text, model = form.cleaned_data["text"], form.cleaned_data["model"]
+        return queue_and_respond(request, await admit(request, partial(asking.edit, question, text, model)))
+    except Refusal as refusal:
+        return await refused(request, form, refusal, partial(_edit_page, request, question))
 
 
 @require_http_methods(["GET", "POST"])
@@ -49,8 +83,7 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     if request.method == "GET":
         return SeeOther(reply.message.get_absolute_url())
     form = model_form(request, fields(request), reply.model)
-    if not form.is_valid():
-        raise Refusal(422, form.code, form.message)
+    _check(form)
     model = form.cleaned_data["model"]
     return queue_and_respond(request, await admit(request, partial(asking.retry, reply, model)))
 
@@ -86,16 +119,32 @@ async def _answer(request: SignedInRequest, conversation: Conversation | None, f
     try:
         return queue_and_respond(request, await _store(request, conversation, form))
     except Refusal as refusal:
-        return await refused(request, conversation, form, refusal)
+        return await refused(request, form, refusal, partial(page, request, conversation))
+
+
+def _check(form: ModelForm) -> None:
+    if not form.is_valid():
+        raise Refusal(422, form.code, form.message)
+
+
+def _deleted() -> Refusal:
+    sentence = gettext("This conversation no longer exists. Your question is still here: send it to start a new one.")
+    return Refusal(404, "not_found", sentence)
+
+
+async def _edit_page(
+    request: SignedInRequest, question: Message, form: QuestionForm, status: int = 200
+) -> HttpResponse:
+    context = {"question": question, "form": form}
+    return await in_thread(render)(request, "chat/edit.html", context, status=status)
 
 
 async def _store(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> Reply:
-    if not form.is_valid():
-        raise Refusal(422, form.code, form.message)
-    question, model, parent = (form.cleaned_data[name] for name in ("text", "model", "parent"))
+    _check(form)
+    question, model, parent, leaf = (form.cleaned_data[name] for name in ("text", "model", "parent", "leaf"))
     try:
         if conversation:
-            return await admit(request, partial(asking.ask, conversation, question, model, parent))
+            return await admit(request, partial(asking.ask, conversation, question, model, parent, leaf))
         if parent:
             raise Message.DoesNotExist
         return await admit(request, partial(asking.begin, request.user, question, model))

@@ -1,7 +1,7 @@
 """The page of a conversation with the sidebar, for all views that show one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import BadRequest
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import aget_object_or_404, render
@@ -57,14 +58,20 @@ async def page(
 
 
 async def refused(
-    request: SignedInRequest, conversation: Conversation | None, form: QuestionForm, refusal: Refusal
+    request: SignedInRequest,
+    form: QuestionForm,
+    refusal: Refusal,
+    show: Callable[[QuestionForm, int], Awaitable[HttpResponse]],
 ) -> HttpResponse:
-    """Say why a question is refused: to a program the first reason, to a person the page with their text in it."""
+    """Say why a question is refused: to a program the first reason, to a person the page with their text in it.
+
+    `show` makes that page, from the form and a status.
+    """
     if wants_json(request):
         raise refusal
     if form.is_valid():
         form.add_error(None, refusal.message)
-    response = await page(request, conversation, form, refusal.status)
+    response = await show(form, refusal.status)
     if refusal.retry_after:
         response.headers["Retry-After"] = str(refusal.retry_after)
     return response
@@ -99,7 +106,12 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
 
 
 async def get_conversation(request: SignedInRequest, pk: UUID) -> Conversation:
-    return await aget_object_or_404(Conversation.objects.for_user(request.user), pk=pk)
+    return await aget_object_or_404(_conversations(request), pk=pk)
+
+
+async def get_question(request: SignedInRequest, pk: UUID) -> Message:
+    questions = Message.objects.filter(role=Message.Role.USER, conversation__in=_conversations(request))
+    return await aget_object_or_404(questions.select_related("conversation"), pk=pk)
 
 
 async def get_reply(request: SignedInRequest, pk: UUID) -> Reply:
@@ -107,9 +119,13 @@ async def get_reply(request: SignedInRequest, pk: UUID) -> Reply:
     return await aget_object_or_404(replies, pk=pk)
 
 
-def question_form(request: SignedInRequest, data: Any = None, model: str = "") -> QuestionForm:
-    """The form for a question; `model` is the one that its conversation used last, by default the person."""
-    return QuestionForm(data, **_models(request, model or request.user.model))
+def _conversations(request: SignedInRequest) -> QuerySet[Conversation]:
+    return Conversation.objects.for_user(request.user)
+
+
+def question_form(request: SignedInRequest, data: Any = None, model: str = "", text: str = "") -> QuestionForm:
+    """The form for a question, `text` at first; `model` is the one that its conversation used last, or the person."""
+    return QuestionForm(data, initial={"text": text}, **_models(request, model or request.user.model))
 
 
 def model_form(request: SignedInRequest, data: Any, model: str) -> ModelForm:

@@ -15,7 +15,7 @@ from chat.limits import OverLimit
 from chat.models import Conversation, Message, QueuedQuestion
 from chat.process import Process
 from chat.views.admission import admit, queue_and_respond, stop_reply
-from chat.views.pages import SeeOther, fields, get_conversation, question_form, refused
+from chat.views.pages import SeeOther, fields, get_conversation, page, question_form, refused
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 
 # The page of a refusal has the address of the form. A browser asks for that by GET when a person presses Enter there.
@@ -33,7 +33,7 @@ async def queue(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     try:
         question = await _add(conversation, form)
     except Refusal as refusal:
-        return await refused(request, conversation, form, refusal)
+        return await refused(request, form, refusal, partial(page, request, conversation))
     # That reply may have ended since the page was looked at.
     Process.of(request).look_for_queued_questions()
     return _response(request, conversation, {"queued": {"id": str(question.pk)}}, 201)
@@ -51,7 +51,7 @@ async def edit_queued(request: SignedInRequest, pk: UUID, question: UUID) -> Htt
         if not await in_thread(queued.edit)(conversation, question, form.cleaned_data["text"]):
             raise _gone()
     except Refusal as refusal:
-        return await refused(request, conversation, form, refusal)
+        return await refused(request, form, refusal, partial(page, request, conversation))
     return _response(request, conversation, {"queued": {"id": str(question)}})
 
 
@@ -82,9 +82,9 @@ async def send_queued(request: SignedInRequest, pk: UUID, question: UUID) -> Htt
 
 async def _add(conversation: Conversation, form: QuestionForm) -> QueuedQuestion:
     _check(form)
-    question, model, parent = (form.cleaned_data[name] for name in ("text", "model", "parent"))
+    question, model, parent, leaf = (form.cleaned_data[name] for name in ("text", "model", "parent", "leaf"))
     try:
-        return await in_thread(queued.add)(conversation, question, model, parent)
+        return await in_thread(queued.add)(conversation, question, model, parent or leaf)
     except Message.DoesNotExist:
         sentence = gettext("The message to continue from no longer exists. Reload the page.")
         raise Refusal(422, "unknown_parent", sentence) from None

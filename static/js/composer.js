@@ -9,7 +9,7 @@ import { SENT_ALREADY, STOP, STOPPING } from "./sentences.js";
 export class Composer {
   #form;
   #text;
-  #parent;
+  #leaf;
   #error;
   #send;
   #stop;
@@ -17,18 +17,21 @@ export class Composer {
   #stopForm;
   #draftKey;
   #onAsked;
+  #onStale;
 
   /**
    * @param {HTMLFormElement} form
    * @param {HTMLFormElement} stopForm
    * @param {(answer: Started | Queued) => Promise<void>} onAsked shows what the server has stored
+   * @param {() => Promise<void>} onStale shows what another page has changed meanwhile
    */
-  constructor(form, stopForm, onAsked) {
+  constructor(form, stopForm, onAsked, onStale) {
     this.#form = form;
     this.#stopForm = stopForm;
     this.#onAsked = onAsked;
+    this.#onStale = onStale;
     this.#text = find(form, "textarea", HTMLTextAreaElement);
-    this.#parent = find(form, "[name=parent]", HTMLInputElement);
+    this.#leaf = find(form, "[name=leaf]", HTMLInputElement);
     this.#error = find(form, "[data-error]", HTMLElement);
     this.#send = find(form, "[data-send]", HTMLButtonElement);
     this.#stop = find(form, "[data-stop]", HTMLButtonElement);
@@ -96,11 +99,11 @@ export class Composer {
   }
 
   /**
-   * Let the next question follow an answer.
+   * Let the next question follow this message, and no other.
    * @param {string} id
    */
   continueFrom(id) {
-    this.#parent.value = id;
+    this.#leaf.value = id;
   }
 
   get #isRunning() {
@@ -122,11 +125,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
-    // Safari reports the Enter that ends a composition only after the composition, but with this old key code.
-    const isComposing = event.isComposing || event.keyCode === 229;
-    if (event.key !== "Enter" || event.shiftKey || isComposing) return;
-    // A phone's keyboard has no Shift+Enter, so Enter starts a new line there.
-    if (!canHover()) return;
+    if (!sends(event)) return;
     event.preventDefault();
     this.#form.requestSubmit(this.#send);
   }
@@ -149,8 +148,10 @@ export class Composer {
       if (!isExample) this.#clear();
       await this.#onAsked(answer);
     } catch (error) {
-      Problem.from(error).show(this.#error);
+      const problem = Problem.from(error);
+      problem.show(this.#error);
       this.#text.setAttribute("aria-invalid", "true");
+      if (problem.code === "conversation_changed") this.#onStale();
     } finally {
       this.#sending(false);
     }
@@ -202,6 +203,18 @@ export class Composer {
     this.#stop.hidden = !isRunning;
     if (hadFocus) this.#text.focus({ preventScroll: true });
   }
+}
+
+/**
+ * Whether a key pressed in a text sends it: Enter, and on any device Ctrl+Enter or ⌘+Enter.
+ * @param {KeyboardEvent} event
+ */
+export function sends(event) {
+  // Safari reports the Enter that ends a composition only after the composition, but with this old key code.
+  const isComposing = event.isComposing || event.keyCode === 229;
+  if (event.key !== "Enter" || event.shiftKey || isComposing) return false;
+  // A phone's keyboard has no Shift+Enter, so Enter starts a new line there.
+  return canHover() || event.ctrlKey || event.metaKey;
 }
 
 /** Whether there is a mouse, and so most likely a real keyboard. */

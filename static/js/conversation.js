@@ -1,5 +1,6 @@
 import { Composer } from "./composer.js";
 import { find } from "./dom.js";
+import { Editor } from "./editor.js";
 import { Messages } from "./messages.js";
 import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
@@ -30,6 +31,7 @@ export class Conversation {
       find(page, "[data-composer]", HTMLFormElement),
       find(page, "[data-stop-form]", HTMLFormElement),
       (started) => this.#asked(started),
+      async () => this.#messages?.renew(),
     );
     const list = page.querySelector("[data-messages]");
     if (list instanceof HTMLElement) this.#show(page, list);
@@ -53,6 +55,7 @@ export class Conversation {
     this.#changed();
     list.addEventListener("submit", (event) => this.#submitted(event));
     this.#queued?.addEventListener("submit", (event) => this.#submitted(/** @type {SubmitEvent} */ (event)));
+    list.addEventListener("click", (event) => this.#clicked(event));
   }
 
   /** What the page shows of the conversation, for the server. */
@@ -108,6 +111,18 @@ export class Conversation {
     }
   }
 
+  /** @param {MouseEvent} event */
+  async #clicked(event) {
+    const link = event.target instanceof Element && event.target.closest("[data-edit-link]");
+    if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    try {
+      await Editor.open(link, this.#composer);
+    } catch (error) {
+      Problem.from(error).show(find(link.parentElement ?? document, "[data-error]", HTMLElement));
+    }
+  }
+
   /**
    * Let the model that is chosen below answer, or else choose there the one that a person wants here.
    * @param {HTMLFormElement} form
@@ -115,10 +130,12 @@ export class Conversation {
    */
   #chooseModel(form, submitter) {
     /** @type {HTMLElement | null | undefined} */ (submitter?.closest("[popover]"))?.hidePopover();
+    const choice = form.querySelector("select");
     const chosen = form.querySelector("input[name=model]");
-    if (!(chosen instanceof HTMLInputElement)) return;
-    if (submitter instanceof HTMLButtonElement && submitter.name === "model") this.#composer.model = submitter.value;
-    else chosen.value = this.#composer.model;
+    if (choice) this.#composer.model = choice.value;
+    else if (submitter instanceof HTMLButtonElement && submitter.name === "model")
+      this.#composer.model = submitter.value;
+    else if (chosen instanceof HTMLInputElement) chosen.value = this.#composer.model;
   }
 
   #changed() {

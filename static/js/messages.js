@@ -147,6 +147,7 @@ export class Messages {
   /** @param {HTMLElement} message @param {HTMLElement} other */
   #isSame(message, other) {
     if (message.id !== other.id) return false;
+    if (message.hasAttribute("data-editing")) return true;
     // Its stream brings whatever else is new.
     return this.#running.has(message.id) || message.dataset.version === other.dataset.version;
   }

@@ -17,10 +17,15 @@ import { DELETED, SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
 
 /** A failed request. Its message is a sentence for people. */
 export class Problem extends Error {
-  /** @param {string} message @param {number} [status] of the answer; 0 when there was none */
-  constructor(message, status = 0) {
+  /**
+   * @param {string} message
+   * @param {number} [status] of the answer; 0 when there was none
+   * @param {string} [code] of the error, if the answer had one
+   */
+  constructor(message, status = 0, code = "") {
     super(message);
     this.status = status;
+    this.code = code;
   }
 
   /**
@@ -88,14 +93,9 @@ async function ask(url, options) {
   if (response.redirected || response.status === 401) throw new Problem(SIGNED_OUT, 401);
   // Only whole conversations are deleted.
   if (response.status === 404) throw new Problem(DELETED, 404);
-  if (!response.ok) throw new Problem(await sentence(response), response.status);
-  return response;
-}
-
-/** @param {Response} response */
-async function sentence(response) {
+  if (response.ok) return response;
   const body = await response.json().catch(() => null);
-  return body?.error?.message ?? UNREACHABLE;
+  throw new Problem(body?.error?.message ?? UNREACHABLE, response.status, body?.error?.code);
 }
 
 function signInLink() {

@@ -90,6 +90,28 @@ def test_an_example_is_asked_by_a_click(alice: Page) -> None:
     expect_end(alice, "complete")
 
 
+def test_a_page_shows_what_it_has_missed_before_it_sends(alice: Page, upstream: Upstream, watch: Watch) -> None:
+    watch.expect("status of 409", "ERR_FAILED")
+    ask(alice, "How are you?")
+    expect_end(alice, "complete")
+    tab = alice.context.new_page()
+    tab.route(re.compile("/events/"), lambda route: route.abort())
+    tab.goto(alice.url)
+    ask(alice, "And now?")
+    expect_end(alice, "complete")
+    question(tab).fill("And you?")
+    question(tab).press("Enter")
+    expect(tab.get_by_role("alert").filter(has_text="has changed in another window.")).to_be_visible()
+    expect(tab.locator("[data-role=user] [data-text]")).to_have_text(["How are you?", "And now?"])
+    expect(question(tab)).to_have_value("And you?")
+    expect(question(tab)).to_be_focused()
+    question(tab).press("Enter")
+    expect(tab.locator("[data-role=user] [data-text]")).to_have_text(["How are you?", "And now?", "And you?"])
+    expect_end(tab, "complete")
+    contents = [message["content"] for message in upstream.requests[-1].body["messages"]]
+    assert contents == ["How are you?", "Hello world", "And now?", "Hello world", "And you?"]
+
+
 def test_the_demo_model_answers_and_says_what_it_is(alice: Page, server: Server, start_server: Servers) -> None:
     demo = start_server(server.database, DEBUG="0")
     alice.goto(demo.url)

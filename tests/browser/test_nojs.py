@@ -123,6 +123,40 @@ def test_a_bad_question_stays_in_the_box_with_a_sentence(
     expect(question(alice)).to_have_value(question_text)
 
 
+@pytest.fixture
+def second(alice: Page, visit: Visit) -> Page:
+    """Another window of Alice's with the conversation that `alice` has begun."""
+    send(alice, "How are you?")
+    expect(answer(alice)).to_have_attribute("data-status", "complete")
+    second = visit("alice", java_script_enabled=False)
+    second.goto(alice.url)
+    return second
+
+
+def test_a_stale_page_comes_back_with_what_it_has_missed(alice: Page, second: Page, watch: Watch) -> None:
+    watch.expect("status of 409")
+    send(alice, "And now?")
+    expect(answer(alice)).to_have_attribute("data-status", "complete")
+    send(second, "And you?")
+    expect(second.get_by_role("alert").filter(has_text="has changed in another window.")).to_be_visible()
+    expect(second.get_by_text("And now?", exact=True)).to_be_visible()
+    expect(question(second)).to_have_value("And you?")
+    button(second, "Send").click()
+    asked = second.locator("[data-role=user] [data-text]")
+    expect(asked).to_have_text(["How are you?", "And now?", "And you?"])
+
+
+def test_a_question_outlives_its_conversation(alice: Page, second: Page, watch: Watch) -> None:
+    watch.expect("status of 404")
+    alice.get_by_role("link", name="Delete “How are you?”").click()
+    button(alice, "Delete").click()
+    send(second, "And you?")
+    expect(second.get_by_role("alert").filter(has_text="This conversation no longer exists.")).to_be_visible()
+    expect(question(second)).to_have_value("And you?")
+    button(second, "Send").click()
+    expect(second.locator("[data-role=user] [data-text]")).to_have_text("And you?")
+
+
 def test_what_needs_javascript_is_not_offered(alice: Page) -> None:
     send(alice, "Hello?")
     expect(answer(alice)).to_have_attribute("data-status", "complete")

@@ -28,12 +28,14 @@ def test_each_person_has_a_limit_of_running_replies(client: Client, alice: User,
     assert Message.objects.count() == 2
 
 
-@pytest.mark.parametrize("path", ["/c/{c}/messages/", "/replies/{r}/retry/", "/replies/{r}/continue/"])
+@pytest.mark.parametrize(
+    "path", ["/c/{c}/messages/", "/replies/{r}/retry/", "/replies/{r}/continue/", "/questions/{q}/edit/"]
+)
 def test_each_person_has_a_limit_of_questions_per_minute(
     client: Client, alice: User, settings: Settings, ended: Reply, path: str
 ) -> None:
     settings.CHAT_PERSON_QUESTIONS = 1
-    url = path.format(c=ended.message.conversation_id, r=ended.pk)
+    url = path.format(c=ended.message.conversation_id, r=ended.pk, q=ended.message.parent_id)
     response = client.post(url, {"text": "And this?"}, headers=JSON)
     assert response.status_code == 429
     assert 0 < int(response.headers["Retry-After"]) <= 60

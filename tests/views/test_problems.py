@@ -44,13 +44,15 @@ def test_a_signed_out_browser_is_sent_to_sign_in(ended: Reply) -> None:
     [
         *("/c/{c}/", "/c/{c}/messages/", "/c/{c}/branch/", "/c/{c}/delete/"),
         *("/replies/{r}/", "/replies/{r}/events/", "/replies/{r}/stop/"),
-        *("/replies/{r}/retry/", "/replies/{r}/continue/"),
+        *("/replies/{r}/retry/", "/replies/{r}/continue/", "/questions/{q}/edit/", "/c/{c}/transcript/"),
     ],
 )
 def test_other_peoples_rows_do_not_exist(bob: User, ended: Reply, path: str, method: str) -> None:
     client = Client(headers=JSON)
     client.force_login(bob)
-    response = getattr(client, method)(path.format(c=ended.message.conversation_id, r=ended.pk), {"text": "mine?"})
+    message = ended.message
+    path = path.format(c=message.conversation_id, r=ended.pk, q=message.parent_id)
+    response = getattr(client, method)(path, {"text": "mine?"})
     if response.status_code != 405:
         assert response.status_code == 404
         assert error(response)["code"] == "not_found"

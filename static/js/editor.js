@@ -1,0 +1,68 @@
+import { Composer, sends } from "./composer.js";
+import { find } from "./dom.js";
+import { fragment } from "./requests.js";
+
+/** Lets a person edit a question where it stands. The form is the one of the page for it, and the draft is kept. */
+export class Editor {
+  #message;
+  #link;
+  #form;
+  #text;
+
+  /**
+   * Open the form in the question.
+   * @param {HTMLAnchorElement} link to the page with the form
+   * @param {Composer} composer which has the model that is chosen
+   * @throws {import("./requests.js").Problem}
+   */
+  static async open(link, composer) {
+    const message = /** @type {HTMLElement} */ (link.closest("[data-message]"));
+    if (message.hasAttribute("data-editing")) return;
+    const form = find(await fragment(link.href), "[data-edit]", HTMLFormElement);
+    const models = form.querySelector("select");
+    if (models) models.value = composer.model;
+    new Editor(message, link, form);
+  }
+
+  /**
+   * @param {HTMLElement} message
+   * @param {HTMLAnchorElement} link
+   * @param {HTMLFormElement} form
+   */
+  constructor(message, link, form) {
+    this.#message = message;
+    this.#link = link;
+    this.#form = form;
+    this.#text = find(form, "textarea", HTMLTextAreaElement);
+    this.#text.value = sessionStorage.getItem(this.#draftKey) ?? this.#text.value;
+    this.#text.addEventListener("input", () => sessionStorage.setItem(this.#draftKey, this.#text.value));
+    form.addEventListener("keydown", (event) => this.#pressed(event));
+    find(form, "[data-cancel]", HTMLElement).addEventListener("click", (event) => this.#cancel(event));
+    find(message, ".message__body", HTMLElement).append(form);
+    message.toggleAttribute("data-editing", true);
+    this.#text.focus();
+    this.#text.setSelectionRange(this.#text.value.length, this.#text.value.length);
+  }
+
+  get #draftKey() {
+    return `edit ${this.#message.dataset.message}`;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    if (event.key === "Escape" && !event.isComposing) this.#cancel(event);
+    if (event.target !== this.#text || !sends(event)) return;
+    event.preventDefault();
+    this.#form.requestSubmit();
+  }
+
+  /** @param {Event} event */
+  #cancel(event) {
+    event.preventDefault();
+    event.stopPropagation();
+    sessionStorage.removeItem(this.#draftKey);
+    this.#form.remove();
+    this.#message.removeAttribute("data-editing");
+    this.#link.focus({ preventScroll: true });
+  }
+}
