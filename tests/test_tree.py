@@ -1,6 +1,5 @@
 """The tree of a conversation's messages, and what reading and deleting it costs."""
 
-import itertools
 import time
 from typing import Any
 from uuid import UUID
@@ -13,23 +12,9 @@ from pytest_django import DjangoAssertNumQueries
 from chat import asking
 from chat.generation import PROMPT_MESSAGES
 from chat.models import Conversation, Message, Reply, User, tree
+from tests.conversations import conversation_of
 
 pytestmark = pytest.mark.django_db
-
-
-def conversation_of(person: User, texts: list[str]) -> Conversation:
-    """Questions and answers in turn, each after the one before; the last one is on screen."""
-    conversation = Conversation.objects.create(owner=person, title="Long", model="demo")
-    messages: list[Message] = []
-    for text, role in zip(texts, itertools.cycle(Message.Role.values), strict=False):
-        parent = messages[-1] if messages else None
-        messages.append(Message(conversation=conversation, parent=parent, role=role, text=text))
-    Message.objects.bulk_create(messages)
-    answers = [message for message in messages if message.role == Message.Role.ASSISTANT]
-    Reply.objects.bulk_create(Reply(message=answer, model="demo", status="complete") for answer in answers)
-    conversation.leaf = messages[-1]
-    conversation.save()
-    return conversation
 
 
 def below(parent: Message, text: str, role: str = Message.Role.USER) -> Message:

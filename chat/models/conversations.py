@@ -87,13 +87,13 @@ class Conversation(models.Model):
         self.find_siblings(branch)
         return branch
 
-    def below(self, message: Message) -> list[UUID]:
+    def below(self, message: Message | None) -> list[UUID]:
         """The ids from the leaf up to `message`, or to the sibling that is on screen in its place, the leaf first.
 
-        Empty if neither is on screen.
+        All that are on screen for None; empty if neither message is.
         """
         path = tree.path(self.leaf_id, LONGEST_BRANCH) if self.leaf_id else []
-        if message.parent_id is None:
+        if message is None or message.parent_id is None:
             return path
         return path[: path.index(message.parent_id)] if message.parent_id in path else []
 

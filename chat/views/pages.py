@@ -80,15 +80,18 @@ async def refused(
 async def transcript(request: SignedInRequest, conversation: Conversation) -> dict[str, Any]:
     """The context of `chat/_transcript.html`: messages on screen, with what there is so far of running replies.
 
-    The query says which: the `last` ones up to `until`; or those that begin with the message `from`, or with the
-    sibling that is on screen in its place.
+    The query says which: the `last` ones up to `until`; or `last` ones, by default as many as there can be, that begin
+    with the message `from`, or with the sibling that is on screen in its place, or with the `start`.
     """
-    last = _count(request.GET.get("last", ""), SHOWN)
+    counted = request.GET.get("last", "")
+    last = _count(counted, SHOWN)
     until = await find_message(conversation, request.GET.get("until", ""))
-    first = await find_message(conversation, request.GET.get("from", ""))
+    start = request.GET.get("from", "")
+    first = await find_message(conversation, start)
     end = until.pk if until else conversation.leaf_id
-    if first and (below := (await in_thread(conversation.below)(first))[-MOST_SHOWN:]):
-        end, last = below[0], len(below)
+    if first or start == "start":
+        below = (await in_thread(conversation.below)(first))[-_count(counted, MOST_SHOWN) :]
+        end, last = (below[0], len(below)) if below else (end, last)
     branch = await in_thread(conversation.branch)(end, last + 1)
     shown, has_later = branch[-last:], end != conversation.leaf_id
     process = Process.of(request)
@@ -99,7 +102,7 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
         "form": question_form(request, model=conversation.model),
         "messages_shown": shown,
         "earlier": _earlier(last, end if has_later else None, shown[0]) if len(branch) > last else None,
-        "has_later": has_later,
+        "later": f"?from={end}&last={SHOWN}#message-{end}" if has_later else None,
         "queued": QueuedQuestion.objects.shown_after(None if has_later else end),
         "running": next((message.reply for message in shown if _is_running(message)), None),
     }

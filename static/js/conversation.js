@@ -2,6 +2,8 @@ import { Composer } from "./composer.js";
 import { find } from "./dom.js";
 import { Editor } from "./editor.js";
 import { Messages } from "./messages.js";
+import { loadMoreNearby } from "./paging.js";
+import { goBetweenQuestions } from "./questions.js";
 import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
 import { DELETED, ENDINGS, WRITING } from "./sentences.js";
@@ -52,6 +54,8 @@ export class Conversation {
       left: () => this.#tab.left(),
       unsent: (text) => this.#composer.take(text),
     });
+    loadMoreNearby(page, this.#messages);
+    goBetweenQuestions(page, list, this.#follower);
     this.#changed();
     list.addEventListener("submit", (event) => this.#submitted(event));
     this.#queued?.addEventListener("submit", (event) => this.#submitted(/** @type {SubmitEvent} */ (event)));
@@ -86,6 +90,8 @@ export class Conversation {
   async #asked(answer) {
     const conversation = "conversation" in answer ? answer.conversation : { url: location.pathname };
     if (location.pathname !== conversation.url) return location.assign(conversation.url);
+    // The question is far below what is on screen.
+    if (this.#messages?.hasLater) return location.assign(conversation.url);
     await this.#messages?.refresh(this.#messages.last);
     const question = this.#messages?.last?.previousElementSibling;
     // A queued question waits below, and the person reads on.

@@ -7,6 +7,9 @@ import { swap } from "./swap.js";
 
 /** @typedef {import("./reply.js").Ending} Ending */
 
+// How many messages are added at once. More would hold up the page for longer than a frame.
+const BATCH = 30;
+
 /**
  * @typedef {object} Listener what else on the page depends on the messages
  * @property {() => void} changed there are other messages, or fewer of them are being written
@@ -46,6 +49,11 @@ export class Messages {
   /** The last message, after which the next question goes. */
   get last() {
     return this.#shown.at(-1) ?? null;
+  }
+
+  /** Whether the conversation continues after the last message. */
+  get hasLater() {
+    return document.querySelector("[data-later] a") !== null;
   }
 
   /** Where to stop the replies that are being written. */
@@ -89,6 +97,45 @@ export class Messages {
     return refreshed;
   }
 
+  /** Add the messages before the first one. What the reader sees stays where it is. */
+  addEarlier() {
+    return this.#add({ until: this.#element.dataset.parent ?? "" }, (list, next) => {
+      const anchor = this.#firstInWindow();
+      const before = anchor?.getBoundingClientRect();
+      const messages = messagesIn(list);
+      this.#element.prepend(...messages);
+      this.#element.dataset.parent = list.dataset.parent;
+      replaceContent("[data-earlier]", next);
+      if (anchor && before) this.#follower.keep(anchor, before);
+      return messages;
+    });
+  }
+
+  /** Add the messages after the last one. */
+  addLater() {
+    return this.#add({ from: this.last?.dataset.message ?? "" }, (list, next) => {
+      const [, ...messages] = messagesIn(list);
+      this.#element.append(...messages);
+      replaceContent("[data-later]", next);
+      replaceContent("[data-queued]", next);
+      return messages;
+    });
+  }
+
+  /**
+   * @param {Record<string, string>} place of the messages in the conversation
+   * @param {(list: HTMLElement, next: DocumentFragment) => HTMLElement[]} insert what the server has, and return it
+   */
+  #add(place, insert) {
+    const added = this.#refreshing.then(async () => {
+      const next = await this.#fetch({ ...place, last: String(BATCH) });
+      for (const message of insert(find(next, "[data-messages]", HTMLElement), next)) this.#watch(message);
+      this.#listener.changed();
+    });
+    this.#refreshing = added.catch(() => {});
+    return added;
+  }
+
   /** @param {Element | null} [wanted] */
   async #refresh(wanted) {
     const anchor = wanted?.isConnected ? wanted : this.#firstInWindow();
@@ -104,8 +151,13 @@ export class Messages {
   }
 
   /** @param {Element | null} anchor */
-  async #load(anchor) {
-    const query = new URLSearchParams(anchor instanceof HTMLElement ? { from: anchor.dataset.message ?? "" } : {});
+  #load(anchor) {
+    return this.#fetch(anchor instanceof HTMLElement ? { from: anchor.dataset.message ?? "" } : {});
+  }
+
+  /** @param {Record<string, string>} place */
+  async #fetch(place) {
+    const query = new URLSearchParams(place);
     for (let failures = 1; ; failures++) {
       try {
         return await fragment(`${this.#element.dataset.url}?${query}`);

@@ -75,6 +75,14 @@ export class Follower {
     this.keep(message, new DOMRect(0, this.#bar.offsetHeight));
   }
 
+  /**
+   * @param {Element} message
+   * @param {number} slack in pixels
+   */
+  isBelowTop(message, slack) {
+    return message.getBoundingClientRect().top > this.#bar.offsetHeight + slack;
+  }
+
   /** Stop following until the reader is at the bottom again: the page is about to change above it. */
   leave() {
     this.#isFollowing = false;

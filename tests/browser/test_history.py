@@ -96,7 +96,7 @@ def test_earlier_messages_of_a_long_conversation_can_be_shown(alice: Page, serve
     alice.goto(server.database.run(store))
     expect(alice.locator("[data-role=user]")).to_have_count(30)
     expect(alice.get_by_text("Question 39?")).to_be_in_viewport()
-    alice.get_by_role("link", name="Earlier messages").click()
+    alice.evaluate("scrollTo(0, 0)")
     expect(alice.locator("[data-role=user]")).to_have_count(40)
     expect(alice.get_by_text("Question 0?")).to_be_attached()
 

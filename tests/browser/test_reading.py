@@ -1,11 +1,15 @@
 """Where a reader is in a long page: nobody is moved who did not ask for it."""
 
 from collections.abc import Callable
+from itertools import chain
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from chat.models import User
 from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.conversations import conversation_of
+from tests.server import Server
 from tests.upstream import Upstream, finish, pause, sleep, text
 
 pytestmark = pytest.mark.chromium
@@ -133,3 +137,86 @@ def test_a_short_conversation_has_no_way_down(alice: Page, upstream: Upstream) -
     ask(alice, "Two and two?")
     expect_end(alice, "complete")
     expect(alice.locator("[data-to-end]")).to_be_hidden()
+
+
+# Long conversations
+
+
+def store_long(server: Server, exchanges: int) -> str:
+    """The address of Alice's conversation with this many questions and answers."""
+
+    def store() -> str:
+        texts = [(f"Question {number}?", f"Answer {number}. {'Words. ' * 60}") for number in range(exchanges)]
+        return conversation_of(User.objects.get(username="alice"), [*chain(*texts)]).get_absolute_url()
+
+    return server.database.run(store)
+
+
+def first_in_window(page: Page) -> str:
+    """The id of the first message of which something is on screen."""
+    found: str = page.evaluate(
+        "[...document.querySelectorAll('[data-message]')].find(m => m.getBoundingClientRect().bottom > 0).id"
+    )
+    return found
+
+
+def count(page: Page) -> int:
+    return page.locator("[data-messages] > [data-message]").count()
+
+
+def test_earlier_messages_come_as_one_scrolls_up_without_a_jump(alice: Page, server: Server) -> None:
+    alice.goto(store_long(server, 100))
+    alice.mouse.move(600, 300)
+    shown = count(alice)
+    assert shown == 60
+    while shown < 200:
+        alice.evaluate("scrollTo(0, 300)")
+        message = alice.locator(f"#{first_in_window(alice)}")
+        before = top(message)
+        expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
+        assert top(message) == pytest.approx(before, abs=1)
+        shown = count(alice)
+    expect(alice.get_by_text("Question 0?")).to_be_attached()
+    expect(alice.locator("[data-earlier] a")).to_have_count(0)
+
+
+def test_the_first_message_is_one_step_away_and_later_ones_follow(alice: Page, server: Server) -> None:
+    alice.goto(store_long(server, 100))
+    alice.evaluate("scrollTo(0, 0)")
+    with alice.expect_navigation():
+        alice.keyboard.press("Control+k")
+        alice.keyboard.type("first message")
+        alice.keyboard.press("Enter")
+    expect(alice.get_by_text("Question 0?")).to_be_in_viewport()
+    while alice.locator("[data-later] a").count():
+        shown = count(alice)
+        alice.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
+    assert count(alice) == 200
+    expect(alice.get_by_text("Question 99?")).to_be_attached()
+
+
+def test_a_reader_goes_from_question_to_question(alice: Page, server: Server) -> None:
+    alice.goto(store_long(server, 10))
+
+    def expect_at_top(number: int) -> None:
+        assert top(alice.locator("[data-role=user]", has_text=f"Question {number}?")) == 0
+
+    alice.keyboard.press("Alt+ArrowUp")
+    expect_at_top(8)
+    button(alice, "Previous question").click()
+    expect_at_top(7)
+    alice.keyboard.press("Alt+ArrowDown")
+    expect_at_top(8)
+    button(alice, "Next question").click()
+    expect_at_top(9)
+
+
+def test_a_question_asked_far_above_the_end_is_shown(alice: Page, server: Server, upstream: Upstream) -> None:
+    upstream.script(text("At the end."), finish())
+    url = store_long(server, 100)
+    alice.goto(f"{url}?from=start&last=60#main")
+    with alice.expect_navigation():
+        question(alice).fill("And now?")
+        question(alice).press("Enter")
+    expect(words(alice)).to_have_text("At the end.")
