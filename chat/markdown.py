@@ -13,7 +13,9 @@
     thousand cells. Rows beyond that stay as they were typed.
 6.  Code sits in a box with the name of its language, a button that copies it, and its text, which takes the focus.
     It reads from left to right. Each top-level block, and each table, takes its direction from its first letters.
-7.  A text has a budget: its whole lines within the first hundred thousand characters are formatted, and of their
+7.  A formula (chat/formulas.py) is its TeX source, which a script of the page draws. The formulas of a text share
+    thirty thousand characters. Those beyond are not drawn.
+8.  A text has a budget: its whole lines within the first hundred thousand characters are formatted, and of their
     top-level blocks those that fit into a number of characters of HTML and a time (in the page, a number of steps). The
     rest is plain text, after a sentence that says so. Characters are UTF-16 code units, as JavaScript counts them.
 
@@ -42,14 +44,17 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Text, _TokenType
 
+from chat import formulas, utf16
+
 # Raise it with every change of the markup, so that no page shows HTML made by earlier rules.
-VERSION = 4
+VERSION = 5
 
 # The budget of a text. Seconds are CPU seconds.
 MARKDOWN_CHARS = 100_000
 HTML_CHARS = 300_000
 RENDER_SECONDS = 2.0
 TABLE_CELLS = 10_000
+DRAWN_CHARS = 30_000
 HIGHLIGHT_LINE_CHARS = 2_000
 HIGHLIGHT_SPANS = 20_000
 HIGHLIGHT_SECONDS = 0.5
@@ -76,7 +81,7 @@ HIGHLIGHTED = frozenset(
 
 
 class OverBudget(Exception):
-    """The text needs more than rule 7 allows."""
+    """The text needs more than rule 8 allows."""
 
 
 class Budget:
@@ -88,6 +93,7 @@ class Budget:
         self._steps = 0
         self.html = HTML_CHARS
         self.cells = TABLE_CELLS
+        self.drawn = DRAWN_CHARS
         self.spans = HIGHLIGHT_SPANS
         self.highlight_deadline = start + HIGHLIGHT_SECONDS
 
@@ -119,15 +125,9 @@ def plain(text: str, reason: str) -> SafeString:
 
 
 def _formatted_end(text: str) -> int:
-    if _utf16(text) <= MARKDOWN_CHARS:
+    if utf16.length(text) <= MARKDOWN_CHARS:
         return len(text)
-    start = text.encode("utf-16-le", "replace")[: 2 * MARKDOWN_CHARS].decode("utf-16-le", "ignore")
-    return start.rfind("\n") + 1
-
-
-def _utf16(text: str) -> int:
-    """The length of `text` in JavaScript."""
-    return len(text.encode("utf-16-le", "replace")) // 2
+    return utf16.start(text, MARKDOWN_CHARS).rfind("\n") + 1
 
 
 def _format(text: str, budget: Budget) -> tuple[str, str]:
@@ -142,7 +142,7 @@ def _format(text: str, budget: Budget) -> tuple[str, str]:
             state = StateCore("", MARKDOWN, env, block)
             MARKDOWN.core.process(state)
             block_html = MARKDOWN.renderer.render(state.tokens, MARKDOWN.options, env)
-            budget.spend_html(_utf16(block_html))
+            budget.spend_html(utf16.length(block_html))
             html.append(block_html)
             line = block[0].map[1] if block[0].map else line
     except OverBudget:
@@ -161,7 +161,7 @@ def _blocks(tokens: Iterable[Token]) -> Iterator[list[Token]]:
 
 
 class Renderer(RendererHTML):
-    """The markup of rules 5 and 6. The base class finds the methods by the types of tokens."""
+    """The markup of rules 5 to 7. The base class finds the methods by the types of tokens."""
 
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return _code(tokens[idx], env["budget"])
@@ -174,6 +174,22 @@ class Renderer(RendererHTML):
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return "</table></div>\n"
+
+    def formula_inline(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return _formula(tokens[idx], env["budget"])
+
+    def formula_block(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return _formula(tokens[idx], env["budget"])
+
+    def formula_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return f'<p dir="ltr">{escapeHtml(tokens[idx].content)}</p>\n'
+
+
+def _formula(token: Token, budget: Budget) -> str:
+    budget.drawn -= utf16.length(token.content)
+    name = "formula" if budget.drawn >= 0 else "formula formula--long"
+    end = "\n" if token.tag == "div" else ""
+    return f'<{token.tag} class="{name}" dir="ltr">{escapeHtml(token.content)}</{token.tag}>{end}'
 
 
 def _code(token: Token, budget: Budget) -> str:
@@ -294,6 +310,8 @@ def _restrict_links(tokens: list[Token]) -> list[Token]:
 
 def _image(token: Token, inside_link: bool) -> list[Token]:
     address = token.attrs["src"]
+    for child in token.children or ():
+        child.type = "text" if child.type == "formula_inline" else child.type
     description = RENDERER.renderInlineAsText(token.children, MARKDOWN.options, {})
     text = Token("text", "", 0, content=description or str(address))
     if inside_link or not address:
@@ -314,6 +332,10 @@ def _trim_cell(text: str) -> str:
     return text.strip(MD_TRIM_CHARS + "\ufeff")
 
 
+# The rules whose blocks end where a block of another rule starts.
+INTERRUPTED = ["paragraph", "reference", "blockquote", "list"]
+
+
 def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False, "xhtmlOut": False}, renderer_cls=Renderer)
     markdown.enable(["table", "strikethrough"])
@@ -321,8 +343,10 @@ def _markdown() -> MarkdownIt:
     markdown.core.ruler.disable(["normalize", "block"])
     markdown.validateLink = _is_address  # type: ignore[method-assign]
     markdown.block.ruler.at("table", _bounded_table, {"alt": ["paragraph", "reference"]})
-    markdown.block.ruler.before("table", "deep", _deep, {"alt": ["paragraph", "reference", "blockquote", "list"]})
+    markdown.block.ruler.before("table", "deep", _deep, {"alt": INTERRUPTED})
+    markdown.block.ruler.before("fence", "formula", formulas.block, {"alt": INTERRUPTED})
     markdown.inline.ruler.before("text", "step", _inline_step)
+    markdown.inline.ruler.before("escape", "formula", formulas.inline)
     markdown.inline.ruler.before("escape", "backslash", _backslash)
     markdown.core.ruler.push("restrict", _restrict)
     return markdown
@@ -338,8 +362,8 @@ RENDERER = RendererHTML()
 
 # The last line of defence: what the rules above can make, and nothing else.
 CLASSES: dict[str, set[str]] = {
-    "div": {"code", "code__header", "table"},
-    "span": {"code__language", *filter(None, STANDARD_TYPES.values())},
+    "div": {"code", "code__header", "formula", "formula--long", "table"},
+    "span": {"code__language", "formula", "formula--long", *filter(None, STANDARD_TYPES.values())},
     "button": {"code__copy"},
     "th": {"align-left", "align-center", "align-right"},
     "td": {"align-left", "align-center", "align-right"},
@@ -349,7 +373,9 @@ VALUES: dict[str, dict[str, set[str]]] = {
     "button": {"type": {"button"}, "data-copy": {""}},
     "code": {"dir": {"ltr"}},
     "div": {"dir": {"auto", "ltr"}, "role": {"group"}, "aria-label": {"Table"}, "tabindex": {"0"}},
-    **{tag: {"dir": {"auto"}} for tag in ("blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "ul")},
+    "span": {"dir": {"ltr"}},
+    "p": {"dir": {"auto", "ltr"}},
+    **{tag: {"dir": {"auto"}} for tag in ("blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "ul")},
     "pre": {"tabindex": {"0"}},
 }
 ATTRIBUTES: dict[str, set[str]] = {"a": {"href", "title"}, "code": {"class"}, "ol": {"start"}}

@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {"completions", "events"},
     "events": set(),
     "forms": set(),
+    "formulas": {"utf16"},
     "generation": {
         "catalog",
         "completions",
@@ -41,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "live": {"events", "models", "replylog"},
     "logs": set(),
     "management": {"models"},
-    "markdown": set(),
+    "markdown": {"formulas", "utf16"},
     "metrics": set(),
     "migrations": {"models"},
     "models": {"events", "models"},
@@ -74,6 +75,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": set(),
     "templatetags": {"events", "sentences"},
     "urls": {"views"},
+    "utf16": set(),
     "views": {
         "asking",
         "changes",

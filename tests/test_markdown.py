@@ -381,6 +381,8 @@ PATHOLOGICAL = {
     "entities": "&#x0;", "fences": "~~~\n```\n", "rows": "|a|b|\n", "items": "- a\n", "loose items": "- - - a\n\n",
     "quoted items": "> - a\n", "mixed": "[*`<![~~", "code": "    a\n", "headings": "# a\n", "breaks": "a  \n",
     "heads": "-|-\n", "narrow heads": "-|\n", "pairs of heads": "|-\n|:-:|\n", "quoted heads": "> -|-\n",
+    "dollars": "$a ", "pairs of dollars": "$$a\n", "formulas": "\\(a", "blocks": "\\[a\n",
+    "formulas in quotes": "> \\[a\n\n",
     "lazy lines of quotes": ">" * 18 + "a\n" + "b\n" * 20, "quotes in lists": "- > a\nb\n", "addresses": "<http://a>",
 }  # fmt: skip
 

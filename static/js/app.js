@@ -3,6 +3,7 @@ import { copyOnClick } from "./copy.js";
 import { find } from "./dom.js";
 import { History } from "./history.js";
 import { listenForKeys } from "./keys.js";
+import { drawFormulas } from "./math.js";
 import { offerNotifications } from "./notifications.js";
 import { Problem } from "./requests.js";
 import { hideOnClick } from "./sidebar.js";
@@ -11,6 +12,7 @@ import { PageStream } from "./stream.js";
 copyOnClick();
 hideOnClick(document);
 listenForKeys(document);
+drawFormulas();
 offerNotifications(
   find(document, "[data-notifications]", HTMLElement),
   find(document, "[data-notify]", HTMLInputElement),

@@ -93,7 +93,7 @@ export class LiveMarkdown {
   #drawFinished() {
     const end = this.#newlyFinished();
     if (end <= this.#finished) return;
-    const { html, chars } = render(this.#source.slice(this.#finished, end), this.#budget);
+    const { html, chars } = render(this.#source.slice(this.#finished, end), this.#budget, end === this.#end);
     const next = patch(this.#element, this.#tail, parsed(html));
     highlight(codesBetween(this.#tail, next));
     this.#finished += chars;
@@ -111,7 +111,7 @@ export class LiveMarkdown {
 
   #drawTail() {
     const tail = this.#source.slice(this.#finished, this.#end);
-    const { html, chars } = render(tail, this.#budget.copy());
+    const { html, chars } = render(tail, this.#budget.copy(), true);
     if (chars < tail.length) this.#limit(this.#finished + chars);
     const nodes = parsed(html);
     const rest = this.#source.slice(this.#end);
@@ -164,10 +164,19 @@ function patch(parent, old, wanted) {
   for (const node of [...wanted.childNodes]) {
     const next = old?.nextSibling ?? null;
     if (!old) parent.appendChild(node);
-    else if (!old.isEqualNode(node)) patchNode(old, node);
+    else if (!old.isEqualNode(node) && !isDrawn(old, node)) patchNode(old, node);
     old = next;
   }
   return old;
+}
+
+/**
+ * Whether `old` is the formula `wanted`, which math.js has drawn.
+ * @param {ChildNode} old
+ * @param {ChildNode} wanted
+ */
+function isDrawn(old, wanted) {
+  return old instanceof HTMLElement && old.dataset.tex !== undefined && old.dataset.tex === wanted.textContent;
 }
 
 /**

@@ -2,6 +2,7 @@
 // HTML can replace this one's without a visible change.
 
 import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
+import * as formulas from "./formulas.js";
 
 /** @import { BlockRule, RendererRule, Token, TokenClass } from "../vendor/markdown-it/markdown-it.js" */
 
@@ -14,6 +15,7 @@ import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
 export const MARKDOWN_CHARS = 100_000;
 const HTML_CHARS = 300_000;
 const TABLE_CELLS = 10_000;
+const DRAWN_CHARS = 30_000;
 // Steps and not seconds, because a busy or sleeping machine must not cost a text its form. A long text takes at most half
 // of these, and these take some half a second.
 const STEPS = 500_000;
@@ -37,8 +39,11 @@ export class Budget {
   references = {};
   html = HTML_CHARS;
   cells = TABLE_CELLS;
+  drawn = DRAWN_CHARS;
   /** What one text may still take; each starts with all of them. */
   steps = STEPS;
+  /** Whether the text now being parsed reaches to the end of all. */
+  isEnd = true;
 
   /** A copy to try things with. */
   copy() {
@@ -61,13 +66,14 @@ export class Budget {
  *
  * @param {string} text
  * @param {Budget} budget
+ * @param {boolean} isEnd whether nothing else of what is formatted follows
  * @returns {{ html: string, chars: number }} their HTML, and how much of the text it shows
  */
-export function render(text, budget) {
+export function render(text, budget, isEnd) {
   let html = "";
   let line = 0;
   try {
-    for (const block of parse(text, budget)) {
+    for (const block of parse(text, budget, isEnd)) {
       const state = new markdown.core.State("", markdown, budget);
       state.tokens = block;
       markdown.core.process(state);
@@ -88,7 +94,8 @@ export function render(text, budget) {
  *
  * The last block may always change: a paragraph may grow or turn into a heading or the head of a table, and a list or a
  * quote may continue after an empty line, or lazily without its mark. Only a closed fence is visibly complete. Every
- * other block ended where the next began, as whole lines decided. Definitions of links between two blocks are no blocks
+ * other block ended where the next began, as whole lines decided, unless that is a formula without its end: what it
+ * turns out to be decides where the block before it ends. Definitions of links between two blocks are no blocks
  * and may be incomplete, so the finished part ends with a block and not where the next begins.
  *
  * @param {string} text
@@ -98,13 +105,14 @@ export function finishedChars(text, budget) {
   /** @type {Block[]} */
   let blocks;
   try {
-    blocks = parse(text, budget);
+    blocks = parse(text, budget, true);
   } catch (error) {
     if (!(error instanceof OverBudget)) throw error;
     return 0;
   }
   let last = blocks.at(-1);
-  if (last && !isClosedFence(last)) last = blocks.at(-2);
+  if (last?.[0].type === "formula_open") last = blocks.at(-3);
+  else if (last && !isClosedFence(last)) last = blocks.at(-2);
   return last ? charsOfLines(text, endOf(last)) : 0;
 }
 
@@ -112,11 +120,13 @@ export function finishedChars(text, budget) {
  * The definitions of links are no blocks.
  * @param {string} text
  * @param {Budget} budget
+ * @param {boolean} isEnd
  */
-function parse(text, budget) {
+function parse(text, budget, isEnd) {
   /** @type {Token[]} */
   const tokens = [];
   budget.steps = STEPS;
+  budget.isEnd = isEnd;
   markdown.block.parse(text, markdown, budget, tokens);
   const blocks = [];
   /** @type {Token[]} */
@@ -172,8 +182,11 @@ markdown.validateLink = (url) => {
   return new URL(url).hostname === new URL(decoded).hostname;
 };
 
+// The rules whose blocks end where a block of another rule starts.
+const INTERRUPTED = ["paragraph", "reference", "blockquote", "list"];
+
 // Rule 2: all that belongs to a container at the bottom becomes one paragraph.
-markdown.block.ruler.before("table", "deep", deep, { alt: ["paragraph", "reference", "blockquote", "list"] });
+markdown.block.ruler.before("table", "deep", deep, { alt: INTERRUPTED });
 
 /** @type {BlockRule<Budget>} */
 function deep(state, start, end, silent) {
@@ -211,6 +224,10 @@ function boundedTable(state, start, end, silent) {
   if (!silent) state.env.cells -= columns * (state.line - start - 1);
   return true;
 }
+
+// Rule 7.
+markdown.block.ruler.before("fence", "formula", formulas.block, { alt: INTERRUPTED });
+markdown.inline.ruler.before("escape", "formula", formulas.inline);
 
 // Rules 3 to 6, applied to what has been parsed.
 markdown.core.ruler.push("restrict", ({ tokens, Token }) => {
@@ -252,6 +269,9 @@ function restrictLinks(tokens, Token) {
  */
 function image(token, insideLink, Token) {
   const address = token.attrGet("src") ?? "";
+  for (const child of token.children ?? []) {
+    if (child.type === "formula_inline") child.type = "text";
+  }
   const text = new Token("text", "", 0);
   text.content = markdown.renderer.renderInlineAsText(token.children, markdown.options, {}) || address;
   if (insideLink || !address) return [text];
@@ -260,15 +280,31 @@ function image(token, insideLink, Token) {
   return [open, text, new Token("link_close", "a", -1)];
 }
 
-// Rules 5 and 6.
+// Rules 5 to 7.
 Object.assign(markdown.renderer.rules, {
   fence: code,
   code_block: code,
   table_open: () => '<div class="table" dir="auto" role="group" aria-label="Table" tabindex="0"><table>\n',
   table_close: () => "</table></div>\n",
+  formula_inline: formula,
+  formula_block: formula,
+  formula_open: openFormula,
 });
 
-/** @type {RendererRule} */
+/** @type {RendererRule<Budget>} */
+function formula(tokens, index, _options, budget) {
+  const { tag, content } = tokens[index];
+  budget.drawn -= content.length;
+  const name = budget.drawn >= 0 ? "formula" : "formula formula--long";
+  return `<${tag} class="${name}" dir="ltr">${escapeHtml(content)}</${tag}>${tag === "div" ? "\n" : ""}`;
+}
+
+/** @type {RendererRule<Budget>} */
+function openFormula(tokens, index) {
+  return `<p dir="ltr">${escapeHtml(tokens[index].content)}</p>\n`;
+}
+
+/** @type {RendererRule<Budget>} */
 function code(tokens, index) {
   const { info, content } = tokens[index];
   const language = LANGUAGE.exec(info)?.[1].toLowerCase();

@@ -184,6 +184,15 @@ def test_a_running_reply_shows_its_text_so_far(sam: Page, server: Server) -> Non
 # Looks
 
 
+def test_a_transcript_draws_formulas_and_copies_code(sam: Page, server: Server) -> None:
+    sam.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    sam.goto(talk(server, "Salt", f"{ANSWER}\n\\[\\sqrt{{x}}\\]\n"))
+    expect(sam.locator(".formula .katex-display svg path")).to_be_visible()
+    sam.get_by_role("button", name="Copy").click()
+    expect(sam.get_by_role("button", name="Copied")).to_be_visible()
+    assert sam.evaluate("navigator.clipboard.readText()").startswith("def spoons")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_our_part_of_the_admin_is_accessible(visit: Visit, sam: Page, server: Server, scheme: str) -> None:
     # axe itself sets styles.

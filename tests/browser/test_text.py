@@ -3,8 +3,9 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.pages import answer, ask, expect_end
-from tests.upstream import Upstream, finish, text
+from tests.browser.conftest import Visit
+from tests.browser.pages import answer, ask, button, expect_end, words
+from tests.upstream import Upstream, finish, pause, text
 
 pytestmark = pytest.mark.chromium
 
@@ -33,3 +34,129 @@ def test_text_from_right_to_left_is_set_so(alice: Page, upstream: Upstream) -> N
     expect(alice.locator(".history__title")).to_have_css("direction", "rtl")
     # The English item of the Arabic list stands beside its mark.
     expect(answer(alice).locator("li").last).to_have_css("text-align", "right")
+
+
+# Formulas
+
+ROOTS = r"""
+The roots of \(ax^2 + bx + c\) are
+
+\[
+x = \frac{-b
+- \sqrt{b^2 - 4ac}}{2a}
+\]
+
+for $a \neq 0$, and the book costs $5 or $10.
+"""
+
+
+def sources(page: Page) -> list[str]:
+    return [formula.get_attribute("data-tex") or "" for formula in page.locator(".formula:has(.katex)").all()]
+
+
+def test_formulas_are_drawn_while_the_reply_is_written(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("So \\(ax^2\\) is"), pause("a"), text(" and $$b$$"), pause("b"), text(" done."), finish())
+    ask(alice, "How?")
+    expect(alice.locator(".formula .katex")).to_have_count(1)
+    alice.evaluate("window.first = document.querySelector('.formula .katex')")
+    upstream.release("a")
+    expect(alice.locator(".formula .katex")).to_have_count(2)
+    assert alice.evaluate("first === document.querySelector('.formula .katex')")
+    upstream.release("b")
+    expect_end(alice, "complete")
+    expect(alice.locator(".formula .katex")).to_have_count(2)
+    assert sources(alice) == ["\\(ax^2\\)", "$$b$$"]
+
+
+def test_formulas_are_drawn_after_a_reload(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text(ROOTS), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    alice.reload()
+    expect(alice.locator(".formula .katex")).to_have_count(3)
+    expect(alice.locator("div.formula .katex-display")).to_be_visible()
+    # With its own fonts.
+    assert alice.evaluate("document.fonts.ready.then(() => document.fonts.check('16px KaTeX_Math'))")
+    expect(words(alice)).to_contain_text("the book costs $5 or $10.")
+
+
+def test_copying_formulas_gives_their_source(alice: Page, upstream: Upstream) -> None:
+    alice.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    upstream.script(text(ROOTS), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    expect(alice.locator(".formula .katex")).to_have_count(3)
+    # From inside the first formula to the end.
+    alice.evaluate(
+        """() => {
+            const text = document.querySelector("[data-role=assistant] [data-text]");
+            getSelection().setBaseAndExtent(text.querySelector(".katex-html"), 0, text, text.childNodes.length);
+        }"""
+    )
+    alice.keyboard.press("ControlOrMeta+c")
+    copied = alice.evaluate("navigator.clipboard.readText()")
+    assert copied.split() == ROOTS.split()[3:]
+    assert "are\n" in copied
+    button(alice, "Copy").click()
+    expect(button(alice, "Copied")).to_be_visible()
+    assert alice.evaluate("navigator.clipboard.readText()") == ROOTS
+
+
+def test_without_formulas_nothing_of_katex_is_loaded(alice: Page, upstream: Upstream) -> None:
+    requests: list[str] = []
+    alice.on("request", lambda request: requests.append(request.url))
+    upstream.script(text("Nothing to draw for $5."), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    alice.reload()
+    expect(words(alice)).to_have_text("Nothing to draw for $5.")
+    assert requests
+    assert [url for url in requests if "katex" in url.lower()] == []
+
+
+HOSTILE = [
+    r"\href{javascript:alert(1)}{x}", r"\url{https://evil.example}", r"\includegraphics{https://evil.example/x.png}",
+    r"\htmlStyle{position:fixed}{x}", r"\htmlData{copy=x}{x}", r"\htmlId{main}{x}", r"\def\a{\a\a}\a", r"\frac{",
+    r"\rule{9999em}{9999em}", r"\kern-9999em x", r"\raisebox{9999em}{x}", r"\text{<img src=x onerror=alert(1)>}",
+    "{" * 1000 + "}" * 1000, r"\sqrt{" * 600 + "}" * 600, "a^{" * 1000 + "}" * 1000,
+]  # fmt: skip
+
+
+def test_hostile_formulas_load_nothing_and_stay_in_their_place(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("\n\n".join(f"$${tex}$$" for tex in HOSTILE)), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    expect(alice.locator(".formula[data-tex]")).to_have_count(len(HOSTILE))
+    assert alice.locator(".formula :is(a, img, [id], [data-copy])").count() == 0
+    # Errors leave the source.
+    for formula in ("\\def\\a{\\a\\a}\\a", "\\frac{"):
+        expect(alice.get_by_text(f"$${formula}$$", exact=True)).to_be_visible()
+    at_the_top = alice.evaluate(
+        """() => {
+            scrollTo(0, 0);
+            const box = document.querySelector("[data-role=user] [data-text]").getBoundingClientRect();
+            return document.elementFromPoint(box.left + 5, box.top + 5).closest(".formula") === null;
+        }"""
+    )
+    assert at_the_top
+    assert alice.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_formula_wider_than_the_page_takes_the_focus(alice: Page, upstream: Upstream) -> None:
+    wide = f"\\frac{{{'+ x_1 ' * 100}}}{{2}}"
+    upstream.script(text(f"$${wide}$$\n\nSo ${wide}$ and $${wide}$$ but $y$"), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    expect(alice.locator(".formula .katex")).to_have_count(4)
+    expect(alice.locator(".formula[tabindex='0']")).to_have_count(3)
+    assert alice.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_without_javascript_the_source_is_shown(visit: Visit, alice: Page, upstream: Upstream) -> None:
+    upstream.script(text(ROOTS), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    plain = visit("alice", java_script_enabled=False)
+    plain.goto(alice.url)
+    expect(plain.locator("span.formula").first).to_have_text("\\(ax^2 + bx + c\\)")
+    assert words(plain).inner_text().split() == ROOTS.split()

@@ -24,6 +24,7 @@ export interface BlockState<Env> {
   blkIndent: number;
   bMarks: number[];
   eMarks: number[];
+  tShift: number[];
   sCount: number[];
   push(type: string, tag: string, nesting: -1 | 0 | 1): Token;
   isEmpty(line: number): boolean;
@@ -36,9 +37,17 @@ export interface CoreState {
 }
 
 export type BlockRule<Env> = (state: BlockState<Env>, start: number, end: number, silent: boolean) => boolean;
-export type InlineRule<Env> = (state: { env: Env }, silent: boolean) => boolean;
+export interface InlineState<Env> {
+  src: string;
+  env: Env;
+  pos: number;
+  posMax: number;
+  push(type: string, tag: string, nesting: -1 | 0 | 1): Token;
+}
+
+export type InlineRule<Env> = (state: InlineState<Env>, silent: boolean) => boolean;
 export type CoreRule = (state: CoreState) => void;
-export type RendererRule = (tokens: Token[], index: number) => string;
+export type RendererRule<Env> = (tokens: Token[], index: number, options: object, env: Env) => string;
 
 interface Ruler<Rule> {
   at(name: string, rule: Rule, options?: { alt: string[] }): void;
@@ -63,7 +72,7 @@ export default class MarkdownIt<Env> {
     process(state: CoreState): void;
   };
   renderer: {
-    rules: Record<string, RendererRule>;
+    rules: Record<string, RendererRule<Env>>;
     render(tokens: Token[], options: object, env: Env): string;
     renderInlineAsText(tokens: Token[] | null, options: object, env: object): string;
   };

@@ -1,0 +1,5 @@
+import { copyOnClick } from "./copy.js";
+import { drawFormulas } from "./math.js";
+
+copyOnClick();
+drawFormulas();
