@@ -2,12 +2,13 @@
 
 `static/js/markup.js` makes the same markup in the page while a reply is being written. Both follow these rules:
 
-1.  CommonMark with tables and strikethrough. Raw HTML is text, bare addresses are not links, and only Markdown's own
-    line breaks break a line. CR, LF and CRLF each end a line. A block loses spaces, tabs and line ends at its ends, but
-    no other white space.
+1.  CommonMark with tables, strikethrough, task lists and footnotes (chat/footnotes.py). Raw HTML is text, and only
+    Markdown's own line breaks break a line. CR, LF and CRLF each end a line. A block loses spaces, tabs and line ends
+    at its ends, but no other white space.
 2.  Blocks nest eighteen levels deep. Everything below becomes one paragraph, so no text is lost.
 3.  A link leads to an http, https or mailto address that a browser can open. Any other stays as it was typed, and one
-    without an address is its text alone. Links open in a new tab and tell the other site nothing about this one.
+    without an address is its text alone. Links open in a new tab and tell the other site nothing about this one. Bare
+    addresses are links too (chat/links.py). If the text of a link is not its address, the link names its host.
 4.  Images are never loaded. An image becomes a link to its address or, inside a link, its description.
 5.  A table sits in a box that scrolls and takes the focus; classes align its cells. The tables of a text share ten
     thousand cells. Rows beyond that stay as they were typed.
@@ -26,6 +27,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
+from itertools import takewhile
 
 import nh3
 import pygments
@@ -44,10 +46,11 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import STANDARD_TYPES, Text, _TokenType
 
-from chat import formulas, utf16
+from chat import footnotes, formulas, utf16
+from chat.links import bare, other_place
 
 # Raise it with every change of the markup, so that no page shows HTML made by earlier rules.
-VERSION = 5
+VERSION = 6
 
 # The budget of a text. Seconds are CPU seconds.
 MARKDOWN_CHARS = 100_000
@@ -66,6 +69,7 @@ DEEPEST = 18
 # Their descendants have none, because an element with a direction has no say in that of the block around it.
 DIRECTED = frozenset({"paragraph_open", "heading_open", "bullet_list_open", "ordered_list_open", "blockquote_open"})
 ADDRESS = re.compile(r"mailto:|https?://(\[[\da-f:.]+\]|[\da-z._-]+)(:\d*)?([/?#]|$)", re.IGNORECASE | re.ASCII)
+TASK = re.compile(r"\[([ xX])\] ")
 LINK_ATTRS = {"rel": "noopener noreferrer nofollow", "target": "_blank"}
 LANGUAGE = re.compile(r" *([A-Za-z0-9+#._-]{1,30})")
 TOO_MUCH = "The rest is too long or too complex to format. It is shown as plain text."
@@ -175,6 +179,18 @@ class Renderer(RendererHTML):
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return "</table></div>\n"
 
+    def footnote_reference(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        label = tokens[idx].content
+        return f'<sup><button type="button" data-note="{label}" aria-label="Footnote {label}">{label}</button></sup>'
+
+    def footnote_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        label = tokens[idx].content
+        return (
+            f'<div class="footnote" dir="auto" role="note" tabindex="-1" data-footnote="{label}">\n'
+            f'<button type="button" data-note-end="{label}" aria-label="Footnote {label}, back to the text">'
+            f"{label}</button>\n"
+        )
+
     def formula_inline(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return _formula(tokens[idx], env["budget"])
 
@@ -279,20 +295,34 @@ def _backslash(state: StateInline, silent: bool) -> bool:
 
 
 def _restrict(state: StateCore) -> None:
-    """Rules 3 to 6, applied to what has been parsed."""
-    for token in state.tokens:
+    """Rules 1 and 3 to 6, applied to what has been parsed."""
+    for index, token in enumerate(state.tokens):
         if token.type in DIRECTED and token.level == 0:
             token.attrs["dir"] = "auto"
         elif token.type in ("th_open", "td_open") and "style" in token.attrs:
             token.attrs = {"class": str(token.attrs["style"]).replace("text-align:", "align-")}
+        elif token.type == "list_item_open" and state.tokens[index + 1].type == "paragraph_open":
+            _make_task(token, state.tokens[index + 2])
         elif token.children:
             token.children = _restrict_links(token.children)
+
+
+def _make_task(item: Token, text: Token) -> None:
+    """Turn an item that starts with brackets into a task."""
+    first = text.children[0] if text.children else None
+    found = TASK.match(first.content) if first and first.type == "text" else None
+    if first and text.children and found:
+        is_done = found[1] != " "
+        item.attrs["class"] = "task"
+        first.content = first.content[found.end() :]
+        label = {"aria-label": "Done", "checked": ""} if is_done else {"aria-label": "To do"}
+        text.children.insert(0, Token("task", "input", 0, attrs={"type": "checkbox", "disabled": "", **label}))
 
 
 def _restrict_links(tokens: list[Token]) -> list[Token]:
     result: list[Token] = []
     inside_link = False
-    for token in tokens:
+    for index, token in enumerate(tokens):
         if token.type == "image":
             result += _image(token, inside_link)
             continue
@@ -300,12 +330,23 @@ def _restrict_links(tokens: list[Token]) -> list[Token]:
             token.attrs["dir"] = "ltr"
         if token.type == "link_open":
             inside_link = bool(token.attrs["href"])
-            token.attrs |= LINK_ATTRS
+            token.attrs |= LINK_ATTRS | _place(str(token.attrs["href"]), _link_text(tokens, index))
         if inside_link or token.tag != "a":
             result.append(token)
         if token.type == "link_close":
             inside_link = False
     return result
+
+
+def _link_text(tokens: list[Token], index: int) -> str:
+    """The text of the link that starts there."""
+    contents = takewhile(lambda token: token.type != "link_close", tokens[index:])
+    return "".join(token.content for token in contents)
+
+
+def _place(href: str, text: str) -> dict[str, str]:
+    place = other_place(href, text)
+    return {"data-place": place} if place else {}
 
 
 def _image(token: Token, inside_link: bool) -> list[Token]:
@@ -316,7 +357,8 @@ def _image(token: Token, inside_link: bool) -> list[Token]:
     text = Token("text", "", 0, content=description or str(address))
     if inside_link or not address:
         return [text]
-    return [Token("link_open", "a", 1, attrs={"href": address, **LINK_ATTRS}), text, Token("link_close", "a", -1)]
+    attrs = {"href": address, **LINK_ATTRS, **_place(str(address), text.content)}
+    return [Token("link_open", "a", 1, attrs=attrs), text, Token("link_close", "a", -1)]
 
 
 def _is_address(url: str) -> bool:
@@ -345,7 +387,10 @@ def _markdown() -> MarkdownIt:
     markdown.block.ruler.at("table", _bounded_table, {"alt": ["paragraph", "reference"]})
     markdown.block.ruler.before("table", "deep", _deep, {"alt": INTERRUPTED})
     markdown.block.ruler.before("fence", "formula", formulas.block, {"alt": INTERRUPTED})
+    markdown.block.ruler.before("reference", "footnote", footnotes.note, {"alt": ["paragraph", "reference"]})
     markdown.inline.ruler.before("text", "step", _inline_step)
+    markdown.inline.ruler.before("link", "footnote", footnotes.reference)
+    markdown.inline.ruler.after("text", "bare", bare)
     markdown.inline.ruler.before("escape", "formula", formulas.inline)
     markdown.inline.ruler.before("escape", "backslash", _backslash)
     markdown.core.ruler.push("restrict", _restrict)
@@ -362,9 +407,10 @@ RENDERER = RendererHTML()
 
 # The last line of defence: what the rules above can make, and nothing else.
 CLASSES: dict[str, set[str]] = {
-    "div": {"code", "code__header", "formula", "formula--long", "table"},
+    "div": {"code", "code__header", "footnote", "formula", "formula--long", "table"},
     "span": {"code__language", "formula", "formula--long", *filter(None, STANDARD_TYPES.values())},
     "button": {"code__copy"},
+    "li": {"task"},
     "th": {"align-left", "align-center", "align-right"},
     "td": {"align-left", "align-center", "align-right"},
 }
@@ -372,22 +418,31 @@ VALUES: dict[str, dict[str, set[str]]] = {
     "a": {name: {value} for name, value in LINK_ATTRS.items()},
     "button": {"type": {"button"}, "data-copy": {""}},
     "code": {"dir": {"ltr"}},
-    "div": {"dir": {"auto", "ltr"}, "role": {"group"}, "aria-label": {"Table"}, "tabindex": {"0"}},
+    "div": {"dir": {"auto", "ltr"}, "role": {"group", "note"}, "aria-label": {"Table"}, "tabindex": {"0", "-1"}},
+    "input": {"type": {"checkbox"}, "disabled": {""}, "checked": {""}, "aria-label": {"Done", "To do"}},
     "span": {"dir": {"ltr"}},
     "p": {"dir": {"auto", "ltr"}},
     **{tag: {"dir": {"auto"}} for tag in ("blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "ul")},
     "pre": {"tabindex": {"0"}},
 }
-ATTRIBUTES: dict[str, set[str]] = {"a": {"href", "title"}, "code": {"class"}, "ol": {"start"}}
+ATTRIBUTES: dict[str, set[str]] = {
+    "a": {"data-place", "href", "title"},
+    "button": {"aria-label", "data-note", "data-note-end"},
+    "code": {"class"},
+    "div": {"data-footnote"},
+    "ol": {"start"},
+}
 TAGS = set(
     """
-    a blockquote br button code div em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul
+    a blockquote br button code div em h1 h2 h3 h4 h5 h6 hr input li ol p pre s span strong sup table tbody td th thead
+    tr ul
     """.split()  # noqa: SIM905 - a list of words is read as one.
 )
 CLEANER = nh3.Cleaner(
     tags=TAGS,
     attributes=ATTRIBUTES,
     tag_attribute_values=VALUES,
+    set_tag_attribute_values={"input": {"type": "checkbox", "disabled": ""}},
     allowed_classes=CLASSES,
     url_schemes={"http", "https", "mailto"},
     url_relative="deny",

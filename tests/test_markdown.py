@@ -113,11 +113,12 @@ def links(html: str) -> list[str | None]:
 # Hostile text
 
 TAGS = {
-    "a", "blockquote", "br", "button", "code", "div", "em", "h1", "hr", "li", "ol", "p", "pre", "s", "span", "strong",
-    "table", "tbody", "td", "th", "thead", "tr", "ul",
+    "a", "blockquote", "br", "button", "code", "div", "em", "h1", "hr", "input", "li", "ol", "p", "pre", "s", "span",
+    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 ATTRIBUTES = {
-    "dir", "href", "title", "rel", "target", "class", "tabindex", "role", "aria-label", "type", "data-copy", "start",
+    "data-place", "dir", "href", "title", "rel", "target", "class", "tabindex", "role", "aria-label", "type",
+    "data-copy", "start",
 }  # fmt: skip
 
 
@@ -144,7 +145,9 @@ def test_the_cleaner_stops_what_the_renderer_lets_through(monkeypatch: pytest.Mo
     assert render('<a href="javascript:alert(1)" onclick="x">a</a><img src="https://evil.example/">') == "<a>a</a>"
     assert render('<p class="composer" id="x" style="color: red">b</p>') == "<p>b</p>"
     assert render('<div class="code composer" role="dialog" dir="rtl">c</div>') == '<div class="code">c</div>'
-    assert render('<a href="//evil.example">d</a><form><input></form>') == "<a>d</a>"
+    assert render('<a href="//evil.example">d</a><form><input name="x" type="text"></form>') == (
+        '<a>d</a><input type="checkbox" disabled="">'
+    )
 
 
 # Rules
@@ -159,9 +162,84 @@ def test_a_link_opens_in_a_new_tab_without_a_referrer() -> None:
     assert link == {
         "href": "https://parley.example/?a=1&b=2",
         "title": "the title",
+        "data-place": "parley.example",
         "rel": "noopener noreferrer nofollow",
         "target": "_blank",
     }
+
+
+def test_a_link_names_its_host_unless_its_text_does() -> None:
+    same = (
+        "https://x.example <https://x.example/a> [x.example/b](https://x.example/a) [A@x.example](mailto:a@x.example)"
+    )
+    assert "data-place" not in render(same)
+    other = {
+        "[a](https://x.example:8000/b)": "x.example:8000",
+        "[https://x.example.evil](https://x.example)": "x.example",
+        "[x.example](https://x.example@y.example)": None,
+        "![https://a.example](https://b.example/c.png)": "b.example",
+        "[write](mailto:a@x.example?subject=b)": "a@x.example",
+        # A browser would not show it in the language of the text.
+        "https://m\u00fcnchen.example": "xn--mnchen-3ya.example",
+    }
+    for text, place in other.items():
+        found = Elements(render(text)).found
+        assert next((attrs["data-place"] for tag, attrs in found if tag == "a"), None) == place, text
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("(see https://x.example/a_(b).)", "https://x.example/a_(b)"),
+        ("**https://x.example/?a=1&b**", "https://x.example/?a=1&b"),
+        ("\u770bhttps://x.example\u3002\u770b", "https://x.example"),
+        ("HTTP://x.example, y", "HTTP://x.example"),
+        ("- https://x.example#a!", "https://x.example#a"),
+    ],
+)
+def test_a_bare_address_is_a_link(text: str, address: str) -> None:
+    assert links(render(text)) == [address]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "www.x.example",
+        "x.example",
+        "xhttps://x.example",
+        "ftp://x.example",
+        "https://",
+        "http://1.2.3.400",
+        "`http://x`",
+    ],
+)
+def test_other_bare_addresses_are_text(text: str) -> None:
+    assert links(render(text)) == []
+
+
+def test_a_link_holds_no_other_link() -> None:
+    assert links(render("[see https://a.example](https://b.example)")) == ["https://b.example"]
+
+
+def test_an_item_with_brackets_is_a_task() -> None:
+    html = render("- [ ] open\n- [x] *done*\n- [y] neither\n- [ ]")
+    boxes = [(attrs["aria-label"], "checked" in attrs) for tag, attrs in Elements(html).found if tag == "input"]
+    assert boxes == [("To do", False), ("Done", True)]
+    assert [attrs.get("class") for tag, attrs in Elements(html).found if tag == "li"] == ["task", "task", None, None]
+    assert "<em>done</em>" in html
+
+
+def test_a_footnote_has_a_mark_in_the_text() -> None:
+    html = render("A claim[^1] and one[^source].\n\n[^1]: A note.\n\n    More.\n[^source]: *A book*\n\nEnd.")
+    marks = [attrs["data-note"] for tag, attrs in Elements(html).found if "data-note" in attrs]
+    assert marks == ["1", "source"]
+    assert [attrs["data-footnote"] for _, attrs in Elements(html).found if "data-footnote" in attrs] == marks
+    assert "<p>A note.</p>\n<p>More.</p>\n</div>" in html
+    assert html.endswith('<p dir="auto">End.</p>\n')
+
+
+def test_a_word_without_a_note_is_text() -> None:
+    assert "[^abc]" in render("The class [^abc] and [^1](https://x.example).")
 
 
 @pytest.mark.parametrize("address", ["http://x.example", "HTTPS://x.example", "mailto:alice@example.org"])
@@ -382,6 +460,8 @@ PATHOLOGICAL = {
     "quoted items": "> - a\n", "mixed": "[*`<![~~", "code": "    a\n", "headings": "# a\n", "breaks": "a  \n",
     "heads": "-|-\n", "narrow heads": "-|\n", "pairs of heads": "|-\n|:-:|\n", "quoted heads": "> -|-\n",
     "dollars": "$a ", "pairs of dollars": "$$a\n", "formulas": "\\(a", "blocks": "\\[a\n",
+    "addresses without marks": "http://a(", "bad addresses": "http://1.2.3.400/a ", "notes": "[^1]: ",
+    "half notes": "[^1", "notes in lines": "[^1]: a\n", "tasks": "- [ ] a\n",
     "formulas in quotes": "> \\[a\n\n",
     "lazy lines of quotes": ">" * 18 + "a\n" + "b\n" * 20, "quotes in lists": "- > a\nb\n", "addresses": "<http://a>",
 }  # fmt: skip

@@ -4,6 +4,7 @@ import { find } from "./dom.js";
 import { History } from "./history.js";
 import { listenForKeys } from "./keys.js";
 import { drawFormulas } from "./math.js";
+import { followNotes } from "./notes.js";
 import { offerNotifications } from "./notifications.js";
 import { Problem } from "./requests.js";
 import { hideOnClick } from "./sidebar.js";
@@ -13,6 +14,7 @@ copyOnClick();
 hideOnClick(document);
 listenForKeys(document);
 drawFormulas();
+followNotes();
 offerNotifications(
   find(document, "[data-notifications]", HTMLElement),
   find(document, "[data-notify]", HTMLInputElement),

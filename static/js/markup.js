@@ -2,7 +2,9 @@
 // HTML can replace this one's without a visible change.
 
 import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
+import * as footnotes from "./footnotes.js";
 import * as formulas from "./formulas.js";
+import { bare, otherPlace } from "./links.js";
 
 /** @import { BlockRule, RendererRule, Token, TokenClass } from "../vendor/markdown-it/markdown-it.js" */
 
@@ -29,6 +31,7 @@ const LINK_ATTRS = [
   ["rel", "noopener noreferrer nofollow"],
   ["target", "_blank"],
 ];
+const TASK = /^\[([ xX])\] /;
 const LANGUAGE = /^ *([A-Za-z0-9+#._-]{1,30})/;
 
 class OverBudget extends Error {}
@@ -37,6 +40,8 @@ class OverBudget extends Error {}
 export class Budget {
   /** @type {Record<string, object>} */
   references = {};
+  /** @type {Set<string>} */
+  notes = new Set();
   html = HTML_CHARS;
   cells = TABLE_CELLS;
   drawn = DRAWN_CHARS;
@@ -47,7 +52,10 @@ export class Budget {
 
   /** A copy to try things with. */
   copy() {
-    return Object.assign(new Budget(), this, { references: Object.create(this.references) });
+    return Object.assign(new Budget(), this, {
+      references: Object.create(this.references),
+      notes: new Set(this.notes),
+    });
   }
 
   step() {
@@ -225,18 +233,27 @@ function boundedTable(state, start, end, silent) {
   return true;
 }
 
+// Rule 1.
+markdown.block.ruler.before("reference", "footnote", footnotes.note, { alt: ["paragraph", "reference"] });
+markdown.inline.ruler.before("link", "footnote", footnotes.reference);
+
+// Rule 3.
+markdown.inline.ruler.after("text", "bare", bare);
+
 // Rule 7.
 markdown.block.ruler.before("fence", "formula", formulas.block, { alt: INTERRUPTED });
 markdown.inline.ruler.before("escape", "formula", formulas.inline);
 
-// Rules 3 to 6, applied to what has been parsed.
+// Rules 1 and 3 to 6, applied to what has been parsed.
 markdown.core.ruler.push("restrict", ({ tokens, Token }) => {
-  for (const token of tokens) {
+  for (const [index, token] of tokens.entries()) {
     if (DIRECTED.includes(token.type) && token.level === 0) {
       token.attrSet("dir", "auto");
     } else if (token.type === "th_open" || token.type === "td_open") {
       const style = token.attrGet("style");
       if (style) token.attrs = [["class", style.replace("text-align:", "align-")]];
+    } else if (token.type === "list_item_open" && tokens[index + 1].type === "paragraph_open") {
+      makeTask(token, tokens[index + 2], Token);
     } else if (token.children) {
       token.children = restrictLinks(token.children, Token);
     }
@@ -244,22 +261,66 @@ markdown.core.ruler.push("restrict", ({ tokens, Token }) => {
 });
 
 /**
+ * Turn an item that starts with brackets into a task.
+ * @param {Token} item
+ * @param {Token} text
+ * @param {TokenClass} Token
+ */
+function makeTask(item, text, Token) {
+  const first = text.children?.[0];
+  const found = first?.type === "text" && TASK.exec(first.content);
+  if (!first || !found) return;
+  item.attrSet("class", "task");
+  first.content = first.content.slice(found[0].length);
+  const box = new Token("task", "input", 0);
+  box.attrs = [
+    ["type", "checkbox"],
+    ["disabled", ""],
+    ["aria-label", found[1] === " " ? "To do" : "Done"],
+  ];
+  if (found[1] !== " ") box.attrs.push(["checked", ""]);
+  text.children?.unshift(box);
+}
+
+/**
  * @param {Token[]} tokens
  * @param {TokenClass} Token
  */
 function restrictLinks(tokens, Token) {
   let insideLink = false;
-  return tokens.flatMap((token) => {
+  return tokens.flatMap((token, index) => {
     if (token.type === "image") return image(token, insideLink, Token);
     if (token.type === "code_inline") token.attrSet("dir", "ltr");
     if (token.type === "link_open") {
-      insideLink = Boolean(token.attrGet("href"));
-      token.attrs?.push(...LINK_ATTRS);
+      const href = token.attrGet("href") ?? "";
+      insideLink = href !== "";
+      token.attrs?.push(...LINK_ATTRS, ...place(href, linkText(tokens, index)));
     }
     const isKept = insideLink || token.tag !== "a";
     if (token.type === "link_close") insideLink = false;
     return isKept ? [token] : [];
   });
+}
+
+/**
+ * The text of the link that starts there.
+ * @param {Token[]} tokens
+ * @param {number} index
+ */
+function linkText(tokens, index) {
+  let text = "";
+  for (; tokens[index].type !== "link_close"; index++) text += tokens[index].content;
+  return text;
+}
+
+/**
+ * @param {string} href
+ * @param {string} text
+ * @returns {[string, string][]}
+ */
+function place(href, text) {
+  const place = otherPlace(href, text);
+  return place ? [["data-place", place]] : [];
 }
 
 /**
@@ -276,20 +337,37 @@ function image(token, insideLink, Token) {
   text.content = markdown.renderer.renderInlineAsText(token.children, markdown.options, {}) || address;
   if (insideLink || !address) return [text];
   const open = new Token("link_open", "a", 1);
-  open.attrs = [["href", address], ...LINK_ATTRS];
+  open.attrs = [["href", address], ...LINK_ATTRS, ...place(address, text.content)];
   return [open, text, new Token("link_close", "a", -1)];
 }
 
-// Rules 5 to 7.
+// Rules 1 and 5 to 7.
 Object.assign(markdown.renderer.rules, {
   fence: code,
   code_block: code,
   table_open: () => '<div class="table" dir="auto" role="group" aria-label="Table" tabindex="0"><table>\n',
   table_close: () => "</table></div>\n",
+  footnote_reference: footnoteReference,
+  footnote_open: footnoteOpen,
   formula_inline: formula,
   formula_block: formula,
   formula_open: openFormula,
 });
+
+/** @type {RendererRule<Budget>} */
+function footnoteReference(tokens, index) {
+  const label = tokens[index].content;
+  return `<sup><button type="button" data-note="${label}" aria-label="Footnote ${label}">${label}</button></sup>`;
+}
+
+/** @type {RendererRule<Budget>} */
+function footnoteOpen(tokens, index) {
+  const label = tokens[index].content;
+  return (
+    `<div class="footnote" dir="auto" role="note" tabindex="-1" data-footnote="${label}">\n` +
+    `<button type="button" data-note-end="${label}" aria-label="Footnote ${label}, back to the text">${label}</button>\n`
+  );
+}
 
 /** @type {RendererRule<Budget>} */
 function formula(tokens, index, _options, budget) {

@@ -55,7 +55,13 @@ ORDINARY = [
     "2. cannot interrupt\na\n2. a paragraph",
     "|a" * 200 + "|\n" + "|-" * 200 + "|\n" + "|b\n" * 200,
     "$$ \\frac{a}{b} $$ and \\(x\\) and \\[y\\]",
-    "- [ ] open\n- [x] done",
+    "- [ ] open\n- [x] done\n\n1. [X] *a*\n- [ ]\n- [x]b\n- [ ] # c\n- > [ ] d",
+    "a[^1] [^1](https://x.example) [a [^1]](https://x.example)\n\n[^1]: one\nlazily\n\n    more\n[^n]:\n    - x\n",
+    "a[^n] [^no]\n\n[^n]: [^1]: b",
+    "https://x.example/a_(b)?c=1&d. (https://y.example), **http://z.example/** http://1.2.3.400/*a* xhttps://n.example",
+    "访问https://a.example。看 HTTPS://A.example/ä*b*_ https://münchen.example https://x.example/Ж日 https:// ://x",
+    "[https://x.example](https://y.example) [x.example](https://x.example/a) [X.EXAMPLE/b](https://x.example)",
+    "[x.example.evil](https://x.example) [a@b.c](mailto:a@b.c) [`x.example`](https://x.example)",
     "$5 and $10, $x_1$, $\\$5$, $n$th, $a\nb$, $HOME, \\$x$, $`a`$, [$a$](https://x.example), ![$a$ b](https://x.example)",
     "The roots:\n\\[\n- b \\pm \\sqrt{b^2}\n\\]\nof \\(ax^2\\).",
     "$$\na &= b \\\\\n- c\n$$\n\n$$\n\n$$ a $$ b\n\n> \\[a\n> # b\\]\n\n- $$c$$\n- \\[d",
@@ -144,6 +150,7 @@ PIECES = [
     "<alice@x.example>", "&copy;", "&#0;", "&#xd800;", "&ngE;", "&amp", "\\\n", "  \n", "__", "_", "![", "[", "]", "](",
     ")", "<", ">", '"t"', "[d]", "[d][]", "~", "``", "`` ` ``", "|a|\n", ":-|-:\n", "\\|", "=", "#######", " #\n",
     "```é b\n", "~~~\n", "3) ", "0. ", "* ", "$", "$$", "\\(", "\\)", "\\[", "\\]", "$$\n", "\\[\n", "x^2", "\\$",
+    "[^1]", "[^1]: ", "[^n]", "[^n]:", "https://x.example", "https://", "http://y/(a)", "- [x] ", "[ ] ", "://",
     "\\\\", "$a$", "\\(a\\)",
 ]  # fmt: skip
 SPACES = [
@@ -168,7 +175,8 @@ ADDRESSES = [
 ]  # fmt: skip
 LINKS = [
     "[x]({})", "[x]({} 't')", "![x]({})", "![]({})", "[![x]({})](https://y.example)", "[![x](https://y.example)]({})",
-    "<{}>", "[x]\n\n[x]: {}", "[x]\n\n[x]: {}\n't'", "[*x* `y`]({})",
+    "<{}>", "{}", "a {}, b", "({})", "[{}](https://y.example)", "[x]\n\n[x]: {}",
+    "[x]\n\n[x]: {}\n't'", "[*x* `y`]({})",
 ]  # fmt: skip
 
 
@@ -187,7 +195,7 @@ def generated(seed: int) -> list[str]:
             damage = chance.choice(["", chance.choice(PIECES), text[place : place + 3] * 2])
             text = text[:place] + damage + text[place + chance.randint(0, 4) :]
         texts.append(text)
-    texts = [text for text in texts if "]:" not in text]
+    texts = [text for text in texts if "]:" not in text.replace("[^1]:", "")]
     texts += [link.format(address) for link in LINKS for address in ADDRESSES]
     return texts + [text.format(space) for text in SPACED for space in SPACES]
 
@@ -374,7 +382,7 @@ def test_every_prefix_of_a_reply_is_drawn_as_the_whole(blank: Page) -> None:
 
 def test_every_prefix_of_ordinary_texts_is_drawn_as_the_whole(blank: Page) -> None:
     # A definition turns earlier text into links. The page shows them only when it gets the server's HTML at the end.
-    for text in (text[:400] for text in ORDINARY if "[a][1]" not in text):
+    for text in (text[:400] for text in ORDINARY if "[a][1]" not in text and "a[^n]" not in text):
         assert drawn_in_pieces(blank, text, list(range(1, len(text) + 1))) == [], f"of {text!r}"
 
 

@@ -160,3 +160,37 @@ def test_without_javascript_the_source_is_shown(visit: Visit, alice: Page, upstr
     plain.goto(alice.url)
     expect(plain.locator("span.formula").first).to_have_text("\\(ax^2 + bx + c\\)")
     assert words(plain).inner_text().split() == ROOTS.split()
+
+
+# Links, tasks, footnotes
+
+
+def test_a_link_says_where_it_leads(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("Ask [your bank](https://evil.example/login) or https://bank.example."), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    # What screen readers say; what is copied is the text alone.
+    expect(alice.get_by_role("link", name="your bank (evil.example)")).to_be_visible()
+    expect(alice.get_by_role("link", name="https://bank.example", exact=True)).to_be_visible()
+    expect(words(alice)).to_have_text("Ask your bank or https://bank.example.")
+
+
+def test_a_footnote_is_one_press_away_from_its_mark(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("A claim[^1].\n\n" + "Text.\n\n" * 60 + "[^1]: The source."), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    mark, note = button(alice, "Footnote 1"), alice.get_by_role("note")
+    mark.click()
+    expect(note).to_be_focused()
+    expect(note).to_be_in_viewport()
+    button(alice, "Footnote 1, back to the text").click()
+    expect(mark).to_be_focused()
+    expect(mark).to_be_in_viewport()
+
+
+def test_tasks_can_be_read_and_not_changed(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("- [x] salt\n- [ ] pepper"), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    expect(alice.get_by_role("checkbox", name="Done")).to_be_checked()
+    expect(alice.get_by_role("checkbox", name="To do")).to_be_disabled()

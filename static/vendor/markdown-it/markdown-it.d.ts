@@ -26,6 +26,8 @@ export interface BlockState<Env> {
   eMarks: number[];
   tShift: number[];
   sCount: number[];
+  parentType: string;
+  md: MarkdownIt<any>;
   push(type: string, tag: string, nesting: -1 | 0 | 1): Token;
   isEmpty(line: number): boolean;
   getLines(start: number, end: number, indent: number, keepLastLineEnd: boolean): string;
@@ -42,6 +44,9 @@ export interface InlineState<Env> {
   env: Env;
   pos: number;
   posMax: number;
+  pending: string;
+  linkLevel: number;
+  md: MarkdownIt<any>;
   push(type: string, tag: string, nesting: -1 | 0 | 1): Token;
 }
 
@@ -52,6 +57,7 @@ export type RendererRule<Env> = (tokens: Token[], index: number, options: object
 interface Ruler<Rule> {
   at(name: string, rule: Rule, options?: { alt: string[] }): void;
   before(name: string, added: string, rule: Rule, options?: { alt: string[] }): void;
+  after(name: string, added: string, rule: Rule): void;
   push(name: string, rule: Rule): void;
   disable(names: string[]): void;
   getRules(chain: string): Rule[];
@@ -63,8 +69,13 @@ export default class MarkdownIt<Env> {
   options: object;
   utils: { escapeHtml(text: string): string };
   validateLink: (url: string) => boolean;
+  normalizeLink(url: string): string;
   normalizeLinkText(url: string): string;
-  block: { ruler: Ruler<BlockRule<Env>>; parse(text: string, markdown: MarkdownIt<Env>, env: Env, tokens: Token[]): void };
+  block: {
+    ruler: Ruler<BlockRule<Env>>;
+    parse(text: string, markdown: MarkdownIt<Env>, env: Env, tokens: Token[]): void;
+    tokenize(state: BlockState<Env>, start: number, end: number): void;
+  };
   inline: { ruler: Ruler<InlineRule<Env>> };
   core: {
     ruler: Ruler<CoreRule>;
