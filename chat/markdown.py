@@ -113,11 +113,11 @@ class Budget:
             raise OverBudget
 
 
-def render(text: str) -> SafeString:
-    """Return `text` as HTML that is safe to show, whoever wrote it."""
+def render(text: str, markdown: MarkdownIt | None = None) -> SafeString:
+    """Return `text` as HTML that is safe to show, whoever wrote it. `markdown` is one that `parser` has made."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
     end = _formatted_end(text)
-    html, rest = _format(text[:end], Budget())
+    html, rest = _format(text[:end], Budget(), markdown or MARKDOWN)
     rest += text[end:]
     safe = mark_safe(CLEANER.clean(html))  # noqa: S308 - it comes from the cleaner.
     return format_html("{}{}", safe, plain(rest, TOO_MUCH)) if rest.strip("\n") else safe
@@ -134,18 +134,18 @@ def _formatted_end(text: str) -> int:
     return utf16.start(text, MARKDOWN_CHARS).rfind("\n") + 1
 
 
-def _format(text: str, budget: Budget) -> tuple[str, str]:
+def _format(text: str, budget: Budget, markdown: MarkdownIt) -> tuple[str, str]:
     """Return the HTML of the blocks that fit the budget, and the text of those that do not."""
     env = {"budget": budget}
     tokens: list[Token] = []
     html: list[str] = []
     line = 0
     try:
-        MARKDOWN.block.parse(text, MARKDOWN, env, tokens)
+        markdown.block.parse(text, markdown, env, tokens)
         for block in _blocks(tokens):
-            state = StateCore("", MARKDOWN, env, block)
-            MARKDOWN.core.process(state)
-            block_html = MARKDOWN.renderer.render(state.tokens, MARKDOWN.options, env)
+            state = StateCore("", markdown, env, block)
+            markdown.core.process(state)
+            block_html = markdown.renderer.render(state.tokens, markdown.options, env)
             budget.spend_html(utf16.length(block_html))
             html.append(block_html)
             line = block[0].map[1] if block[0].map else line
@@ -378,22 +378,28 @@ def _trim_cell(text: str) -> str:
 INTERRUPTED = ["paragraph", "reference", "blockquote", "list"]
 
 
-def _markdown() -> MarkdownIt:
-    markdown = MarkdownIt("commonmark", {"html": False, "xhtmlOut": False}, renderer_cls=Renderer)
-    markdown.enable(["table", "strikethrough"])
+def parser(preset: str) -> MarkdownIt:
+    """Return a parser that counts its steps, with the rules for code and for links."""
+    markdown = MarkdownIt(preset, {"html": False, "xhtmlOut": False}, renderer_cls=Renderer)
     # `_format` does their work.
     markdown.core.ruler.disable(["normalize", "block"])
     markdown.validateLink = _is_address  # type: ignore[method-assign]
+    markdown.inline.ruler.before("text", "step", _inline_step)
+    markdown.inline.ruler.after("text", "bare", bare)
+    markdown.core.ruler.push("restrict", _restrict)
+    return markdown
+
+
+def _markdown() -> MarkdownIt:
+    markdown = parser("commonmark")
+    markdown.enable(["table", "strikethrough"])
     markdown.block.ruler.at("table", _bounded_table, {"alt": ["paragraph", "reference"]})
     markdown.block.ruler.before("table", "deep", _deep, {"alt": INTERRUPTED})
     markdown.block.ruler.before("fence", "formula", formulas.block, {"alt": INTERRUPTED})
     markdown.block.ruler.before("reference", "footnote", footnotes.note, {"alt": ["paragraph", "reference"]})
-    markdown.inline.ruler.before("text", "step", _inline_step)
     markdown.inline.ruler.before("link", "footnote", footnotes.reference)
-    markdown.inline.ruler.after("text", "bare", bare)
     markdown.inline.ruler.before("escape", "formula", formulas.inline)
     markdown.inline.ruler.before("escape", "backslash", _backslash)
-    markdown.core.ruler.push("restrict", _restrict)
     return markdown
 
 

@@ -3,6 +3,7 @@
 import re
 import sys
 import time
+from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_hostile_markdown_makes_only_text_and_harmless_links(text: str) -> None:
 
 
 def test_the_cleaner_stops_what_the_renderer_lets_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chat.markdown._format", lambda text, budget: (text, ""))
+    monkeypatch.setattr("chat.markdown._format", lambda text, budget, markdown: (text, ""))
     assert render('<a href="javascript:alert(1)" onclick="x">a</a><img src="https://evil.example/">') == "<a>a</a>"
     assert render('<p class="composer" id="x" style="color: red">b</p>') == "<p>b</p>"
     assert render('<div class="code composer" role="dialog" dir="rtl">c</div>') == '<div class="code">c</div>'
@@ -467,7 +468,7 @@ PATHOLOGICAL = {
 }  # fmt: skip
 
 
-def calls(text: str) -> int:
+def calls(text: str, render: Callable[[str], str] = render) -> int:
     """How many Python functions run to render `text`."""
     count = 0
 

@@ -1,4 +1,4 @@
-"""The HTML of answers: where it is made, how often, and how much of it is kept."""
+"""The HTML of messages: where it is made, how often, and how much of it is kept."""
 
 import asyncio
 import threading
@@ -61,12 +61,12 @@ def rendering(renderer: Renderer) -> Iterator[Rendering]:
     rendering.close()
 
 
-async def test_answers_get_their_html() -> None:
+async def test_messages_get_their_html() -> None:
     rendering = Rendering()
-    messages = [Message(role=USER, text="*a*"), Message(role=ASSISTANT, text="*b*")]
+    messages = [Message(role=USER, text="*b*"), Message(role=ASSISTANT, text="*b*")]
     await rendering.show(messages)
+    assert messages[0].html == '<p dir="auto">*b*</p>\n'
     assert messages[1].html == '<p dir="auto"><em>b</em></p>\n'
-    assert not hasattr(messages[0], "html")
     rendering.close()
 
 

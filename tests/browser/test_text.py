@@ -27,7 +27,7 @@ def test_text_from_right_to_left_is_set_so(alice: Page, upstream: Upstream) -> N
     upstream.script(text(ARABIC), finish())
     ask(alice, "كيف حالك؟")
     expect_end(alice, "complete")
-    expect(alice.locator("[data-role=user] [data-text]")).to_have_css("direction", "rtl")
+    expect(alice.locator("[data-role=user] [data-text] p")).to_have_css("direction", "rtl")
     for block, direction in {"p >> nth=0": "rtl", "ul": "rtl", "table": "rtl", "p >> nth=1": "ltr"}.items():
         expect(answer(alice).locator(block)).to_have_css("direction", direction)
     expect(answer(alice).locator("p > code")).to_have_css("direction", "ltr")
