@@ -12,8 +12,9 @@
 4.  Images are never loaded. An image becomes a link to its address or, inside a link, its description.
 5.  A table sits in a box that scrolls and takes the focus; classes align its cells. The tables of a text share ten
     thousand cells. Rows beyond that stay as they were typed.
-6.  Code sits in a box with the name of its language, a button that copies it, and its text, which takes the focus.
-    It reads from left to right. Each top-level block, and each table, takes its direction from its first letters.
+6.  Code sits in a box with the name of its language, a checkbox that wraps its lines, buttons that download and copy
+    it, and its text, which takes the focus. It reads from left to right. Each top-level block, and each table, takes
+    its direction from its first letters.
 7.  A formula (chat/formulas.py) is its TeX source, which a script of the page draws. The formulas of a text share
     thirty thousand characters. Those beyond are not drawn.
 8.  A text has a budget: its whole lines within the first hundred thousand characters are formatted, and of their
@@ -50,7 +51,7 @@ from chat import footnotes, formulas, utf16
 from chat.links import bare, other_place
 
 # Raise it with every change of the markup, so that no page shows HTML made by earlier rules.
-VERSION = 6
+VERSION = 7
 
 # The budget of a text. Seconds are CPU seconds.
 MARKDOWN_CHARS = 100_000
@@ -219,7 +220,9 @@ def _code(token: Token, budget: Budget) -> str:
     return (
         f'<div class="code" dir="ltr">'
         f'<div class="code__header"><span class="code__language">{language or "code"}</span>'
-        '<button class="code__copy" type="button" data-copy>Copy</button></div>'
+        '<label class="code__tool"><input type="checkbox">Wrap</label>'
+        '<button class="code__tool" type="button" data-download>Download</button>'
+        '<button class="code__tool" type="button" data-copy>Copy</button></div>'
         f'<pre tabindex="0"><code{attribute}>{coloured}</code></pre></div>\n'
     )
 
@@ -415,14 +418,15 @@ RENDERER = RendererHTML()
 CLASSES: dict[str, set[str]] = {
     "div": {"code", "code__header", "footnote", "formula", "formula--long", "table"},
     "span": {"code__language", "formula", "formula--long", *filter(None, STANDARD_TYPES.values())},
-    "button": {"code__copy"},
+    "button": {"code__tool"},
+    "label": {"code__tool"},
     "li": {"task"},
     "th": {"align-left", "align-center", "align-right"},
     "td": {"align-left", "align-center", "align-right"},
 }
 VALUES: dict[str, dict[str, set[str]]] = {
     "a": {name: {value} for name, value in LINK_ATTRS.items()},
-    "button": {"type": {"button"}, "data-copy": {""}},
+    "button": {"type": {"button"}, "data-copy": {""}, "data-download": {""}},
     "code": {"dir": {"ltr"}},
     "div": {"dir": {"auto", "ltr"}, "role": {"group", "note"}, "aria-label": {"Table"}, "tabindex": {"0", "-1"}},
     "input": {"type": {"checkbox"}, "disabled": {""}, "checked": {""}, "aria-label": {"Done", "To do"}},
@@ -440,15 +444,15 @@ ATTRIBUTES: dict[str, set[str]] = {
 }
 TAGS = set(
     """
-    a blockquote br button code div em h1 h2 h3 h4 h5 h6 hr input li ol p pre s span strong sup table tbody td th thead
-    tr ul
+    a blockquote br button code div em h1 h2 h3 h4 h5 h6 hr input label li ol p pre s span strong sup table tbody td th
+    thead tr ul
     """.split()  # noqa: SIM905 - a list of words is read as one.
 )
 CLEANER = nh3.Cleaner(
     tags=TAGS,
     attributes=ATTRIBUTES,
     tag_attribute_values=VALUES,
-    set_tag_attribute_values={"input": {"type": "checkbox", "disabled": ""}},
+    set_tag_attribute_values={"input": {"type": "checkbox"}},
     allowed_classes=CLASSES,
     url_schemes={"http", "https", "mailto"},
     url_relative="deny",

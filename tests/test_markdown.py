@@ -114,12 +114,12 @@ def links(html: str) -> list[str | None]:
 # Hostile text
 
 TAGS = {
-    "a", "blockquote", "br", "button", "code", "div", "em", "h1", "hr", "input", "li", "ol", "p", "pre", "s", "span",
-    "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+    "a", "blockquote", "br", "button", "code", "div", "em", "h1", "hr", "input", "label", "li", "ol", "p", "pre", "s",
+    "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 ATTRIBUTES = {
     "data-place", "dir", "href", "title", "rel", "target", "class", "tabindex", "role", "aria-label", "type",
-    "data-copy", "start",
+    "data-copy", "data-download", "start",
 }  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def test_the_cleaner_stops_what_the_renderer_lets_through(monkeypatch: pytest.Mo
     assert render('<p class="composer" id="x" style="color: red">b</p>') == "<p>b</p>"
     assert render('<div class="code composer" role="dialog" dir="rtl">c</div>') == '<div class="code">c</div>'
     assert render('<a href="//evil.example">d</a><form><input name="x" type="text"></form>') == (
-        '<a>d</a><input type="checkbox" disabled="">'
+        '<a>d</a><input type="checkbox">'
     )
 
 
@@ -320,10 +320,12 @@ def test_a_table_takes_the_focus_and_aligns_its_cells() -> None:
     assert "style" not in html
 
 
-def test_code_has_its_language_and_a_copy_button() -> None:
+def test_code_has_its_language_and_its_tools() -> None:
     html = render("```Python title=x\nx = 1\n```")
     assert '<span class="code__language">python</span>' in html
-    assert '<button class="code__copy" type="button" data-copy="">Copy</button>' in html
+    assert '<label class="code__tool"><input type="checkbox">Wrap</label>' in html
+    assert '<button class="code__tool" type="button" data-download="">Download</button>' in html
+    assert '<button class="code__tool" type="button" data-copy="">Copy</button>' in html
     assert '<pre tabindex="0"><code class="language-python">' in html
 
 
@@ -345,7 +347,7 @@ def test_unknown_languages_are_not_coloured() -> None:
 @pytest.mark.parametrize("language", sorted(HIGHLIGHTED))
 def test_colours_change_no_character_of_the_code(language: str) -> None:
     code = "\n\n  <a b='c'>\t&amp; \"d\" {{ e }} /* f */ # g\n\x0c\u2028é𝄞\n\n"
-    assert Elements(render(f"```{language}\n{code}```")).text == f"{language}Copy{code}\n"
+    assert Elements(render(f"```{language}\n{code}```")).text == f"{language}WrapDownloadCopy{code}\n"
 
 
 @pytest.mark.parametrize(
@@ -417,7 +419,7 @@ def test_colours_have_a_limit() -> None:
     code = "1\n" * (HIGHLIGHT_SPANS * 2)
     html = render(f"```python\n{code}```\n")
     assert HIGHLIGHT_SPANS // 2 < html.count("<span") <= HIGHLIGHT_SPANS
-    assert Elements(html).text == f"pythonCopy{code}\n"
+    assert Elements(html).text == f"pythonWrapDownloadCopy{code}\n"
 
 
 def test_an_expensive_text_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -503,7 +505,7 @@ def test_colouring_has_a_deadline(monkeypatch: pytest.MonkeyPatch, language: str
     start = time.thread_time()
     html = render(f"```{language}\n{code}\n```")
     assert time.thread_time() - start < SECONDS
-    assert Elements(html).text.strip() == f"{language}Copy{code}".strip()
+    assert Elements(html).text.strip() == f"{language}WrapDownloadCopy{code}".strip()
 
 
 # The colours of code

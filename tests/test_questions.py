@@ -49,7 +49,7 @@ def test_what_is_no_fence_is_text(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:40]))
 def test_hostile_questions_make_only_text_and_code(text: str) -> None:
     tags = {tag for tag, _ in Elements(render_question(text)).found}
-    assert tags <= {"a", "button", "code", "details", "div", "p", "pre", "span", "summary"}
+    assert tags <= {"a", "button", "code", "details", "div", "input", "label", "p", "pre", "span", "summary"}
     assert all(str(link).startswith("https://") for link in links(render_question(text)))
 
 

@@ -1,6 +1,7 @@
 import { Conversation } from "./conversation.js";
 import { copyOnClick } from "./copy.js";
 import { find } from "./dom.js";
+import { downloadOnClick } from "./download.js";
 import { History } from "./history.js";
 import { listenForKeys } from "./keys.js";
 import { drawFormulas } from "./math.js";
@@ -11,6 +12,7 @@ import { hideOnClick } from "./sidebar.js";
 import { PageStream } from "./stream.js";
 
 copyOnClick();
+downloadOnClick();
 hideOnClick(document);
 listenForKeys(document);
 drawFormulas();

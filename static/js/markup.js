@@ -389,7 +389,9 @@ function code(tokens, index) {
   const attribute = language ? ` class="language-${language}"` : "";
   return (
     `<div class="code" dir="ltr"><div class="code__header"><span class="code__language">${language ?? "code"}</span>` +
-    '<button class="code__copy" type="button" data-copy>Copy</button></div>' +
+    '<label class="code__tool"><input type="checkbox">Wrap</label>' +
+    '<button class="code__tool" type="button" data-download>Download</button>' +
+    '<button class="code__tool" type="button" data-copy>Copy</button></div>' +
     `<pre tabindex="0"><code${attribute}>${escapeHtml(content)}</code></pre></div>\n`
   );
 }

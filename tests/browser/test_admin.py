@@ -164,10 +164,11 @@ def test_a_long_transcript_has_pages(sam: Page, server: Server) -> None:
     expect(sam.locator(".transcript")).not_to_contain_text("Answer 24.")
 
 
-def test_a_transcript_has_no_buttons(sam: Page, server: Server) -> None:
+def test_a_transcript_only_has_buttons_for_its_code(sam: Page, server: Server) -> None:
     sam.goto(talk(server, "Salt", ANSWER, status="failed"))
     expect(sam.locator(".transcript")).to_contain_text("Failed")
-    expect(sam.locator(".transcript").get_by_role("button")).to_have_count(0)
+    expect(sam.locator(".transcript").get_by_role("button")).to_have_text(["Download", "Copy"])
+    expect(sam.locator(".transcript form")).to_have_count(0)
 
 
 def test_a_running_reply_shows_its_text_so_far(sam: Page, server: Server) -> None:

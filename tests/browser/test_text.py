@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.pages import answer, ask, button, expect_end, words
+from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.upstream import Upstream, finish, pause, text
 
 pytestmark = pytest.mark.chromium
@@ -194,3 +194,138 @@ def test_tasks_can_be_read_and_not_changed(alice: Page, upstream: Upstream) -> N
     expect_end(alice, "complete")
     expect(alice.get_by_role("checkbox", name="Done")).to_be_checked()
     expect(alice.get_by_role("checkbox", name="To do")).to_be_disabled()
+
+
+# Questions
+
+
+QUESTION = """\
+Is `f()` at https://x.example *right*?
+
+```python
+def f(): ...
+```
+
+{}the end
+"""
+
+
+def test_a_question_keeps_its_lines_and_shows_its_code(alice: Page, upstream: Upstream) -> None:
+    question(alice).fill(QUESTION.format("one\n  two\n\n"))
+    question(alice).press("Enter")
+    expect_end(alice, "complete")
+    asked = alice.locator("[data-role=user] [data-text]")
+    expect(asked.locator("p > code")).to_have_text("f()")
+    expect(asked.locator(".code code")).to_have_text("def f(): ...\n")
+    expect(asked.get_by_role("link", name="https://x.example")).to_be_visible()
+    assert asked.locator("p").last.inner_text() == "one\n  two\n\nthe end"
+    assert upstream.requests[-1].body["messages"][-1]["content"] == QUESTION.format("one\n  two\n\n")
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_long_question_is_folded(visit: Visit, alice: Page, upstream: Upstream, javascript: bool) -> None:
+    question(alice).fill(QUESTION.format("line\n" * 60))
+    question(alice).press("Enter")
+    expect_end(alice, "complete")
+    page = visit("alice", java_script_enabled=javascript)
+    page.goto(alice.url)
+    text = page.locator(".folded")
+    folded = text.bounding_box()
+    page.get_by_text("Show all").click()
+    expect(page.get_by_text("Show less")).to_be_visible()
+    whole = text.bounding_box()
+    assert folded
+    assert whole
+    assert folded["height"] * 3 < whole["height"]
+    page.get_by_text("Show less").click()
+    assert text.bounding_box() == folded
+
+
+# Code
+
+CODE = "```python\n" + "value = 1  # " + "long " * 60 + "\n" + "value += 1\n" * 80 + "```\n"
+
+
+def test_the_header_of_code_stays_in_sight(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text(CODE), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    for width in (1280, 390):
+        alice.set_viewport_size({"width": width, "height": 700})
+        alice.locator(".code").evaluate("(code) => scrollBy(0, code.getBoundingClientRect().top + 600)")
+        is_on_top = """(tool) => {
+            const { left, right, top, bottom } = tool.getBoundingClientRect();
+            return document.elementFromPoint((left + right) / 2, (top + bottom) / 2) === tool;
+        }"""
+        for tool in alice.locator(".code__tool").all():
+            assert tool.evaluate(is_on_top)
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_long_lines_of_code_can_be_wrapped(visit: Visit, alice: Page, upstream: Upstream, javascript: bool) -> None:
+    upstream.script(text(CODE), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    page = visit("alice", java_script_enabled=javascript)
+    page.goto(alice.url)
+    pre = page.locator(".code pre")
+    assert pre.evaluate("(pre) => pre.scrollWidth > pre.clientWidth")
+    page.get_by_text("Wrap", exact=True).click()
+    expect(page.get_by_label("Wrap")).to_be_checked()
+    assert pre.evaluate("(pre) => pre.scrollWidth === pre.clientWidth")
+
+
+def test_wrapping_lasts_while_the_code_is_written(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("```python\none\n"), pause("a"), text("two\n"), pause("b"), text("```"), finish())
+    ask(alice, "How?")
+    expect(words(alice)).to_contain_text("one")
+    alice.get_by_text("Wrap", exact=True).click()
+    upstream.release("a")
+    expect(words(alice)).to_contain_text("two")
+    expect(alice.get_by_label("Wrap")).to_be_checked()
+    upstream.release("b")
+    expect_end(alice, "complete")
+
+
+@pytest.mark.parametrize(
+    ("language", "name"), [("python", "code.py"), ("c++", "code.cpp"), ("", "code.txt"), ("a-b", "code.txt")]
+)
+def test_code_can_be_downloaded(alice: Page, upstream: Upstream, language: str, name: str) -> None:
+    upstream.script(text(f"```{language}\na = 1\n```"), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    with alice.expect_download() as download:
+        button(alice, "Download").click()
+    assert download.value.suggested_filename == name
+    assert download.value.path().read_text() == "a = 1\n"
+
+
+# Figures, tables, paper
+
+
+def test_figures_are_lining(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("c = 0"), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    expect(words(alice)).to_have_css("font-variant-numeric", "lining-nums")
+
+
+def test_many_columns_do_not_fold_their_words(alice: Page, upstream: Upstream) -> None:
+    rows = ["|".join(f"Column number {column}" for column in range(14)), "|".join(["-"] * 14)]
+    upstream.script(text("\n".join([*rows, rows[0]])), finish())
+    ask(alice, "How?")
+    expect_end(alice, "complete")
+    assert alice.locator("td").first.evaluate("(cell) => cell.offsetHeight") < 50
+    assert alice.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_page_on_paper_has_its_title_and_no_buttons(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("```\na\n```"), finish())
+    ask(alice, "A question for paper")
+    expect_end(alice, "complete")
+    alice.emulate_media(media="print")
+    heading = alice.get_by_role("heading", level=1).bounding_box()
+    assert heading
+    assert heading["height"] > 20
+    for control in alice.locator("main button, main label").all():
+        expect(control).to_be_hidden()
