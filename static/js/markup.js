@@ -15,7 +15,7 @@ import { bare, otherPlace } from "./links.js";
 
 // The budget of a text.
 export const MARKDOWN_CHARS = 100_000;
-const HTML_CHARS = 300_000;
+const HTML_CHARS = 400_000;
 const TABLE_CELLS = 10_000;
 const DRAWN_CHARS = 30_000;
 // Steps and not seconds, because a busy or sleeping machine must not cost a text its form. A long text takes at most half

@@ -40,10 +40,22 @@ def f(text: str) -> str:  # {"a long line " * 20}
 |{"---|" * 12}
 | {" | ".join("cell" for _ in range(12))} |
 
+- [x] salt
+- [ ] pepper
+
+A claim[^1] with $x^2$ and {"$" + "x + " * 60 + "y$"}.
+
+$$\\frac{{{"x + " * 60}y}}{{2}}$$
+
+[^1]: A note.
+
 ---
 
 https://elsewhere.example/{"path/" * 40}
 """
+
+
+QUESTION = f"And {'then' * 60}?\n\n```python\n{'long ' * 60}\n```\n\n`Really` at https://x.example?\n{'line\n' * 20}"
 
 
 def store_everything(server: Server, username: str) -> str:
@@ -59,7 +71,7 @@ def store_everything(server: Server, username: str) -> str:
             ("", {"status": "failed", "error_code": "unauthorized"}),
             ("Too lo", {"status": "complete", "finish_reason": "length"}),
         ):
-            reply = asking.ask(conversation, f"And {'then' * 60}?\n\nReally?", "scripted")
+            reply = asking.ask(conversation, QUESTION, "scripted")
             end(reply, said, **fields)
         end(asking.retry(reply, "scripted"), "Once more.", status="complete")
         return conversation.get_absolute_url()
@@ -222,7 +234,7 @@ def tab_through(page: Page, last: str) -> list[str]:
     while not names or names[-1] != last:
         page.keyboard.press("Tab")
         names.append(name_of_focus(page))
-        assert len(names) < 60, f"{last} is not reached: {names}"
+        assert len(names) < 100, f"{last} is not reached: {names}"
         assert shows_focus(page), f"{names[-1]} does not show that it has the focus"
     return names
 

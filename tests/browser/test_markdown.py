@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page, expect
 
+from chat.demo import ANSWER
 from chat.markdown import MARKDOWN_CHARS, render
 from tests.test_markdown import HOSTILE
 
@@ -187,9 +188,9 @@ def generated(seed: int) -> list[str]:
     order marks in labels and at the ends of addresses, and definitions after a block that uses them.
     """
     chance = random.Random(seed)  # noqa: S311 - nothing is secret here.
-    texts = ["".join(chance.choices(PIECES, k=chance.randint(2, 16))) for _ in range(1500)]
-    for _ in range(500):
-        text = chance.choice([*ORDINARY, *HOSTILE, REPLY])[:1000]
+    texts = ["".join(chance.choices(PIECES, k=chance.randint(2, 16))) for _ in range(5200)]
+    for _ in range(2000):
+        text = chance.choice([*ORDINARY, *HOSTILE, REPLY, ANSWER])[:1000]
         for _ in range(chance.randint(1, 4)):
             place = chance.randrange(len(text) + 1)
             damage = chance.choice(["", chance.choice(PIECES), text[place : place + 3] * 2])
@@ -318,6 +319,7 @@ def test_the_page_and_the_server_make_the_same_markup(blank: Page, texts: list[s
 
 def test_the_page_and_the_server_agree_on_generated_texts(blank: Page) -> None:
     texts = generated(seed=20261126)
+    assert len(texts) > 7_000
     differences = [
         (text, page, server) for text, (page, server) in zip(texts, drawn(blank, texts), strict=True) if page != server
     ]
