@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.pages import answer, ask, button, expect_end, question, words
-from tests.upstream import Upstream, finish, pause, text
+from tests.upstream import Upstream, finish, hang, pause, reasoning, text
 
 pytestmark = pytest.mark.chromium
 
@@ -329,3 +329,18 @@ def test_a_page_on_paper_has_its_title_and_no_buttons(alice: Page, upstream: Ups
     assert heading["height"] > 20
     for control in alice.locator("main button, main label").all():
         expect(control).to_be_hidden()
+
+
+# Thinking
+
+
+def test_thinking_never_loses_its_contrast(alice: Page, upstream: Upstream) -> None:
+    upstream.script(reasoning("Let me see."), hang())
+    ask(alice, "How?")
+    summary = answer(alice).locator("summary")
+    expect(summary).to_contain_text("Thinking")
+    changes = summary.evaluate(
+        "(summary) => summary.getAnimations().flatMap(({ effect }) => effect.getKeyframes()).flatMap(Object.keys)"
+    )
+    assert "color" in changes
+    assert "opacity" not in changes
