@@ -29,6 +29,7 @@ from chat.views.pages import (
     page,
     question_form,
     refused,
+    refused_as_deleted,
 )
 from chat.views.problems import Refusal, SignedInRequest, signed_in
 
@@ -52,7 +53,7 @@ async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     except Http404:
         if request.method == "GET":
             raise
-        return await refused(request, question_form(request, fields(request)), _deleted(), partial(page, request, None))
+        return await refused_as_deleted(request)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
     return await _answer(request, conversation, question_form(request, fields(request), conversation.model))
@@ -125,11 +126,6 @@ async def _answer(request: SignedInRequest, conversation: Conversation | None, f
 def _check(form: ModelForm) -> None:
     if not form.is_valid():
         raise Refusal(422, form.code, form.message)
-
-
-def _deleted() -> Refusal:
-    sentence = gettext("This conversation no longer exists. Your question is still here: send it to start a new one.")
-    return Refusal(404, "not_found", sentence)
 
 
 async def _edit_page(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -75,6 +76,13 @@ async def refused(
     if refusal.retry_after:
         response.headers["Retry-After"] = str(refusal.retry_after)
     return response
+
+
+async def refused_as_deleted(request: SignedInRequest) -> HttpResponse:
+    """Offer to start a conversation with a question to one that does not exist."""
+    sentence = gettext("This conversation no longer exists. Your question is still here: send it to start a new one.")
+    form = question_form(request, fields(request))
+    return await refused(request, form, Refusal(404, "not_found", sentence), partial(page, request, None))
 
 
 async def transcript(request: SignedInRequest, conversation: Conversation) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
@@ -15,7 +15,7 @@ from chat.limits import OverLimit
 from chat.models import Conversation, Message, QueuedQuestion
 from chat.process import Process
 from chat.views.admission import admit, queue_and_respond, stop_reply
-from chat.views.pages import SeeOther, fields, get_conversation, page, question_form, refused
+from chat.views.pages import SeeOther, fields, get_conversation, page, question_form, refused, refused_as_deleted
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 
 # The page of a refusal has the address of the form. A browser asks for that by GET when a person presses Enter there.
@@ -26,7 +26,12 @@ METHODS = ["GET", "POST"]
 @signed_in
 async def queue(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Add a question, which follows the end of its branch."""
-    conversation = await get_conversation(request, pk)
+    try:
+        conversation = await get_conversation(request, pk)
+    except Http404:
+        if request.method == "GET":
+            raise
+        return await refused_as_deleted(request)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
     form = question_form(request, fields(request), conversation.model)

@@ -172,6 +172,14 @@ def test_too_many_queued_questions_are_refused_and_the_text_is_kept(
     assert "my next words</textarea>" in response.text
 
 
+def test_a_question_to_a_deleted_conversation_can_start_a_new_one(client: Client, conversation: Conversation) -> None:
+    Conversation.objects.all().delete()
+    response = client.post(address(conversation), {"text": "my next words"})
+    assert response.status_code == 404
+    assert "This conversation no longer exists." in response.text
+    assert "my next words</textarea>" in response.text
+
+
 def test_sending_at_once_counts_against_the_limits(
     client: Client, conversation: Conversation, question: QueuedQuestion, running: Reply, settings: Settings
 ) -> None:
