@@ -3,6 +3,7 @@
 Each raises OverLimit when a person asks for too much, and ReplyRunning while the previous reply is being written.
 """
 
+from collections.abc import Callable
 from uuid import UUID
 
 from django.db import transaction
@@ -14,6 +15,10 @@ from chat.models import Conversation, LedgerEntry, Message, QueuedQuestion, Repl
 
 class ReplyRunning(Exception):
     """The previous reply is still being written."""
+
+
+class AnswerNotChosen(Exception):
+    """The last question has two answers, of which a person has to choose one before they can ask the next."""
 
 
 class ConversationChanged(Exception):
@@ -44,9 +49,27 @@ def ask(
         raise ConversationChanged
     if parent:
         leaf = conversation.messages.get(pk=parent, role=Message.Role.ASSISTANT).pk
+    if conversation.messages.filter(pk=leaf, role=Message.Role.USER).exists():
+        raise AnswerNotChosen
     if Reply.objects.running().filter(pk=leaf).exists():
         raise ReplyRunning
     return _ask(conversation, text, model, leaf)
+
+
+@transaction.atomic
+def compare(ask: Callable[[], Reply], model: str) -> list[Reply]:
+    """The queued reply that `ask` stores, and another one to the same question, by `model`.
+
+    The question is the leaf until a person chooses one of the answers, by showing its branch.
+    """
+    first = ask()
+    conversation = first.message.conversation
+    check_person(conversation.owner_id)
+    question = conversation.messages.get(children=first.message)
+    second = _queue(question, model)
+    conversation.leaf, conversation.model = question, first.model
+    conversation.change("leaf", "model")
+    return [first, second]
 
 
 @transaction.atomic
@@ -75,7 +98,8 @@ def resume(reply: Reply, model: str) -> Reply | None:
     check_person(reply.message.conversation.owner_id)
     conversation = Conversation.objects.select_for_update().get(messages=reply.pk)
     now = Reply.objects.select_related("message__conversation").get(pk=reply.pk)
-    if now.is_running or not now.can_resume or conversation.leaf_id != now.pk:
+    is_last = conversation.leaf_id in (now.pk, now.message.parent_id)
+    if now.is_running or not now.can_resume or not is_last:
         return None
     now.queue_again(model, _entry(conversation.owner_id, now.pk, model))
     conversation.updated = timezone.now()

@@ -55,11 +55,18 @@ class QuestionForm(ModelForm):
         error_messages={"invalid": _("The message to continue from no longer exists. Reload the page.")},
     )
 
+    also = forms.ChoiceField(
+        required=False, error_messages={"invalid_choice": _("This model isn't available. Choose another one.")}
+    )
     leaf = forms.UUIDField(
         required=False,
         widget=forms.HiddenInput,
         error_messages={"invalid": _("The last message no longer exists. Reload the page.")},
     )
+
+    def __init__(self, *args: Any, models: list[str], model: str, **kwargs: Any) -> None:
+        super().__init__(*args, models=models, model=model, **kwargs)
+        self.fields["also"].choices = [("", ""), *((name, name) for name in models)]  # type: ignore[attr-defined]
 
     CODES = {
         **ModelForm.CODES,
@@ -68,7 +75,7 @@ class QuestionForm(ModelForm):
         "invalid": "unknown_parent",
     }
 
-    field_order = ["text", "model", "parent", "leaf"]
+    field_order = ["text", "model", "parent", "leaf", "also"]
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")

@@ -28,6 +28,8 @@ def add(conversation: Conversation, text: str, model: str, parent: UUID | None =
     lock_person(conversation.owner_id)
     if parent is None:
         parent = Conversation.objects.values_list("leaf", flat=True).get(pk=conversation.pk)
+    if conversation.messages.filter(pk=parent, role=Message.Role.USER).exists():
+        raise asking.AnswerNotChosen
     answers = conversation.messages.filter(role=Message.Role.ASSISTANT)
     # The one on the page may have been followed by others since.
     end = answers.get(pk=tree.newest_leaf(answers.get(pk=parent).pk))

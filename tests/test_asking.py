@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from chat import asking
-from chat.asking import ConversationChanged, ReplyRunning
+from chat.asking import AnswerNotChosen, ConversationChanged, ReplyRunning
 from chat.limits import PERIOD, RUNNING_RETRY, OverLimit
 from chat.models import Conversation, LedgerEntry, Message, Reply, User
 from tests.endings import end
@@ -90,6 +90,34 @@ def test_a_question_is_refused_after_what_a_person_has_not_seen(first: Reply, co
         asking.ask(conversation, "And then?", "demo", seen=first.pk)
     assert conversation.messages.count() == 4
     asking.ask(conversation, "And then?", "demo", seen=newer.pk)
+
+
+# Compare
+
+
+def test_two_models_are_asked_until_one_answer_is_chosen(first: Reply, conversation: Conversation) -> None:
+    one, two = asking.compare(lambda: asking.ask(conversation, "And?", "small"), "large")
+    conversation.refresh_from_db()
+    assert (one.model, two.model, conversation.model) == ("small", "large", "small")
+    assert one.message.parent_id == two.message.parent_id == conversation.leaf_id
+    assert conversation.compared() == [one.message, two.message]
+    with pytest.raises(AnswerNotChosen):
+        asking.ask(conversation, "And then?", "small")
+    conversation.show(two.message)
+    end(one, "One")
+    end(two, "Two")
+    asking.ask(conversation, "And then?", "small")
+    assert texts(conversation) == ["First question", "First answer", "And?", "Two", "And then?", ""]
+
+
+@pytest.mark.parametrize("limit", ["CHAT_PERSON_RUNNING", "CHAT_PERSON_QUESTIONS"])
+def test_both_answers_count(conversation: Conversation, settings: Settings, limit: str) -> None:
+    LedgerEntry.objects.update(asked=timezone.now() - PERIOD)
+    setattr(settings, limit, 1)
+    with pytest.raises(OverLimit):
+        asking.compare(lambda: asking.ask(conversation, "And?", "small"), "large")
+    assert conversation.messages.count() == 2
+    assert not Reply.objects.running().exists()
 
 
 # Edit

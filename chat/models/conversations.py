@@ -97,6 +97,10 @@ class Conversation(models.Model):
             return path
         return path[: path.index(message.parent_id)] if message.parent_id in path else []
 
+    def compared(self) -> list[Message]:
+        """The answers to the leaf, which is a question while a person has not chosen one of them."""
+        return list(self.messages.filter(parent=self.leaf_id).select_related("reply").order_by("created", "pk"))
+
     def texts(self, leaf_id: UUID | None, chars: int, last: int) -> list[tuple[str, str]]:
         """Role and text up to the leaf, oldest first: at most `last` messages within `chars` characters.
 
@@ -154,3 +158,8 @@ class Message(models.Model):
     def get_absolute_url(self) -> str:
         """The place of the message on its conversation's page."""
         return f"{reverse('conversation', args=[self.conversation_id])}#message-{self.pk}"
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether it is one of the answers of which a person has not chosen one yet."""
+        return self.role == self.Role.ASSISTANT and self.parent_id == self.conversation.leaf_id

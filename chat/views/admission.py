@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 
 from chat import sse
-from chat.asking import ConversationChanged, ReplyRunning
+from chat.asking import AnswerNotChosen, ConversationChanged, ReplyRunning
 from chat.database import in_thread
 from chat.limits import OverLimit
 from chat.models import Reply
@@ -36,6 +36,8 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
     except ReplyRunning:
         sentence = gettext("The previous reply is still being written. Wait for it to finish, or stop it first.")
         raise Refusal(409, "reply_running", sentence) from None
+    except AnswerNotChosen:
+        raise not_chosen() from None
     except ConversationChanged:
         sentence = gettext("This conversation has changed in another window. Read what is new, then send again.")
         raise Refusal(409, "conversation_changed", sentence) from None
@@ -43,9 +45,14 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
         raise Refusal.of(limit) from None
 
 
-def queue_and_respond(request: SignedInRequest, reply: Reply) -> HttpResponseBase:
-    """Queue the stored reply, and respond in the form that the client asked for."""
-    Process.of(request).queue(reply.pk, reply.attempt)
+def not_chosen() -> Refusal:
+    return Refusal(409, "answer_not_chosen", gettext("Choose one of the two answers first."))
+
+
+def queue_and_respond(request: SignedInRequest, reply: Reply, *others: Reply) -> HttpResponseBase:
+    """Queue the stored replies, and respond with the first in the form that the client asked for."""
+    for stored in (reply, *others):
+        Process.of(request).queue(stored.pk, stored.attempt)
     kind = _kind(request)
     if kind not in ("application/json", "text/event-stream"):
         return SeeOther(reply.message.get_absolute_url())

@@ -118,7 +118,7 @@ def _with_example(fields: Mapping[str, Any]) -> dict[str, Any]:
 async def _answer(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:
     """Queue the reply, or say why not."""
     try:
-        return queue_and_respond(request, await _store(request, conversation, form))
+        return queue_and_respond(request, *await _store(request, conversation, form))
     except Refusal as refusal:
         return await refused(request, form, refusal, partial(page, request, conversation))
 
@@ -135,15 +135,19 @@ async def _edit_page(
     return await in_thread(render)(request, "chat/edit.html", context, status=status)
 
 
-async def _store(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> Reply:
+async def _store(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> list[Reply]:
     _check(form)
     question, model, parent, leaf = (form.cleaned_data[name] for name in ("text", "model", "parent", "leaf"))
     try:
         if conversation:
-            return await admit(request, partial(asking.ask, conversation, question, model, parent, leaf))
-        if parent:
+            store = partial(asking.ask, conversation, question, model, parent, leaf)
+        elif parent:
             raise Message.DoesNotExist
-        return await admit(request, partial(asking.begin, request.user, question, model))
+        else:
+            store = partial(asking.begin, request.user, question, model)
+        if also := form.cleaned_data["also"]:
+            return await admit(request, partial(asking.compare, store, also))
+        return [await admit(request, store)]
     except Message.DoesNotExist:
         sentence = gettext("The message to continue from no longer exists. Reload the page.")
         raise Refusal(422, "unknown_parent", sentence) from None

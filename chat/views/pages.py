@@ -102,6 +102,9 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
         end, last = (below[0], len(below)) if below else (end, last)
     branch = await in_thread(conversation.branch)(end, last + 1)
     shown, has_later = branch[-last:], end != conversation.leaf_id
+    is_choosing = not has_later and bool(shown) and shown[-1].role == Message.Role.USER
+    if is_choosing:
+        shown += await in_thread(conversation.compared)()
     process = Process.of(request)
     await read_live(process.log, shown)
     await process.rendering.show(shown)
@@ -109,6 +112,7 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
         "conversation": conversation,
         "form": question_form(request, model=conversation.model),
         "messages_shown": shown,
+        "is_choosing": is_choosing,
         "earlier": _earlier(last, end if has_later else None, shown[0]) if len(branch) > last else None,
         "later": f"?from={end}&last={SHOWN}#message-{end}" if has_later else None,
         "queued": QueuedQuestion.objects.shown_after(None if has_later else end),

@@ -9,12 +9,13 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
 from chat import queued
+from chat.asking import AnswerNotChosen
 from chat.database import in_thread
 from chat.forms import QuestionForm
 from chat.limits import OverLimit
 from chat.models import Conversation, Message, QueuedQuestion
 from chat.process import Process
-from chat.views.admission import admit, queue_and_respond, stop_reply
+from chat.views.admission import admit, not_chosen, queue_and_respond, stop_reply
 from chat.views.pages import SeeOther, fields, get_conversation, page, question_form, refused, refused_as_deleted
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 
@@ -90,6 +91,8 @@ async def _add(conversation: Conversation, form: QuestionForm) -> QueuedQuestion
     question, model, parent, leaf = (form.cleaned_data[name] for name in ("text", "model", "parent", "leaf"))
     try:
         return await in_thread(queued.add)(conversation, question, model, parent or leaf)
+    except AnswerNotChosen:
+        raise not_chosen() from None
     except Message.DoesNotExist:
         sentence = gettext("The message to continue from no longer exists. Reload the page.")
         raise Refusal(422, "unknown_parent", sentence) from None

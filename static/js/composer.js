@@ -15,6 +15,8 @@ export class Composer {
   #stop;
   #stopLabel;
   #stopForm;
+  /** @type {string[]} */
+  #stopUrls = [];
   #draftKey;
   #onAsked;
   #onStale;
@@ -51,15 +53,16 @@ export class Composer {
    * Offer to stop while a reply is being written, and queue what is sent.
    * @param {string[]} stopUrls
    */
-  showRunning([stopUrl]) {
-    if (stopUrl) {
-      this.#stopForm.action = stopUrl;
+  showRunning(stopUrls) {
+    this.#stopUrls = stopUrls;
+    const isRunning = stopUrls.length > 0;
+    if (isRunning) {
       this.#showStop(STOP, false);
       this.#send.setAttribute("formaction", this.#form.dataset.queueUrl ?? "");
     } else {
       this.#send.removeAttribute("formaction");
     }
-    if (this.#isRunning !== Boolean(stopUrl)) this.#offer(!this.#isRunning);
+    if (this.#isRunning !== isRunning) this.#offer(isRunning);
   }
 
   /**
@@ -87,7 +90,7 @@ export class Composer {
   }
 
   get #models() {
-    return this.#form.querySelector("select");
+    return /** @type {HTMLSelectElement | null} */ (this.#form.querySelector("select[name=model]"));
   }
 
   /**
@@ -167,6 +170,8 @@ export class Composer {
 
   #clear() {
     this.#text.value = "";
+    const also = this.#form.querySelector("select[name=also]");
+    if (also instanceof HTMLSelectElement) also.value = "";
     this.#edited();
   }
 
@@ -183,7 +188,10 @@ export class Composer {
     this.#showStop(STOPPING, true);
     try {
       // The page shows the stop when the reply's stream reports it.
-      await submit(this.#stopForm);
+      for (const url of this.#stopUrls) {
+        this.#stopForm.action = url;
+        await submit(this.#stopForm);
+      }
     } catch (error) {
       Problem.from(error).show(this.#error);
       this.#showStop(STOP, false);

@@ -93,7 +93,7 @@ export class Conversation {
     // The question is far below what is on screen.
     if (this.#messages?.hasLater) return location.assign(conversation.url);
     await this.#messages?.refresh(this.#messages.last);
-    const question = this.#messages?.last?.previousElementSibling;
+    const question = this.#messages?.lastQuestion;
     // A queued question waits below, and the person reads on.
     if (question && !("queued" in answer)) this.#follower?.toTop(question);
   }
@@ -146,7 +146,7 @@ export class Conversation {
 
   #changed() {
     if (!this.#messages) return;
-    this.#composer.continueFrom(this.#messages.last?.dataset.message ?? "");
+    this.#composer.continueFrom(this.#messages.leaf);
     this.#composer.showRunning(this.#messages.stopUrls);
   }
 

@@ -46,7 +46,12 @@ export class Messages {
     for (const message of this.#shown) this.#watch(message);
   }
 
-  /** The last message, after which the next question goes. */
+  /** The id of the message after which the next question goes, as the server has it. */
+  get leaf() {
+    return this.#element.dataset.leaf ?? "";
+  }
+
+  /** The last message. */
   get last() {
     return this.#shown.at(-1) ?? null;
   }
@@ -54,6 +59,11 @@ export class Messages {
   /** Whether the conversation continues after the last message. */
   get hasLater() {
     return document.querySelector("[data-later] a") !== null;
+  }
+
+  /** The last question, which may have two answers. */
+  get lastQuestion() {
+    return this.#shown.findLast(({ dataset }) => dataset.role === "user");
   }
 
   /** Where to stop the replies that are being written. */
@@ -116,6 +126,7 @@ export class Messages {
     return this.#add({ from: this.last?.dataset.message ?? "" }, (list, next) => {
       const [, ...messages] = messagesIn(list);
       this.#element.append(...messages);
+      this.#element.toggleAttribute("data-choosing", list.hasAttribute("data-choosing"));
       replaceContent("[data-later]", next);
       replaceContent("[data-queued]", next);
       return messages;
@@ -145,7 +156,7 @@ export class Messages {
     const before = this.#shown[index]?.getBoundingClientRect();
     this.#follower.leave();
     this.#reconcile(next);
-    const inPlace = this.#shown[index];
+    const inPlace = this.#shown.find(({ id }) => id === anchor?.id) ?? this.#shown[index];
     if (before && inPlace) this.#follower.keep(inPlace, before);
     this.#listener.changed();
   }
@@ -173,6 +184,8 @@ export class Messages {
     const list = find(next, "[data-messages]", HTMLElement);
     // What leads to a message never changes, so everything up to the parent of the first one stays.
     this.#element.dataset.version = list.dataset.version;
+    this.#element.dataset.leaf = list.dataset.leaf;
+    this.#element.toggleAttribute("data-choosing", list.hasAttribute("data-choosing"));
     const kept = this.#shown.findIndex(({ dataset }) => dataset.message === list.dataset.parent) + 1;
     if (!kept) replaceContent("[data-earlier]", next);
     replaceContent("[data-later]", next);
@@ -180,7 +193,11 @@ export class Messages {
     for (const text of showQueued(queued, find(next, "[data-queued]", HTMLElement))) this.#listener.unsent(text);
     const old = this.#shown.slice(kept);
     const wanted = messagesIn(list);
-    for (const [index, message] of wanted.entries()) this.#put(message, old[index]);
+    for (const [index, message] of wanted.entries()) {
+      // Of two answers the second was chosen, so the first leaves its place to it.
+      while (isLater(message, old, index)) for (const other of old.splice(index, 1)) this.#remove(other);
+      this.#put(message, old[index]);
+    }
     for (const message of old.slice(wanted.length)) this.#remove(message);
   }
 
@@ -242,6 +259,11 @@ export class Messages {
   #firstInWindow() {
     return this.#shown.find((message) => message.getBoundingClientRect().bottom > 0) ?? this.last;
   }
+}
+
+/** @param {HTMLElement} message @param {HTMLElement[]} old @param {number} index */
+function isLater(message, old, index) {
+  return old.findIndex(({ id }) => id === message.id) > index;
 }
 
 /** @param {ParentNode} list */

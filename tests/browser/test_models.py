@@ -1,5 +1,6 @@
 """Which model answers: the one that is chosen, for questions, for examples, and for another try."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import KEY, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.test_accessibility import expect_accessible
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, error, finish, pause, text
 
@@ -124,6 +126,120 @@ def test_new_conversations_begin_with_the_model_that_was_asked_last(alice: Page,
     elsewhere = visit("alice")
     elsewhere.goto("/")
     expect(models(elsewhere)).to_have_value("large")
+
+
+def compare(page: Page, upstream: Upstream) -> None:
+    """Ask both models at once; they have written "First" and "Second", and wait."""
+    upstream.script(text("First"), pause("both"), text(" answer"), finish())
+    upstream.script(text("Second"), pause("both"), text(" answer"), finish())
+    page.get_by_label("Compare with").select_option("large")
+    question(page).fill("Hello?")
+    button(page, "Send").click()
+    expect(page.get_by_text("First", exact=True)).to_be_visible()
+    expect(page.get_by_text("Second", exact=True)).to_be_visible()
+
+
+def answers(page: Page) -> Locator:
+    return page.locator("[data-role=assistant]")
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_two_models_answer_side_by_side_and_one_is_chosen(alice: Page, upstream: Upstream, chosen: int) -> None:
+    compare(alice, upstream)
+    boxes = [answers(alice).nth(index).bounding_box() for index in range(2)]
+    assert boxes[0]
+    assert boxes[1]
+    assert boxes[0]["y"] == boxes[1]["y"]
+    assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
+    assert sorted(asked(upstream)) == ["large", "small"]
+    upstream.release("both")
+    for index in range(2):
+        expect(answers(alice).nth(index)).to_contain_text("answer")
+        expect(answers(alice).nth(index)).not_to_have_attribute("data-events-url", re.compile("."))
+    words_chosen = answers(alice).nth(chosen).locator("[data-text]").inner_text()
+    button(alice, "Continue with this answer").nth(chosen).click()
+    expect(answers(alice)).to_have_count(1)
+    expect(words(alice)).to_have_text(words_chosen)
+    expect(answer(alice)).to_contain_text(f"{chosen + 1}/2")
+    upstream.script(text("And more"), finish())
+    ask(alice, "And?")
+    expect(words(alice)).to_have_text("And more")
+    sent = [message["content"] for message in upstream.requests[-1].body["messages"]]
+    assert sent == ["Hello?", words_chosen, "And?"]
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_an_answer_is_chosen_while_both_are_written(alice: Page, upstream: Upstream, chosen: int) -> None:
+    compare(alice, upstream)
+    begun = answers(alice).nth(chosen).locator("[data-text]").inner_text()
+    button(alice, "Continue with this answer").nth(chosen).click()
+    expect(answers(alice)).to_have_count(1)
+    expect(words(alice)).to_have_text(begun)
+    expect(button(alice, "Continue with this answer")).to_be_hidden()
+    upstream.release("both")
+    expect(words(alice)).to_have_text(f"{begun} answer")
+    expect_end(alice, "complete")
+    expect(button(alice, "Try again")).to_be_visible()
+    button(alice, f"Show the {'next' if chosen == 0 else 'previous'} answer").click()
+    expect(words(alice)).to_contain_text("answer")
+
+
+def test_nothing_is_asked_before_an_answer_is_chosen(alice: Page, upstream: Upstream, watch: Watch) -> None:
+    watch.expect("status of 409")
+    compare(alice, upstream)
+    for ends in (False, True):
+        if ends:
+            button(alice, "Stop").click()
+            expect(alice.get_by_text("Stopped.", exact=True)).to_have_count(2)
+        question(alice).fill("And?")
+        question(alice).press("Enter")
+        expect(alice.get_by_role("alert").filter(has_text="Choose one of the two answers first.")).to_be_visible()
+        expect(question(alice)).to_have_value("And?")
+    alice.reload()
+    expect(answers(alice)).to_have_count(2)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_what_offers_a_choice(visit: Visit, upstream: Upstream, scheme: str) -> None:
+    page = visit("alice", color_scheme=scheme)
+    page.goto("/")
+    compare(page, upstream)
+    upstream.release("both")
+    expect(page.locator("[data-events-url]")).to_have_count(0)
+    expect_accessible(page)
+    button(page, "Continue with this answer").last.click()
+    expect(answers(page)).to_have_count(1)
+    button(page, "Try again with another model").click()
+    expect_accessible(page)
+    page.keyboard.press("Escape")
+    page.locator("[data-role=user]").hover()
+    page.get_by_role("link", name="Edit").click()
+    expect(page.get_by_label("New wording")).to_be_focused()
+    expect_accessible(page)
+
+
+def test_two_answers_are_stacked_on_a_phone(visit: Visit, upstream: Upstream) -> None:
+    page = visit("alice", viewport={"width": 390, "height": 844})
+    page.goto("/")
+    compare(page, upstream)
+    boxes = [answers(page).nth(index).bounding_box() for index in range(2)]
+    assert boxes[0]
+    assert boxes[1]
+    assert boxes[0]["x"] == boxes[1]["x"]
+    assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]
+    upstream.release("both")
+
+
+def test_without_scripts_one_of_two_answers_is_chosen(visit: Visit, upstream: Upstream) -> None:
+    page = visit("alice", java_script_enabled=False)
+    page.goto("/")
+    compare(page, upstream)
+    upstream.release("both")
+    for index in range(2):
+        expect(answers(page).nth(index)).to_have_attribute("data-status", "complete")
+    button(page, "Continue with this answer").last.click()
+    expect(answers(page)).to_have_count(1)
+    expect(answers(page)).to_contain_text("2/2")
 
 
 def test_without_scripts_another_model_answers_too(visit: Visit, upstream: Upstream) -> None:

@@ -1,0 +1,77 @@
+"""Answers and questions where two processes serve one person: what one of them stores holds in the other."""
+
+from typing import Any
+
+import pytest
+
+from chat.events import End
+from chat.models import Conversation, Reply, User
+from tests.hosts import StartHost, stored
+from tests.upstream import Upstream, finish, hang, text
+
+JSON = {"accept": "application/json"}
+
+
+async def post(client: Any, url: str, **fields: object) -> Any:
+    return await client.post(url, fields, headers=JSON)
+
+
+async def test_both_of_two_answers_are_taken_over_and_one_is_chosen(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    for _ in range(2):
+        upstream.script(text("so far"), hang())
+    here, there = await start_host(), await start_host()
+    assert (await post(await here.browser(alice), "/c/", text="Hello?", also="small")).status_code == 201
+    replies = [reply async for reply in Reply.objects.order_by("asked")]
+    assert len(replies) == 2
+    for reply in replies:
+        await there.until(reply, "so far")
+    await here.die()
+    await there.reconcile()
+    for reply in replies:
+        assert (await there.read(reply))[0] == "so far"
+        assert (await stored(reply)).status == "interrupted"
+    client = await there.browser(alice)
+    conversation = await Conversation.objects.aget()
+    refused = await post(client, f"{conversation.get_absolute_url()}messages/", text="And?")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "answer_not_chosen")
+    chosen = replies[1].pk
+    assert (await post(client, f"{conversation.get_absolute_url()}branch/", message=chosen)).json() == {
+        "leaf": str(chosen)
+    }
+    assert (await post(client, f"{conversation.get_absolute_url()}messages/", text="And?")).status_code == 201
+
+
+async def test_another_process_knows_what_a_page_has_missed(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    here, there = await start_host(), await start_host()
+    first, _ = await here.ask(alice)
+    await here.read(first)
+    url = f"{first.message.conversation.get_absolute_url()}messages/"
+    upstream.script(text("Newer"), finish())
+    newer = (await post(await here.browser(alice), url, text="And?", leaf=first.pk)).json()["reply"]["id"]
+    client = await there.browser(alice)
+    refused = await post(client, url, text="And then?", leaf=first.pk)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conversation_changed")
+    await there.read(await Reply.objects.aget(pk=newer))
+    assert (await post(client, url, text="And then?", leaf=newer)).status_code == 201
+
+
+@pytest.mark.parametrize("again", ["/replies/{r}/retry/", "/questions/{q}/edit/"])
+async def test_what_is_asked_again_outlives_its_process(
+    start_host: StartHost, upstream: Upstream, alice: User, again: str
+) -> None:
+    here, there = await start_host(continuation="assistant"), await start_host(continuation="assistant")
+    first, _ = await here.ask(alice)
+    await here.read(first)
+    upstream.script(text("one "), hang())
+    upstream.script(text("two"), finish())
+    url = again.format(r=first.pk, q=first.message.parent_id)
+    pk = (await post(await here.browser(alice), url, text="Hello again?")).json()["reply"]["id"]
+    reply = await Reply.objects.aget(pk=pk)
+    await there.until(reply, "one ")
+    await here.die()
+    await there.reconcile()
+    assert await there.read(reply) == ("one two", End("complete", "stop"))
