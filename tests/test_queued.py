@@ -12,7 +12,7 @@ from pytest_django import Settings
 from chat import asking, queued
 from chat.asking import ReplyRunning
 from chat.database import in_thread
-from chat.limits import PERIOD, OverLimit
+from chat.limits import PERIOD, OverLimit, lock_person
 from chat.models import Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User
 from tests.endings import end
 from tests.hosts import PATIENCE, StartHost, stored
@@ -173,6 +173,23 @@ def test_a_question_cannot_be_sent_before_the_reply_has_ended(running: Reply, co
     with pytest.raises(ReplyRunning):
         queued.ask(QueuedQuestion.objects.filter(pk=question.pk), same)
     assert waiting(running) == ["Second"]
+
+
+def test_a_question_that_was_asked_meanwhile_is_not_asked_again(
+    running: Reply, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process had the lock."""
+    queued.add(conversation, "Second", "demo")
+    end(running, "One")
+
+    def lock_too_late(person: int) -> User:
+        monkeypatch.setattr(queued, "lock_person", lock_person)
+        assert ask_due()
+        return lock_person(person)
+
+    monkeypatch.setattr(queued, "lock_person", lock_too_late)
+    assert ask_due() is None
+    assert Message.objects.filter(text="Second").count() == 1
 
 
 def test_deleting_the_conversation_deletes_what_is_queued(conversation: Conversation) -> None:
