@@ -8,6 +8,7 @@ from itertools import chain, repeat
 from uuid import UUID
 
 import pytest
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -17,7 +18,7 @@ from chat import asking
 from chat.database import DatabaseThreads, in_thread
 from chat.events import AnyDelta, Delta, End, Entry, Error, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, User
-from chat.replylog import CursorLost, Fenced, ReplyLog, base, commit
+from chat.replylog import CursorLost, Fenced, ReplyLog, base, commit, database
 from chat.replylog.coding import decode
 from chat.replylog.commit import Append, Failure
 from chat.replylog.database import DatabaseLog
@@ -397,6 +398,23 @@ def test_reconnecting_readers_see_the_text_once(
 
 
 # Rows in the database
+
+
+async def test_a_reader_waits_for_a_database_that_is_away_for_a_moment(
+    rows: DatabaseLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rows.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("Hello")])
+        await writer.end(DONE)
+    read, failures = database._read, [OperationalError, InterfaceError]
+
+    def fail_first(reply_id: UUID, after: int) -> list[Entry]:
+        if failures:
+            raise failures.pop()
+        return read(reply_id, after)
+
+    monkeypatch.setattr(database, "_read", fail_first)
+    assert text(await everything(rows, reply.pk)) == "Hello"
 
 
 async def test_the_purge_forgets_replies_that_ended_long_ago(rows: DatabaseLog, alice: User) -> None:

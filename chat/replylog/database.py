@@ -36,7 +36,7 @@ class DatabaseLog(ReplyLog):
 
     async def read(self, reply_id: UUID, after: int) -> list[Entry]:
         try:
-            return await in_thread(_read)(reply_id, after)
+            return await retry_while_away(in_thread(_read))(reply_id, after)
         except AWAY as error:
             raise LogUnreachable from error
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from chat import sentences, sse
-from chat.database import in_thread
+from chat.database import AWAY, in_thread, retry_while_away
 from chat.events import Delta, Entry, Reasoning, Snapshot
 from chat.live import current_state
 from chat.models import Reply
@@ -42,7 +42,7 @@ class ReplyBlocks:
         reply, process = self._reply, self._process
         while not await process.claims(reply.pk, QUEUE_LOOK if told or not reply.is_shown_as_queued else 0):
             # Another process may have claimed it, which only the row tells.
-            if not process.has(reply.pk) and await _status(reply.pk) != Reply.Status.QUEUED:
+            if not process.has(reply.pk) and await self._status() != Reply.Status.QUEUED:
                 break
             yield self._encode("status", {"status": "queued"})
             told = True
@@ -55,19 +55,26 @@ class ReplyBlocks:
             try:
                 async with aclosing(log.follow(reply_id, after)) as news:
                     async for entries in news:
-                        if not entries and await _status(reply_id) not in Reply.RUNNING:
+                        if not entries and await self._status() not in Reply.RUNNING:
                             # The reply ended, but its log was lost before the End was written.
                             raise CursorLost
                         yield self._encode_all(entries) if entries else sse.comment()
                 return
             except (CursorLost, LogUnreachable):
-                snapshot, end = await current_state(log, reply_id)
+                snapshot, end = await retry_while_away(current_state)(log, reply_id)
             if snapshot:
                 after = snapshot.seq
                 yield self._encode_one(after, snapshot)
             if end:
                 yield self._encode_one(after, end)
                 return
+
+    async def _status(self) -> str | None:
+        """The reply's status, None if it is deleted. While the database is away, it is what it was."""
+        try:
+            return await _stored_status(self._reply.pk)
+        except AWAY:
+            return self._reply.status
 
     def _encode_all(self, entries: Iterable[Entry]) -> bytes:
         """Encode entries; neighbouring deltas, and neighbouring reasoning, become one under the last seq."""
@@ -97,5 +104,5 @@ def encode_event(name: str, data: Mapping[str, Any], seq: int | None = None) -> 
 
 
 @in_thread
-def _status(reply_id: UUID) -> str | None:
+def _stored_status(reply_id: UUID) -> str | None:
     return Reply.objects.filter(pk=reply_id).values_list("status", flat=True).first()

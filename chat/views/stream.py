@@ -119,8 +119,8 @@ async def _counted(
             async with aclosing(blocks):
                 async for block in blocks:
                     yield block
-    except LogUnreachable:
-        logger.warning("The stream of %s broke off: the log of a reply does not answer", subject)
+    except (LogUnreachable, *AWAY):
+        logger.warning("The stream of %s broke off: the log of a reply or the database does not answer", subject)
     except Exception:
         # Daphne leaves the connection open when a stream raises. When it ends, the reader reconnects.
         logger.exception("The stream of %s broke", subject)

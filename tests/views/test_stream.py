@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
+from django.db import OperationalError
 
 from chat import sse
 from chat.models import User
-from chat.views import stream
+from chat.views import blocks, stream
 from tests.client import AsyncClient
-from tests.hosts import Host, hosts
+from tests.hosts import Host, StartHost, hosts
 from tests.upstream import Upstream, finish, pause, text
 
 
@@ -55,3 +57,46 @@ async def test_a_stream_goes_on_with_its_session(
     upstream.script(text("Hello"), finish())
     answer = await browser.post("/c/", {"text": "Hello?", "model": "small"}, headers={"accept": "text/event-stream"})
     assert [event.event async for event in events(answer)] == ["reply", "delta", "end"]
+
+
+@pytest.fixture
+def database_away(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Streams cannot ask the database for a status until this is undone."""
+
+    async def fail(_: UUID) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(blocks, "_stored_status", fail)
+    return monkeypatch
+
+
+async def test_a_quiet_stream_outlives_an_outage_of_the_database(
+    start_host: StartHost, upstream: Upstream, alice: User, database_away: pytest.MonkeyPatch
+) -> None:
+    upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
+    host = await start_host()
+    reply, _ = await host.ask(alice)
+    client = await host.browser(alice)
+    answer: Any = await client.get(f"/replies/{reply.pk}/events/")
+    parts = answer.streaming_content
+    while b"so far" not in await anext(parts):
+        pass
+    host.log.nudge([reply.pk])
+    assert await anext(parts) == sse.comment()
+    upstream.release("rest")
+    assert b"event: end" in b"".join([part async for part in parts])
+
+
+async def test_the_stream_of_a_queued_reply_outlives_an_outage_of_the_database(
+    start_host: StartHost, upstream: Upstream, alice: User, database_away: pytest.MonkeyPatch
+) -> None:
+    database_away.setattr(blocks, "QUEUE_LOOK", 0)
+    upstream.script(text("Hello"), finish())
+    here, there = await start_host(running=0), await start_host()
+    reply, run = await here.ask(alice)
+    client = await there.browser(alice)
+    reading = events(await client.get(f"/replies/{reply.pk}/events/"))
+    assert [(await anext(reading)).data for _ in range(2)] == ['{"status":"queued"}'] * 2
+    database_away.undo()
+    await here.grant_slot(run)
+    assert [event.event async for event in reading][-2:] == ["delta", "end"]
