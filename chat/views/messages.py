@@ -146,7 +146,9 @@ async def _store(request: SignedInRequest, conversation: Conversation | None, fo
         else:
             store = partial(asking.begin, request.user, question, model)
         if also := form.cleaned_data["also"]:
-            return await admit(request, partial(asking.compare, store, also))
+            # Room for the second reply; `admit` finds it for the first.
+            with Process.of(request).reserving():
+                return await admit(request, partial(asking.compare, store, also))
         return [await admit(request, store)]
     except Message.DoesNotExist:
         sentence = gettext("The message to continue from no longer exists. Reload the page.")

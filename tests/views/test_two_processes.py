@@ -1,4 +1,4 @@
-"""Answers and questions where two processes serve one person: what one of them stores holds in the other."""
+"""Answers and questions in processes: what one of them stores holds in the other, as far as they have room."""
 
 from typing import Any
 
@@ -75,3 +75,11 @@ async def test_what_is_asked_again_outlives_its_process(
     await here.die()
     await there.reconcile()
     assert await there.read(reply) == ("one two", End("complete", "stop"))
+
+
+async def test_two_answers_need_room_for_two(start_host: StartHost, alice: User) -> None:
+    host = await start_host(running=1, queued=0)
+    client = await host.browser(alice)
+    refused = await post(client, "/c/", text="Hello?", also="small")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")
+    assert (await post(client, "/c/", text="Hello?")).status_code == 201
