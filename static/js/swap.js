@@ -1,5 +1,8 @@
+import { selectionIn } from "./selection.js";
+
 /**
- * Put another rendering of a message, or its sibling, in its place. What was unfolded or had the focus still is or has.
+ * Put another rendering of a message, or its sibling, in its place. What was unfolded, selected or had
+ * the focus still is or has.
  * @param {HTMLElement} old
  * @param {HTMLElement} next
  */
@@ -7,7 +10,9 @@ export function swap(old, next) {
   const isOpen = old.querySelector("[data-reasoning][open]") !== null;
   next.querySelector("[data-reasoning]")?.toggleAttribute("open", isOpen);
   const find = counterpart(old);
+  const select = selectionIn(old.querySelector("[data-text]"));
   old.replaceWith(next);
+  select(next.querySelector("[data-text]"));
   find(next)?.focus({ preventScroll: true });
 }
 

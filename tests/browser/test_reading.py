@@ -139,6 +139,20 @@ def test_a_short_conversation_has_no_way_down(alice: Page, upstream: Upstream) -
     expect(alice.locator("[data-to-end]")).to_be_hidden()
 
 
+def test_a_selection_survives_the_end(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One *two* three.\n\n```py\nfour = 5\n```\n\nSix."), pause("end"), text(" Seven."), finish())
+    ask(alice, "Count.")
+    expect(words(alice)).to_contain_text("Six.")
+    words(alice).evaluate(
+        "text => getSelection().setBaseAndExtent(text.querySelector('em').firstChild, 1, text.lastElementChild, 0)"
+    )
+    selected = alice.evaluate("String(getSelection())")
+    assert "four = 5" in selected
+    upstream.release("end")
+    expect_end(alice, "complete")
+    assert alice.evaluate("String(getSelection())") == selected
+
+
 # Long conversations
 
 
