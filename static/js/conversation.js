@@ -146,7 +146,8 @@ export class Conversation {
 
   #changed() {
     if (!this.#messages) return;
-    this.#composer.continueFrom(this.#messages.leaf);
+    // While later messages are not on the page, the question follows the one that the server named.
+    if (!this.#messages.hasLater) this.#composer.continueFrom(this.#messages.leaf);
     this.#composer.showRunning(this.#messages.stopUrls);
   }
 
