@@ -19,9 +19,24 @@ export function listenForKeys(page) {
     if (isOther) return;
     if (isCommand && event.key === "k") palette.toggle();
     else if ((isCommand && event.key === "/") || isQuestionMark(event)) shortcuts.showModal();
+    else if (isUpInEmptyComposer(event)) editLastQuestion(page);
     else return;
     event.preventDefault();
   });
+}
+
+/** @param {KeyboardEvent} event */
+function isUpInEmptyComposer({ key, target, ctrlKey, altKey, metaKey, shiftKey }) {
+  const isPlain = !ctrlKey && !altKey && !metaKey && !shiftKey;
+  return (
+    key === "ArrowUp" && isPlain && target instanceof HTMLTextAreaElement && target.id === "question" && !target.value
+  );
+}
+
+/** @param {Document} page */
+function editLastQuestion(page) {
+  const links = page.querySelectorAll("[data-edit-link]");
+  /** @type {HTMLElement | undefined} */ ([...links].at(-1))?.click();
 }
 
 /** @param {HTMLDialogElement} shortcuts */

@@ -100,6 +100,19 @@ def test_the_sidebar_is_hidden_and_shown_by_command(alice: Page) -> None:
     expect(new).to_be_visible()
 
 
+def test_up_in_the_empty_box_edits_the_last_question(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("Four."), finish())
+    ask(alice, "Two and two?")
+    expect_end(alice, "complete")
+    alice.keyboard.type("a draft")
+    alice.keyboard.press("ArrowUp")
+    expect(question(alice)).to_be_focused()
+    question(alice).fill("")
+    question(alice).press("ArrowUp")
+    expect(alice.locator("[data-role=user] textarea")).to_be_focused()
+    expect(alice.locator("[data-role=user] textarea")).to_have_value("Two and two?")
+
+
 def shortcuts(page: Page) -> Locator:
     return page.get_by_role("dialog", name="Keyboard shortcuts")
 
