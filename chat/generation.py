@@ -90,6 +90,8 @@ class Run:
         self._has_slot = False
         # What an order cancels.
         self._work: asyncio.Task[Any] | None = None
+        # Stores when something came first, beside the log: the database may be away while the log works.
+        self._marking: asyncio.Task[None] | None = None
         # Whether it continues a reply after its end, and nothing has come yet.
         self._resumed = False
         self._upstream_id = ""
@@ -183,6 +185,8 @@ class Run:
                 await writer.restart(todo.kept)
             self._resumed = isinstance(todo, Resume)
             end = await self._carry_out(todo, reply, model, writer)
+            if self._marking:
+                await self._marking
             await writer.end(end, self._upstream_id)
             self.state = State.ENDED
             metrics.ended.labels(end.status).inc()
@@ -261,9 +265,20 @@ class Run:
         if first:
             metrics.first_piece.observe((timezone.now() - reply.asked).total_seconds())
         if first or answers or self._resumed:
-            with suppress(DatabaseAway):
-                await _mark(reply, first=first, answers=answers, more=self._resumed)
+            now = timezone.now()
+            marks: dict[str, Any] = {"started": now} if first else {}
+            if answers:
+                marks["answered"] = reply.answered = now
+            if self._resumed:
+                marks["more_shown"] = True
             self._resumed = False
+            self._marking = spawn(self._mark(reply, marks, self._marking), "marks", self._resources.threads)
+
+    async def _mark(self, reply: Reply, marks: dict[str, Any], before: asyncio.Task[None] | None) -> None:
+        if before:
+            await before
+        with suppress(DatabaseAway):
+            await _store_marks(reply, marks)
 
 
 def _begun(todo: Begin | Continue | Resume) -> str:
@@ -311,14 +326,6 @@ async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
 
 
 @in_thread
-def _mark(reply: Reply, *, first: bool, answers: bool, more: bool) -> None:
+def _store_marks(reply: Reply, marks: dict[str, Any]) -> None:
     """Store when the first delta and the first word of the answer came, and that there is more than was resumed."""
-    now = timezone.now()
-    marks: dict[str, Any] = {}
-    if first:
-        marks["started"] = now
-    if answers:
-        marks["answered"] = reply.answered = now
-    if more:
-        marks["more_shown"] = True
     Reply.objects.filter(pk=reply.pk, attempt=reply.attempt).update(**marks)

@@ -94,12 +94,35 @@ async def test_a_reply_is_complete_although_its_times_could_not_be_stored(
     async def fail(*_: Any, **__: Any) -> None:
         raise away
 
-    monkeypatch.setattr(generation, "_mark", fail)
+    monkeypatch.setattr(generation, "_store_marks", fail)
     host = await start_host()
     reply, _ = await host.ask(alice)
     assert (await host.read(reply))[1].status == "complete"
     row = await stored(reply)
     assert (row.started, row.message.text) == (None, "Hello world")
+
+
+async def test_no_delta_waits_until_the_times_are_stored(
+    start_host: StartHost, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.script(text("one"), pause("rest"), text(" two"), finish())
+    may_store, store = asyncio.Event(), generation._store_marks
+
+    async def slow(reply: Reply, marks: dict[str, Any]) -> None:
+        await may_store.wait()
+        await store(reply, marks)
+
+    monkeypatch.setattr(generation, "_store_marks", slow)
+    host = await start_host()
+    reply, _ = await host.ask(alice)
+    await host.until(reply, "one")
+    upstream.release("rest")
+    await host.until(reply, "one two")
+    assert (await stored(reply)).started is None
+    may_store.set()
+    assert (await host.read(reply))[1].status == "complete"
+    row = await stored(reply)
+    assert row.started == row.answered is not None
 
 
 # Errors
