@@ -4,6 +4,7 @@ import { Editor } from "./editor.js";
 import { Messages } from "./messages.js";
 import { loadMoreNearby } from "./paging.js";
 import { goBetweenQuestions } from "./questions.js";
+import { closeEdits } from "./queue.js";
 import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
 import { DELETED, ENDINGS, WRITING } from "./sentences.js";
@@ -58,6 +59,7 @@ export class Conversation {
     goBetweenQuestions(page, list, this.#follower);
     this.#changed();
     list.addEventListener("submit", (event) => this.#submitted(event));
+    if (this.#queued instanceof HTMLElement) closeEdits(this.#queued);
     this.#queued?.addEventListener("submit", (event) => this.#submitted(/** @type {SubmitEvent} */ (event)));
     list.addEventListener("click", (event) => this.#clicked(event));
   }
@@ -107,6 +109,7 @@ export class Conversation {
     this.#chooseModel(form, event.submitter);
     try {
       await submit(form, event.submitter);
+      form.dispatchEvent(new Event("sent"));
       const message = form.closest("[data-message]");
       await (message ? this.#messages?.refresh(message) : this.#messages?.renew());
       if (document.activeElement === document.body) this.#composer.focus();
@@ -146,8 +149,7 @@ export class Conversation {
 
   #changed() {
     if (!this.#messages) return;
-    // While later messages are not on the page, the question follows the one that the server named.
-    if (!this.#messages.hasLater) this.#composer.continueFrom(this.#messages.leaf);
+    this.#composer.continueFrom(this.#messages.leaf);
     this.#composer.showRunning(this.#messages.stopUrls);
   }
 
@@ -161,6 +163,6 @@ export class Conversation {
     this.#announcer.textContent = ENDINGS[status];
     this.#tab.ended(status);
     // They are sent now, or held.
-    if (this.#queued?.hasChildNodes()) this.#messages?.renew().catch(() => {});
+    if (this.#queued?.firstElementChild) this.#messages?.renew().catch(() => {});
   }
 }

@@ -36,6 +36,7 @@ export class Editor {
     this.#text = find(form, "textarea", HTMLTextAreaElement);
     this.#text.value = sessionStorage.getItem(this.#draftKey) ?? this.#text.value;
     this.#text.addEventListener("input", () => sessionStorage.setItem(this.#draftKey, this.#text.value));
+    form.addEventListener("sent", () => sessionStorage.removeItem(this.#draftKey));
     form.addEventListener("keydown", (event) => this.#pressed(event));
     find(form, "[data-cancel]", HTMLElement).addEventListener("click", (event) => this.#cancel(event));
     find(message, ".message__body", HTMLElement).append(form);

@@ -89,22 +89,32 @@ export class Messages {
 
   /** Refresh because of something that was done elsewhere. Whoever follows the end still does. */
   async renew() {
-    const wasFollowing = this.#follower.isFollowing;
-    await this.refresh();
-    if (wasFollowing) this.#follower.toEnd();
+    if (await this.refresh()) this.#follower.toEnd();
   }
 
   /**
    * Show the messages that the server has now, from the anchor on. Messages that have not changed stay untouched, and
    * the anchor, or the message that takes its place, stays where it is on screen.
    * @param {Element | null} [anchor] a message, by default the first one in the window
+   * @returns {Promise<boolean>} whether the reader followed the end until then
    * @throws {Problem} when the server refuses; while it cannot be reached, this tries again
    */
   refresh(anchor) {
-    // One after another, so that the newest state is shown last.
-    const refreshed = this.#refreshing.then(() => this.#refresh(anchor));
-    this.#refreshing = refreshed.catch(() => {});
-    return refreshed;
+    return this.#inTurn(() => this.#refresh(anchor));
+  }
+
+  /**
+   * Do one thing after another, so that the newest state is shown last.
+   * @template T
+   * @param {() => Promise<T>} work
+   */
+  #inTurn(work) {
+    const done = this.#refreshing.then(work);
+    this.#refreshing = done.then(
+      () => {},
+      () => {},
+    );
+    return done;
   }
 
   /** Add the messages before the first one. What the reader sees stays where it is. */
@@ -138,13 +148,11 @@ export class Messages {
    * @param {(list: HTMLElement, next: DocumentFragment) => HTMLElement[]} insert what the server has, and return it
    */
   #add(place, insert) {
-    const added = this.#refreshing.then(async () => {
+    return this.#inTurn(async () => {
       const next = await this.#fetch({ ...place, last: String(BATCH) });
       for (const message of insert(find(next, "[data-messages]", HTMLElement), next)) this.#watch(message);
       this.#listener.changed();
     });
-    this.#refreshing = added.catch(() => {});
-    return added;
   }
 
   /** @param {Element | null} [wanted] */
@@ -154,11 +162,13 @@ export class Messages {
     // Meanwhile the reader may have scrolled, and the end of a reply may have replaced the anchor.
     const index = this.#shown.findIndex(({ id }) => id === anchor?.id);
     const before = this.#shown[index]?.getBoundingClientRect();
+    const { isFollowing } = this.#follower;
     this.#follower.leave();
     this.#reconcile(next);
     const inPlace = this.#shown.find(({ id }) => id === anchor?.id) ?? this.#shown[index];
     if (before && inPlace) this.#follower.keep(inPlace, before);
     this.#listener.changed();
+    return isFollowing;
   }
 
   /** @param {Element | null} anchor */
@@ -187,7 +197,10 @@ export class Messages {
     this.#element.dataset.leaf = list.dataset.leaf;
     this.#element.toggleAttribute("data-choosing", list.hasAttribute("data-choosing"));
     const kept = this.#shown.findIndex(({ dataset }) => dataset.message === list.dataset.parent) + 1;
-    if (!kept) replaceContent("[data-earlier]", next);
+    if (!kept) {
+      replaceContent("[data-earlier]", next);
+      this.#element.dataset.parent = list.dataset.parent;
+    }
     replaceContent("[data-later]", next);
     const queued = find(document, "[data-queued]", HTMLElement);
     for (const text of showQueued(queued, find(next, "[data-queued]", HTMLElement))) this.#listener.unsent(text);

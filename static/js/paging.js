@@ -20,9 +20,12 @@ function loadNear(place, load) {
       const isNear = entries.at(-1)?.isIntersecting;
       if (!isNear || !place.querySelector("[data-more]")) return;
       observer.unobserve(place);
-      // The link stays after a failure, and a person can follow it.
-      await load().catch(() => {});
-      observer.observe(place);
+      try {
+        await load();
+        observer.observe(place);
+      } catch {
+        // The link stays, and a person can follow it.
+      }
     },
     { rootMargin: AHEAD },
   );

@@ -21,7 +21,7 @@ export function swap(old, next) {
  * @param {HTMLElement} message
  * @returns {(other: HTMLElement) => HTMLElement | null | undefined}
  */
-function counterpart(message) {
+export function counterpart(message) {
   const focused = document.activeElement;
   if (!(focused instanceof HTMLElement) || !message.contains(focused)) return () => null;
   const name = nameOf(focused);

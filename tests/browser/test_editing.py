@@ -126,3 +126,19 @@ def test_without_scripts_a_page_has_the_form(visit: Visit, upstream: Upstream, w
     expect(questions(page)).to_have_text("Good evening?")
     button(page, "Show the previous question").click()
     expect(questions(page)).to_have_text("Hello?")
+
+
+def test_a_draft_is_gone_once_it_has_been_sent(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), finish())
+    upstream.script(text("Two"), finish())
+    ask(alice, "First wording")
+    expect_end(alice, "complete")
+    edit(alice)
+    edited(alice).fill("Second wording")
+    edited(alice).press("Enter")
+    expect(words(alice)).to_have_text("Two")
+    expect_end(alice, "complete")
+    button(alice, "Show the previous question").click()
+    expect(questions(alice)).to_have_text(["First wording"])
+    edit(alice)
+    expect(edited(alice)).to_have_value("First wording")

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from chat.models import QueuedQuestion
+from chat.models import Conversation, QueuedQuestion
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.browser.test_survival import CUT, RECOVERY_MS
@@ -186,3 +186,38 @@ def test_what_is_queued_fits_on_a_phone(visit: Visit, upstream: Upstream) -> Non
     button(queue(page), "Withdraw").scroll_into_view_if_needed()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert re.search("many words", queued(page).inner_text())
+
+
+def test_a_question_that_is_withdrawn_does_not_come_back(writing: Page) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    queue(writing).get_by_label("Queued question").fill("Other words")
+    button(queue(writing), "Withdraw").click()
+    expect(queued(writing)).to_have_count(0)
+    expect(question(writing)).to_have_value("")
+
+
+def test_an_edit_that_changed_nothing_does_not_come_back(writing: Page, upstream: Upstream) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    upstream.release("rest")
+    expect(questions(writing)).to_have_text(["First", "Second"])
+    expect(question(writing)).to_have_value("")
+
+
+def test_the_focus_stays_on_a_queued_question(writing: Page, server: Server) -> None:
+    send(writing, "Second")
+    button(queue(writing), "Withdraw").focus()
+    writing.locator("#queued").evaluate("element => element.dataset.isOld = true")
+    server.database.run(lambda: Conversation.objects.get().change())
+    expect(writing.locator("#queued[data-is-old]")).to_have_count(0)
+    expect(button(queue(writing), "Withdraw")).to_be_focused()
+
+
+def test_escape_closes_an_edit_and_stops_nothing(writing: Page, upstream: Upstream) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    queue(writing).get_by_label("Queued question").press("Escape")
+    expect(queue(writing).get_by_label("Queued question")).to_be_hidden()
+    upstream.release("rest")
+    expect(questions(writing)).to_have_text(["First", "Second"])

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from itertools import chain
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
-from chat.models import User
+from chat.models import Conversation, Message, User
+from tests.browser.conftest import Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.conversations import conversation_of
 from tests.server import Server
@@ -155,6 +156,13 @@ def test_a_selection_survives_the_end(alice: Page, upstream: Upstream) -> None:
 
 # Long conversations
 
+# Long enough for an observer to report again.
+SEVERAL_FRAMES = """() => new Promise((done) => {
+    let left = 20;
+    const frame = () => (left-- ? requestAnimationFrame(frame) : done());
+    frame();
+})"""
+
 
 def store_long(server: Server, exchanges: int) -> str:
     """The address of Alice's conversation with this many questions and answers."""
@@ -234,3 +242,53 @@ def test_a_question_asked_far_above_the_end_is_shown(alice: Page, server: Server
         question(alice).fill("And now?")
         question(alice).press("Enter")
     expect(words(alice)).to_have_text("At the end.")
+
+
+def test_a_reader_who_scrolls_up_during_a_refresh_stays_there(reading: Page, server: Server) -> None:
+    press_end(reading)
+    expect(paragraph(reading, 40)).to_be_in_viewport()
+    held: list[Route] = []
+    with reading.expect_request("**/transcript/**"):
+        reading.route("**/transcript/**", lambda route: held.append(route))  # noqa: PLW0108 (it is marked)
+        server.database.run(lambda: Conversation.objects.get().change())
+    reading.mouse.move(600, 300)
+    reading.mouse.wheel(0, -600)
+    expect(button(reading, "Jump to latest")).to_be_visible()
+    before = top(answer(reading))
+    version = reading.locator("[data-messages]").get_attribute("data-version") or ""
+    held[0].continue_()
+    expect(reading.locator("[data-messages]")).not_to_have_attribute("data-version", version)
+    assert top(answer(reading)) == before
+
+
+def test_earlier_messages_belong_to_the_branch_on_screen(alice: Page, server: Server) -> None:
+    alice.goto(store_long(server, 100))
+
+    def fork() -> None:
+        conversation = Conversation.objects.get()
+        first = Message.objects.get(parent__parent=None, parent__isnull=False)
+        other = conversation_of(conversation.owner, [f"Fork {number}." for number in range(100)])
+        other.messages.update(conversation=conversation)
+        Message.objects.filter(text="Fork 0.").update(parent=first)
+        conversation.leaf = other.leaf
+        conversation.change("leaf")
+
+    server.database.run(fork)
+    expect(alice.get_by_text("Fork 99.")).to_be_attached()
+    while alice.locator("[data-earlier] a").count():
+        shown = count(alice)
+        alice.evaluate("scrollTo(0, 0)")
+        expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
+    assert count(alice) == 102
+
+
+def test_after_a_refusal_earlier_messages_are_not_asked_for_again(alice: Page, server: Server, watch: Watch) -> None:
+    watch.expect("404")
+    alice.goto(store_long(server, 100))
+    refused: list[Request] = []
+    alice.on("request", lambda request: refused.append(request) if "/transcript/" in request.url else None)
+    alice.route("**/transcript/**", lambda route: route.fulfill(status=404, body="{}"))
+    with alice.expect_response("**/transcript/**"):
+        alice.evaluate("scrollTo(0, 0)")
+    alice.evaluate(SEVERAL_FRAMES)
+    assert len(refused) == 1

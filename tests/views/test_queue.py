@@ -74,7 +74,7 @@ def test_a_page_says_that_a_question_waits_for_room(
 ) -> None:
     endings.end(running, "One")
     page = client.get(conversation.get_absolute_url()).text
-    assert "Not sent yet: you've reached a limit, or the server is busy." in page
+    assert "Will be sent as soon as there is room." in page
 
 
 def test_what_is_queued_shows_only_at_the_end_of_its_branch(
