@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain, count, cycle
 from random import Random
+from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -145,10 +146,15 @@ class KillLoop:
         self._checks: list[asyncio.Task[None]] = []
         # Whether the processes are being restarted one after the other.
         self._restarting = False
+        # Whether a fate is under way: a process that starts takes its time from the others.
+        self._striking = False
         # Whether a process sleeps or waits for a silent store, and with it the locks that it holds.
         self._asleep = False
         # The longest times, in seconds.
-        self._overdue = self._overdue_asleep = self._death_to_end = self._stop_to_answer = 0.0
+        self._overdue = self._overdue_asleep = self._death_to_end = 0.0
+        # The seconds from a stop to its answer, while nothing else happened and while a fate was under way.
+        self._stops: list[float] = []
+        self._stops_struck: list[float] = []
         self.faults: list[str] = []
 
     async def run(self, rounds: int) -> None:
@@ -166,7 +172,9 @@ class KillLoop:
             self._checks.append(asyncio.create_task(self._ask_and_check(f"{number}", ASKED_WITHIN, struck)))
             await asyncio.sleep(chance.uniform(0, STRUCK_WITHIN))
             fate, server = next(fates), chance.choice(self._servers)
+            self._striking = True
             await self._strike(fate, number, server, chance)
+            self._striking = False
             struck.set()
             self._say(f"round {number}: {fate}")
             if self.faults:
@@ -295,13 +303,13 @@ class KillLoop:
         seen.stop_asked = True
         while not seen.stopped_at:
             with suppress(httpx.TransportError):
-                began, asleep = time.monotonic(), self._asleep
+                began, struck = time.monotonic(), self._striking
                 answer = await chance.choice(asked.person).post(asked.reply["stop_url"])
                 if answer.status_code == 404 and seen.deleted:
                     return
                 if answer.status_code == 200:
-                    if not (asleep or self._asleep):
-                        self._stop_to_answer = max(self._stop_to_answer, time.monotonic() - began)
+                    stops = self._stops_struck if struck or self._striking else self._stops
+                    stops.append(time.monotonic() - began)
                     seen.stopped_at = answer.json()["status"], await text_of(asked.pk)
                     return
             await asyncio.sleep(chance.uniform(*BACK_OFF))
@@ -530,7 +538,10 @@ class KillLoop:
             **{name: self._counts[name] for name in ("taken over", "readers", "events seen", "reconnections")},
             "seconds from a lease's end to its claim, at most": round(self._overdue, 1),
             "the same while a process slept": round(self._overdue_asleep, 1),
-            "seconds from a stop to its answer, at most": round(self._stop_to_answer, 1),
+            "seconds from a stop to its answer, in the median": round(median(self._stops or [0.0]), 2),
+            "at most": round(max(self._stops, default=0.0), 1),
+            "the same while a fate was under way, in the median": round(median(self._stops_struck or [0.0]), 2),
+            "while one was, at most": round(max(self._stops_struck, default=0.0), 1),
             "seconds from a death to the end it brought, at most": round(self._death_to_end, 1),
             "faults": len(self.faults),
         }
