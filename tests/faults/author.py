@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 
+from chat.generation import CONTINUE
 from tests.faults.evidence import Question
 from tests.upstream import Request, Response, Step, done, error, finish, reasoning, sleep, text
 
@@ -14,9 +15,9 @@ class Author:
         self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
 
     def __call__(self, request: Request) -> list[Step]:
-        messages = request.body["messages"]
-        last = messages[-1]
+        messages = [message for message in request.body["messages"] if message["content"] != CONTINUE]
         question = Question.read([message["content"] for message in messages if message["role"] == "user"][-1])
+        last = messages[-1]
         begun = last["content"] if last["role"] == "assistant" else ""
         if not question.text.startswith(begun):
             return error(400, {"error": {"message": "This is not how the answer begins."}})

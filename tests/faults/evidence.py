@@ -1,10 +1,13 @@
 """What is known of a reply when it has ended, from its row, its log, its readers and its endpoint: do they agree?"""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from uuid import UUID
 
-from chat.events import Delta, End, Entry, Reasoning, snapshot_of
+from chat.events import Delta, End, Entry, Reasoning, Snapshot
 from chat.models import Reply
 from tests.visitor import Event
 
@@ -49,11 +52,20 @@ class Connection:
     gone: bool = False
 
 
+@dataclass(frozen=True)
+class Past:
+    """What a reply had when it ended, and was continued after that."""
+
+    kept: Snapshot
+    log: list[Entry]
+
+
 @dataclass
 class Evidence:
     question: Question
     reply: Reply
     log: list[Entry]
+    past: Past | None = None
     # Whether a process died between the question and the end.
     died: bool = False
     # Whether the log and the rows are stored in one transaction.
@@ -84,6 +96,8 @@ class Evidence:
             yield f"its text is not what the model wrote: {text!r}"
         if not self.question.reasoning.startswith(reply.reasoning):
             yield f"its reasoning is not what the model wrote: {reply.reasoning!r}"
+        if self.past and not text.startswith(self.past.kept.text):
+            yield f"it was continued after {self.past.kept.text!r}, and is now {text!r}"
         match reply.status:
             case Reply.Status.COMPLETE:
                 if (text, reply.reasoning) != (self.question.text, self.question.reasoning):
@@ -107,8 +121,11 @@ class Evidence:
 
     def _of_the_log(self) -> Iterator[str]:
         seqs = [seq for seq, _ in self.log]
-        if seqs != list(range(1, len(seqs) + 1)):
+        first = self.past.kept.seq if self.past else 1
+        if seqs != list(range(first, first + len(seqs))):
             yield f"its log has the numbers {seqs}"
+        if self.past and self.log and self.log[0][1] != self.past.kept:
+            yield f"its log continues {self.past.kept} after {self.log[0][1]}"
         if any(isinstance(event, End) for _, event in self.log[:-1]):
             yield "its log continues after an end"
         seq, last = self.log[-1] if self.log else (0, None)
@@ -162,9 +179,17 @@ class Evidence:
 
     def _logged(self, after: int, seq: int) -> tuple[str, str]:
         """The text and the reasoning in the log after `after`, up to and including `seq`."""
-        events = [event for cursor, event in self.log if after < cursor <= seq]
-        logged = snapshot_of([event for event in events if isinstance(event, Delta | Reasoning)], seq)
-        return logged.text, logged.reasoning
+        text = reasoning = ""
+        for cursor, event in [*(self.past.log if self.past else []), *self.log]:
+            if after < cursor <= seq:
+                match event:
+                    case Delta():
+                        text += event.text
+                    case Reasoning():
+                        reasoning += event.text
+                    case Snapshot():
+                        text, reasoning = event.text, event.reasoning
+        return text, reasoning
 
 
 @dataclass
@@ -199,6 +224,95 @@ class DeletedEvidence:
             yield f"a reader was shown what the model did not write: {thoughts!r} {text!r}"
         if ends and ends[0].data["status"] == Reply.Status.COMPLETE and text != self.question.text:
             yield f"a reader was told that {text!r} is complete"
+
+
+@dataclass(frozen=True)
+class StoredQuestion:
+    """A question as it is stored: what it says, the answer that it follows, and when that was complete."""
+
+    name: str
+    after: UUID | None
+    asked: datetime
+    # None if that answer is not complete.
+    after_complete: datetime | None = None
+
+
+@dataclass
+class Queued:
+    """A question that a person has queued, and what the server has answered to what they did with it."""
+
+    question: Question
+    # Whether the server has said that it is queued; otherwise it may be.
+    accepted: bool = False
+    # In other words, if they have sent some; and whether the server has said that it will be asked in these.
+    edit: Question | None = None
+    edited: bool = False
+    # Whether they have tried to withdraw it; and whether the server has said that it is.
+    withdrawing: bool = False
+    withdrawn: bool = False
+    # Whether they have let it be sent, after a reply that is not complete.
+    sent: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        return [question.name for question in (self.question, self.edit) if question]
+
+
+@dataclass
+class QueueEvidence:
+    """Questions that were queued in one conversation, in this order, and what is stored there."""
+
+    queued: list[Queued]
+    asked: list[StoredQuestion]
+    # The names of those that are still queued.
+    waiting: list[str] = field(default_factory=list)
+
+    def contradictions(self) -> Iterator[str]:
+        asked = [(queued, [one for one in self.asked if one.name in queued.names]) for queued in self.queued]
+        for queued, times in asked:
+            yield from self._of_one(queued, times)
+        order = [times[0].asked for queued, times in asked if queued.accepted and times]
+        if order != sorted(order):
+            yield "they were asked in another order than queued"
+        if self.waiting:
+            yield f"{self.waiting} still wait"
+
+    def _of_one(self, queued: Queued, times: list[StoredQuestion]) -> Iterator[str]:
+        name = queued.question.name
+        if len(times) > 1:
+            yield f"{name} was asked {len(times)} times"
+        if queued.withdrawn and times:
+            yield f"{name} was asked although it was withdrawn"
+        if queued.accepted and not queued.withdrawing and not times:
+            yield f"{name} was never asked"
+        for one in times:
+            if queued.edited and one.name == name:
+                yield f"{name} was asked in the words that it had before"
+            if one.after_complete is None and not queued.sent:
+                yield f"{name} was asked after an answer that is not complete"
+            if one.after_complete and one.asked < one.after_complete and not queued.sent:
+                yield f"{name} was asked before the answer that it follows was complete"
+
+
+@dataclass
+class EditEvidence:
+    """A question, what it was edited into, and what is stored in its conversation."""
+
+    question: Question
+    # The last of them was accepted; the answers to the others were lost.
+    edits: list[Question]
+    stored: list[StoredQuestion]
+
+    def contradictions(self) -> Iterator[str]:
+        times = Counter(one.name for one in self.stored)
+        if times[self.question.name] != 1:
+            yield f"it is stored {times[self.question.name]} times"
+        *lost, accepted = (times[edit.name] for edit in self.edits)
+        if accepted != 1 or max(lost, default=0) > 1:
+            yield f"its edit is stored {accepted} times, those before it {lost} times"
+        names = {self.question.name, *(edit.name for edit in self.edits)}
+        if len({one.after for one in self.stored if one.name in names}) > 1:
+            yield "its edit is no sibling"
 
 
 def shown(events: list[Event], kind: str, of_snapshot: str) -> str:

@@ -7,7 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import chain, count, cycle
@@ -27,10 +27,23 @@ from pytest_django import DjangoDbBlocker
 
 from chat import sse
 from chat.database import DatabaseThreads, in_thread
+from chat.events import Entry, Snapshot
 from chat.models import Message, QueuedQuestion, Reply, ServerProcess
 from chat.replylog import CursorLost, open_log
 from tests.faults.author import Author
-from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, DeletedEvidence, Evidence, Question
+from tests.faults.evidence import (
+    BEGINS_ANEW,
+    GOES_ON,
+    Connection,
+    DeletedEvidence,
+    EditEvidence,
+    Evidence,
+    Past,
+    Question,
+    Queued,
+    QueueEvidence,
+    StoredQuestion,
+)
 from tests.faults.proxy import Proxy
 from tests.server import Database, Server
 from tests.upstream import Upstream
@@ -38,7 +51,7 @@ from tests.visitor import Event, Visitor
 
 # Enough that nobody reaches what one person may ask in a minute.
 PEOPLE = 16
-REPLIES = 6
+REPLIES = 5
 # How many more readers each of them gets in a rush.
 RUSH = 20
 # The questions of a round come within this time, and so does its fate, in seconds.
@@ -51,9 +64,17 @@ SILENT = 3.0
 # The share of replies that are stopped, and the seconds within which they are.
 STOPPED = 0.25
 STOPPED_WITHIN = 3.0
-# The share of replies after which a question is queued, and the seconds within which it is.
-QUEUED = 0.25
-QUEUED_WITHIN = 2.0
+# The shares of replies after which questions are queued, whose question is edited, and others; and the seconds within
+# which that happens.
+SHARES = 0.25, 0.1, 0.65
+FOLLOWED_WITHIN = 2.0
+# How many questions are queued at most.
+QUEUED_MOST = 2
+# The shares of queued questions that are edited and withdrawn.
+EDITED = 0.3
+WITHDRAWN = 0.2
+# The share of continued ones among the replies that can be.
+CONTINUED = 0.7
 # People who are refused or cut off come back after a time between these, in seconds.
 BACK_OFF = 0.05, 0.3
 # Another process claims what a dead one has left within this time of the lease's end; the slack is for a slow machine,
@@ -101,6 +122,7 @@ class Asked:
     question: Question
     person: list[Visitor]
     conversation: dict[str, Any]
+    message: dict[str, Any]
     reply: dict[str, Any]
 
     @property
@@ -115,10 +137,14 @@ class Seen:
     readers: list[list[Connection]] = field(default_factory=list)
     stop_asked: bool = False
     stopped_at: tuple[str, str] | None = None
-    # Whether somebody has set out to delete it.
-    deleted: bool = False
     # Those that came in a rush.
     rush: list[asyncio.Task[None]] = field(default_factory=list)
+    # What it had before it was continued.
+    past: Past | None = None
+
+    def is_last(self, event: Event) -> bool:
+        """Whether nothing follows the event; a reply that is continued has had an earlier end."""
+        return event.name == "end" and (self.past is None or event.seq > self.past.kept.seq)
 
 
 class KillLoop:
@@ -141,7 +167,10 @@ class KillLoop:
         self._asked: dict[str, Asked] = {}
         self._seen: defaultdict[UUID, Seen] = defaultdict(Seen)
         self._deaths: list[Death] = []
-        self._checked: set[UUID] = set()
+        # The conversations that somebody has set out to delete.
+        self._deleted: set[str] = set()
+        # Replies, each with the time of its end, which comes twice if it is continued.
+        self._checked: set[tuple[UUID, datetime]] = set()
         self._counts: Counter[str] = Counter()
         self._checks: list[asyncio.Task[None]] = []
         # Whether the processes are being restarted one after the other.
@@ -207,7 +236,7 @@ class KillLoop:
         await asyncio.gather(*(reading for asked in accepted for reading in self._seen[asked.pk].rush))
         await self._check(f"{name}.")
         for asked in accepted:
-            if self._seen[asked.pk].deleted:
+            if self._is_deleted(asked):
                 await self._check_deleted(asked)
 
     async def _reply(self, name: str, chance: Random, seconds: float, person: list[Visitor]) -> None:
@@ -217,12 +246,16 @@ class KillLoop:
                 asked = self._asked[name] = await self._ask(name, chance, person)
                 readers = [self._read(asked, chance, person), self._read(asked, chance, person[::-1])]
                 stops = [self._stop(asked, chance)] if chance.random() < STOPPED else []
-                queued = [self._queue(name, asked, chance)] if chance.random() < QUEUED else []
-                await asyncio.gather(*readers, *stops, *queued)
+                follows = chance.choices([self._queue, self._edit, None], SHARES)[0]
+                followed = [follows(name, asked, chance)] if follows else []
+                await asyncio.gather(*readers, *stops, *followed)
                 # Readers that come after the end see the same.
                 await self._read(asked, chance, person)
         except TimeoutError:
             self._complain(f"{name} was not asked, read to its end and stopped within {PATIENCE} seconds")
+            return
+        if not follows and chance.random() < CONTINUED:
+            await self._continue(asked, chance, person)
 
     async def _ask(self, name: str, chance: Random, person: list[Visitor]) -> Asked:
         for attempt in count():
@@ -231,7 +264,7 @@ class KillLoop:
             answer = await self._post(question, chance, person)
             if answer and answer.status_code == 201:
                 accepted = answer.json()
-                return Asked(question, person, accepted["conversation"], accepted["reply"])
+                return Asked(question, person, accepted["conversation"], accepted["message"], accepted["reply"])
             if (answer and answer.status_code < 500) or (restarting and self._restarting):
                 self._complain(f"{question.name} was refused: {f'{answer} {answer.text}' if answer else 'no answer'}")
             await asyncio.sleep(chance.uniform(*BACK_OFF))
@@ -266,8 +299,11 @@ class KillLoop:
                 await self._receive(asked, visitor, connection)
             for event in connection.events:
                 cursor = event.seq
-                if event.name == "end":
+                if self._seen[asked.pk].is_last(event):
                     return
+                if event.name == "end":
+                    # It came too early to hear of the rest.
+                    connection.events.remove(event)
             if connection.gone:
                 return
             await asyncio.sleep(chance.uniform(*BACK_OFF))
@@ -275,7 +311,7 @@ class KillLoop:
     async def _receive(self, asked: Asked, visitor: Visitor, connection: Connection) -> None:
         decoder = sse.Decoder()
         async with visitor.stream(asked.reply["events_url"], **{"last-event-id": str(connection.after)}) as response:
-            connection.gone = response.status_code == 404 and self._seen[asked.pk].deleted
+            connection.gone = response.status_code == 404 and self._is_deleted(asked)
             if response.status_code == 200:
                 async for chunk in response.aiter_raw():
                     # A status is told, but not stored.
@@ -305,7 +341,7 @@ class KillLoop:
             with suppress(httpx.TransportError):
                 began, struck = time.monotonic(), self._striking
                 answer = await chance.choice(asked.person).post(asked.reply["stop_url"])
-                if answer.status_code == 404 and seen.deleted:
+                if answer.status_code == 404 and self._is_deleted(asked):
                     return
                 if answer.status_code == 200:
                     stops = self._stops_struck if struck or self._striking else self._stops
@@ -314,42 +350,120 @@ class KillLoop:
                     return
             await asyncio.sleep(chance.uniform(*BACK_OFF))
 
-    async def _queue(self, name: str, asked: Asked, chance: Random) -> None:
-        """Queue a question after the reply; if it is held, send it. Each one that was stored is asked once."""
-        await asyncio.sleep(chance.uniform(0, QUEUED_WITHIN))
-        questions: list[Question] = []
-        url = f"{asked.conversation['url']}queue/"
-        while True:
-            questions.append(question := some_question(f"{name}+.{len(questions)}", chance))
-            with suppress(httpx.TransportError):
-                answer = await chance.choice(asked.person).post(url, text=str(question), model=question.model)
-                if answer.status_code == 404 and self._seen[asked.pk].deleted:
-                    return
-                if answer.status_code == 201:
-                    break
-                if answer.status_code < 500:
-                    self._complain(f"{question.name} was not queued: {answer.status_code} {answer.text}")
-            await asyncio.sleep(chance.uniform(*BACK_OFF))
-        self._counts["queued"] += 1
-        while not await is_message(question) and not self._seen[asked.pk].deleted:
-            if held := await held_question(question):
-                with suppress(httpx.TransportError):
-                    await chance.choice(asked.person).post(f"{url}{held}/send/")
-                self._counts["held"] += 1
-            await asyncio.sleep(LOOK)
-        if not self._seen[asked.pk].deleted:
-            await self._check_queued(questions)
+    def _is_deleted(self, asked: Asked) -> bool:
+        return asked.conversation["id"] in self._deleted
 
-    async def _check_queued(self, questions: list[Question]) -> None:
-        *lost, accepted = [await stored(question) for question in questions]
-        if accepted != 1 or max(lost, default=0) > 1:
-            self._complain(f"{questions[-1].name} is stored {accepted} times, and those before it {lost} times")
+    async def _insist(self, asked: Asked, chance: Random, url: str, **fields: str) -> httpx.Response | None:
+        """The answer to a request, which is repeated until there is one; None if the conversation is deleted."""
+        while True:
+            with suppress(httpx.TransportError):
+                answer = await chance.choice(asked.person).post(url, **fields)
+                if answer.status_code == 404 and self._is_deleted(asked):
+                    return None
+                if answer.status_code < 500 and answer.status_code != 429:
+                    return answer
+            await asyncio.sleep(chance.uniform(*BACK_OFF))
+
+    async def _queue(self, name: str, asked: Asked, chance: Random) -> None:
+        """Queue questions after the reply, edit and withdraw some, and send those that are held."""
+        await asyncio.sleep(chance.uniform(0, FOLLOWED_WITHIN))
+        queued: list[Queued] = []
+        for number in range(chance.randint(1, QUEUED_MOST)):
+            if pk := await self._queue_one(f"{name}+{number}", asked, chance, queued):
+                await self._change_queued(queued[-1], pk, asked, chance)
+        while (waiting := await still_queued(asked.pk)) and not self._is_deleted(asked):
+            first, text, is_held = waiting[0]
+            if is_held:
+                for one in queued:
+                    one.sent |= Question.read(text).name in one.names
+                self._counts["held"] += 1
+                await self._insist(asked, chance, f"{asked.conversation['url']}queue/{first}/send/")
+            await asyncio.sleep(LOOK)
+        if not self._is_deleted(asked):
+            waiting_names = [Question.read(text).name for _, text, _ in waiting]
+            evidence = QueueEvidence(queued, await asked_with(asked.pk), waiting_names)
+            for contradiction in evidence.contradictions():
+                self._complain(f"queued after {asked.question.name}: {contradiction}")
+
+    async def _queue_one(self, name: str, asked: Asked, chance: Random, queued: list[Queued]) -> str | None:
+        """Add what was queued for sure, and what may be; the id of the former, unless the conversation is deleted."""
+        for attempt in count():
+            queued.append(one := Queued(some_question(f"{name}.{attempt}", chance)))
+            fields = {"text": str(one.question), "model": one.question.model}
+            with suppress(httpx.TransportError):
+                answer = await chance.choice(asked.person).post(f"{asked.conversation['url']}queue/", **fields)
+                if answer.status_code == 404 and self._is_deleted(asked):
+                    return None
+                if answer.status_code == 201:
+                    one.accepted = True
+                    self._counts["queued"] += 1
+                    return str(answer.json()["queued"]["id"])
+                if answer.status_code < 500:
+                    self._complain(f"{one.question.name} was not queued: {answer.status_code} {answer.text}")
+            await asyncio.sleep(chance.uniform(*BACK_OFF))
+        raise AssertionError
+
+    async def _change_queued(self, queued: Queued, pk: str, asked: Asked, chance: Random) -> None:
+        """Edit or withdraw it, or neither; a 409 means that it has been asked meanwhile, or is withdrawn already."""
+        url = f"{asked.conversation['url']}queue/{pk}"
+        share = chance.random()
+        if share < EDITED:
+            queued.edit = replace(queued.question, name=f"{queued.question.name}e", words=chance.randint(10, 80))
+            answer = await self._insist(asked, chance, f"{url}/edit/", text=str(queued.edit))
+            queued.edited = answer is not None and answer.status_code == 200
+            self._counts["queued and edited"] += queued.edited
+        elif share < EDITED + WITHDRAWN:
+            queued.withdrawing = True
+            answer = await self._insist(asked, chance, f"{url}/withdraw/")
+            queued.withdrawn = answer is not None and answer.status_code == 200
+            self._counts["queued and withdrawn"] += queued.withdrawn
+
+    async def _edit(self, name: str, asked: Asked, chance: Random) -> None:
+        """Edit the question while its reply is written or after that, and read the reply to the other wording."""
+        await asyncio.sleep(chance.uniform(0, FOLLOWED_WITHIN))
+        edits: list[Question] = []
+        url = f"/questions/{asked.message['id']}/edit/"
+        while not self._is_deleted(asked):
+            edits.append(edit := some_question(f"{name}e.{len(edits)}", chance))
+            with suppress(httpx.TransportError):
+                answer = await chance.choice(asked.person).post(url, text=str(edit), model=edit.model)
+                if answer.status_code == 201:
+                    self._counts["edited"] += 1
+                    await self._read(replace(asked, question=edit, reply=answer.json()["reply"]), chance, asked.person)
+                    break
+                if answer.status_code < 500 and not self._is_deleted(asked):
+                    self._complain(f"{edit.name} was refused: {answer.status_code} {answer.text}")
+            await asyncio.sleep(chance.uniform(*BACK_OFF))
+        there = await asked_with(asked.pk)
+        if not self._is_deleted(asked):
+            for contradiction in EditEvidence(asked.question, edits, there).contradictions():
+                self._complain(f"edited {asked.question.name}: {contradiction}")
+
+    async def _continue(self, asked: Asked, chance: Random, person: list[Visitor]) -> None:
+        """Continue a reply that broke off, and read the rest."""
+        seen = self._seen[asked.pk]
+        await asyncio.gather(*seen.rush)
+        if self._is_deleted(asked) or not (reply := await broken_off(asked.pk)):
+            return
+        await self._check_once(reply)
+        log = await self._entries(reply)
+        seen.past = Past(Snapshot(reply.message.text, reply.reasoning, reply.last_seq), log)
+        seen.readers, seen.stopped_at = [], None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                answer = await self._insist(asked, chance, f"/replies/{asked.pk}/continue/")
+                # Refused is one whose first answer was lost.
+                if answer and answer.status_code not in (201, 409):
+                    self._complain(f"{asked.question.name} was not continued: {answer.status_code} {answer.text}")
+                await asyncio.gather(*(self._read(asked, chance, people) for people in (person, person[::-1])))
+        except TimeoutError:
+            self._complain(f"{asked.question.name} was not continued to its end within {PATIENCE} seconds")
 
     async def _delete(self, number: int, chance: Random) -> None:
         """Let a person or an administrator delete one of the round's conversations."""
         asked = await self._accepted(chance.choice(names_of(f"{number}")))
-        self._seen[asked.pk].deleted = True
         conversation = asked.conversation
+        self._deleted.add(conversation["id"])
         people, url, fields = chance.choice(
             [
                 (asked.person, f"{conversation['url']}delete/", {}),
@@ -466,22 +580,29 @@ class KillLoop:
         except TimeoutError:
             self._complain(f"replies to {name} still run after {PATIENCE} seconds")
         for reply in await ended(name):
-            if reply.pk not in self._checked:
-                self._checked.add(reply.pk)
-                await self._check_reply(reply)
+            await self._check_once(reply)
+
+    async def _check_once(self, reply: Reply) -> None:
+        assert reply.ended
+        if (reply.pk, reply.ended) not in self._checked:
+            self._checked.add((reply.pk, reply.ended))
+            await self._check_reply(reply)
+
+    async def _entries(self, reply: Reply) -> list[Entry]:
+        try:
+            return await self._log.read(reply.pk, 0)
+        except CursorLost:
+            return []
 
     async def _check_reply(self, reply: Reply) -> None:
         assert reply.message.parent
         seen = self._seen[reply.pk]
         question = Question.read(reply.message.parent.text)
-        try:
-            entries = await self._log.read(reply.pk, 0)
-        except CursorLost:
-            entries = []
         evidence = Evidence(
             question,
             reply,
-            entries,
+            await self._entries(reply),
+            seen.past,
             died=any(death.befell(reply) for death in self._deaths),
             atomic=not settings.REDIS_URL,
             readers=seen.readers,
@@ -510,13 +631,14 @@ class KillLoop:
 
     def _count(self, reply: Reply, seen: Seen) -> None:
         connections = list(chain.from_iterable(seen.readers))
-        self._counts["replies"] += 1
+        self._counts["continued" if seen.past else "replies"] += 1
         self._counts[reply.status] += 1
         self._counts["taken over"] += reply.attempt > 1 and not seen.stop_asked
         self._counts["readers"] += len(seen.readers)
         self._counts["events seen"] += sum(len(connection.events) for connection in connections)
         self._counts["reconnections"] += len(connections) - len(seen.readers)
-        struck = [death.began for death in self._deaths if reply.pk in death.replies]
+        # Those before it was continued are over.
+        struck = [death.began for death in self._deaths if reply.pk in death.replies and death.began > reply.queued]
         if struck and reply.status == Reply.Status.INTERRUPTED and reply.ended:
             self._death_to_end = max(self._death_to_end, (reply.ended - struck[-1]).total_seconds())
 
@@ -531,7 +653,10 @@ class KillLoop:
             "rounds": sum(self._counts[fate] for fate in Fate),
             **{fate: self._counts[fate] for fate in Fate},
             "replies": self._counts["replies"],
-            "queued questions": self._counts["queued"],
+            **{
+                name: self._counts[name]
+                for name in ("continued", "edited", "queued", "queued and edited", "queued and withdrawn")
+            },
             "held and sent": self._counts["held"],
             "deleted": self._counts["deleted"],
             **{status: self._counts[status] for status in Reply.Status if status not in Reply.RUNNING},
@@ -592,24 +717,31 @@ def exists(pk: UUID) -> bool:
 
 
 @in_thread
-def is_message(question: Question) -> bool:
-    return Message.objects.filter(text=str(question)).exists()
+def broken_off(pk: UUID) -> Reply | None:
+    """The reply, if it has ended and can be continued."""
+    reply = Reply.objects.select_related("message__parent").filter(pk=pk).first()
+    return reply if reply and not reply.is_running and reply.can_resume else None
 
 
 @in_thread
-def held_question(question: Question) -> UUID | None:
-    """The id of a queued question that nobody will ask by themselves."""
+def still_queued(pk: UUID) -> list[tuple[UUID, str, bool]]:
+    """The questions that are queued in the conversation of a reply, and which nobody will ask by themselves."""
     ended = set(Reply.Status) - {*Reply.RUNNING, Reply.Status.COMPLETE}
-    rows = QueuedQuestion.objects.filter(text=str(question), after__reply__status__in=ended)
-    return rows.values_list("pk", flat=True).first()
+    rows = QueuedQuestion.objects.filter(after__conversation__messages=pk).order_by("pk")
+    found = rows.values_list("pk", "text", "after__reply__status")
+    return [(question, text, status in ended) for question, text, status in found]
 
 
 @in_thread
-def stored(question: Question) -> int:
-    """How many times a question is stored, as a message or queued."""
-    return sum(
-        rows.filter(text=str(question)).count() for rows in (Message.objects.all(), QueuedQuestion.objects.all())
+def asked_with(pk: UUID) -> list[StoredQuestion]:
+    """The questions in the conversation of a reply."""
+    rows = Message.objects.filter(conversation__messages=pk, role=Message.Role.USER).values_list(
+        "text", "parent", "created", "parent__reply__status", "parent__reply__ended"
     )
+    return [
+        StoredQuestion(Question.read(text).name, parent, created, ended if status == Reply.Status.COMPLETE else None)
+        for text, parent, created, status, ended in rows
+    ]
 
 
 @in_thread

@@ -4,16 +4,29 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.conf import settings
 
-from chat.events import Delta, End, Entry, Reasoning
+from chat.events import Delta, End, Entry, Reasoning, Snapshot
 from chat.models import Message, Reply
 from chat.sse import ServerSentEvent
-from tests.faults.evidence import BEGINS_ANEW, GOES_ON, Connection, DeletedEvidence, Evidence, Question
+from tests.faults.evidence import (
+    BEGINS_ANEW,
+    GOES_ON,
+    Connection,
+    DeletedEvidence,
+    EditEvidence,
+    Evidence,
+    Past,
+    Question,
+    Queued,
+    QueueEvidence,
+    StoredQuestion,
+)
 from tests.visitor import Event
 
 # Each fate comes at least once.
@@ -169,3 +182,118 @@ def test_a_well_deleted_reply_is_no_contradiction(evidence: DeletedEvidence) -> 
 )
 def test_a_badly_deleted_reply_is_noticed(evidence: DeletedEvidence, contradiction: str) -> None:
     assert contradiction in " and ".join(evidence.contradictions())
+
+
+# A reply that was stopped after its first word, and continued
+KEPT = Snapshot(ONE, THOUGHT, 3)
+SNAPSHOT_KEPT = event("snapshot", 0, text=ONE, reasoning=THOUGHT, seq=3)
+REST_CONTINUED = event("delta", 4, text=TWO)
+PAST = Past(KEPT, [*LOG[:2], (3, End("stopped"))])
+CONTINUED = Evidence(
+    QUESTION,
+    reply(last_seq=5, attempt=2),
+    [(3, KEPT), (4, Delta(TWO)), (5, LOG[3][1])],
+    PAST,
+    readers=[
+        [Connection(0, [SNAPSHOT_KEPT]), Connection(3, [REST_CONTINUED])],
+        # It came before the new beginning of the log.
+        [Connection(0, [REASONING, event("delta", 2, text=ONE), SNAPSHOT_KEPT, REST_CONTINUED])],
+    ],
+)
+for reader in CONTINUED.readers:
+    reader[-1].events.append(event("end", 5, status="complete"))
+
+
+def test_a_well_continued_reply_is_no_contradiction() -> None:
+    assert list(CONTINUED.contradictions()) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "contradiction"),
+    [
+        (replace(CONTINUED, reply=reply(text=TWO, last_seq=5)), "it was continued after"),
+        (replace(CONTINUED, log=LOG), "its log has the numbers [1, 2, 3, 4]"),
+        (replace(CONTINUED, log=[(3, Delta(ONE)), *CONTINUED.log[1:]]), "its log continues"),
+        (replace(CONTINUED, log=[(3, KEPT), (4, Delta(ONE + TWO)), CONTINUED.log[2]]), "unlike its row"),
+        (replace(CONTINUED, reply=reply(text=ONE + ONE + TWO, last_seq=5)), "not what the model wrote"),
+    ],
+)
+def test_a_badly_continued_reply_is_noticed(evidence: Evidence, contradiction: str) -> None:
+    assert contradiction in " and ".join(evidence.contradictions())
+
+
+FIRST, SECOND, OTHER = (replace(QUESTION, name=name) for name in ("first", "second", "other"))
+A, B = UUID(int=1), UUID(int=2)
+
+
+def asked(question: Question, seconds: int, after: UUID = A, complete: bool = True) -> StoredQuestion:
+    """It was asked so many seconds after its parent was complete."""
+    return StoredQuestion(question.name, after, ENDED + timedelta(seconds=seconds), ENDED if complete else None)
+
+
+def queued(question: Question, **facts: Any) -> Queued:
+    return Queued(question, **{"accepted": True, **facts})
+
+
+def queue(first: Queued, *stored: StoredQuestion, **evidence: Any) -> QueueEvidence:
+    return QueueEvidence([first], list(stored), **evidence)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        QueueEvidence([queued(FIRST), queued(SECOND)], [asked(FIRST, 0), asked(SECOND, 1)]),
+        queue(queued(FIRST, accepted=False)),
+        queue(queued(FIRST, edit=OTHER, edited=True), asked(OTHER, 0)),
+        queue(queued(FIRST, edit=OTHER), asked(FIRST, 0)),
+        queue(queued(FIRST, withdrawing=True, withdrawn=True)),
+        queue(queued(FIRST, withdrawing=True), asked(FIRST, 0)),
+        queue(queued(FIRST, sent=True), asked(FIRST, 0, complete=False)),
+    ],
+    ids=["in order", "its answer lost", "edited", "edited too late", "withdrawn", "withdrawn too late", "sent"],
+)
+def test_a_question_asked_in_its_turn_is_no_contradiction(evidence: QueueEvidence) -> None:
+    assert list(evidence.contradictions()) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "contradiction"),
+    [
+        (queue(queued(FIRST)), "first was never asked"),
+        (queue(queued(FIRST), waiting=["first"]), "['first'] still wait"),
+        (queue(queued(FIRST), asked(FIRST, 0), asked(FIRST, 1)), "first was asked 2 times"),
+        (queue(queued(FIRST, accepted=False), asked(FIRST, 0), asked(FIRST, 1)), "first was asked 2 times"),
+        (queue(queued(FIRST, edit=OTHER), asked(FIRST, 0), asked(OTHER, 1)), "first was asked 2 times"),
+        (queue(queued(FIRST, edit=OTHER, edited=True), asked(FIRST, 0)), "in the words that it had before"),
+        (queue(queued(FIRST, withdrawn=True, withdrawing=True), asked(FIRST, 0)), "although it was withdrawn"),
+        (queue(queued(FIRST), asked(FIRST, 0, complete=False)), "after an answer that is not complete"),
+        (queue(queued(FIRST), asked(FIRST, -1)), "before the answer that it follows was complete"),
+        (QueueEvidence([queued(FIRST), queued(SECOND)], [asked(FIRST, 1), asked(SECOND, 0)]), "another order"),
+    ],
+)
+def test_a_question_asked_out_of_turn_is_noticed(evidence: QueueEvidence, contradiction: str) -> None:
+    assert contradiction in " and ".join(evidence.contradictions())
+
+
+def edited(*stored: StoredQuestion) -> list[str]:
+    """What contradicts that the first question was edited into the second, at the second try."""
+    return list(EditEvidence(FIRST, [OTHER, SECOND], list(stored)).contradictions())
+
+
+def test_an_edit_beside_its_question_is_no_contradiction() -> None:
+    assert edited(asked(FIRST, 0), asked(SECOND, 1)) == []
+    assert edited(asked(FIRST, 0), asked(OTHER, 1), asked(SECOND, 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "contradiction"),
+    [
+        ([asked(SECOND, 0)], "it is stored 0 times"),
+        ([asked(FIRST, 0)], "its edit is stored 0 times"),
+        ([asked(FIRST, 0), asked(SECOND, 1), asked(SECOND, 1)], "its edit is stored 2 times"),
+        ([asked(FIRST, 0), asked(OTHER, 0), asked(OTHER, 1), asked(SECOND, 1)], "before it [2] times"),
+        ([asked(FIRST, 0), asked(SECOND, 1, B)], "its edit is no sibling"),
+    ],
+)
+def test_an_edit_that_loses_something_is_noticed(stored: list[StoredQuestion], contradiction: str) -> None:
+    assert contradiction in " and ".join(edited(*stored))
