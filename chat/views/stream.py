@@ -127,31 +127,32 @@ async def _counted(
 
 
 async def _merged(leader: AsyncGenerator[bytes], *others: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """The blocks of all as they come, until the leader ends or one of them fails."""
-    blocks: list[bytes] = []
-    news = asyncio.Event()
+    """The blocks of all as they come, until the leader ends or one of them fails; none is ahead of a slow reader."""
+    # None is the end of the leader. With room for one, each source waits until its block is taken.
+    ready: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=1)
+    # A queue lets a busy source go before those that wait; a lock does not.
+    turn = asyncio.Lock()
+
+    async def hand_over(block: bytes | Exception | None) -> None:
+        async with turn:
+            await ready.put(block)
 
     async def gather(source: AsyncGenerator[bytes]) -> None:
         try:
             async with aclosing(source):
                 async for block in source:
-                    blocks.append(block)
-                    news.set()
-        finally:
-            news.set()
+                    await hand_over(block)
+            if source is leader:
+                await hand_over(None)
+        except Exception as failure:  # noqa: BLE001 (the reader raises it)
+            await hand_over(failure)
 
     tasks = [asyncio.create_task(gather(source)) for source in (leader, *others)]
     try:
-        while not tasks[0].done():
-            await news.wait()
-            news.clear()
-            for task in tasks:
-                if task.done():
-                    task.result()
-            if blocks:
-                ready = b"".join(blocks)
-                blocks.clear()
-                yield ready
+        while (block := await ready.get()) is not None:
+            if isinstance(block, Exception):
+                raise block
+            yield block
     finally:
         for task in tasks:
             task.cancel()

@@ -1,6 +1,8 @@
 """Event streams, in process: a test decides what the model writes and when."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +13,7 @@ from chat import sse
 from chat.models import User
 from chat.views import blocks, stream
 from tests.client import AsyncClient
-from tests.hosts import Host, StartHost, hosts
+from tests.hosts import PATIENCE, Host, StartHost, hosts
 from tests.upstream import Upstream, finish, pause, text
 
 
@@ -100,3 +102,36 @@ async def test_the_stream_of_a_queued_reply_outlives_an_outage_of_the_database(
     database_away.undo()
     await here.grant_slot(run)
     assert [event.event async for event in reading][-2:] == ["delta", "end"]
+
+
+async def test_a_page_that_is_not_read_takes_little_from_its_sources() -> None:
+    taken = 0
+
+    async def source() -> AsyncGenerator[bytes]:
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield b"block"
+
+    async with aclosing(stream._merged(source(), source())) as merged:
+        assert await anext(merged) == b"block"
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        # One has been read, one is ready, and each source holds one.
+        assert taken <= 4
+
+
+async def test_a_page_ends_with_the_failure_of_a_source() -> None:
+    async def endless() -> AsyncGenerator[bytes]:
+        while True:
+            yield b"block"
+            await asyncio.sleep(0)
+
+    async def failing() -> AsyncGenerator[bytes]:
+        yield b"last"
+        raise OperationalError
+
+    merged = stream._merged(endless(), failing())
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(OperationalError):
+            _ = [block async for block in merged]
