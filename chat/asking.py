@@ -21,6 +21,10 @@ class AnswerNotChosen(Exception):
     """The last question has two answers, of which a person has to choose one before they can ask the next."""
 
 
+class QuestionsQueued(Exception):
+    """Other questions would follow one that has two answers, before a person has chosen one."""
+
+
 class ConversationChanged(Exception):
     """Another message is on screen last than the one that a person has seen."""
 
@@ -60,9 +64,12 @@ def ask(
 def compare(ask: Callable[[], Reply], model: str) -> list[Reply]:
     """The queued reply that `ask` stores, and another one to the same question, by `model`.
 
-    The question is the leaf until a person chooses one of the answers, by showing its branch.
+    The question is the leaf until a person chooses one of the answers, by showing its branch. Raises QuestionsQueued
+    where questions are queued, as none of the answers is yet the one that they follow.
     """
     first = ask()
+    if first.message.queued.exists():
+        raise QuestionsQueued
     conversation = first.message.conversation
     check_person(conversation.owner_id)
     question = conversation.messages.get(children=first.message)

@@ -23,16 +23,15 @@ RETRY = 10
 def add(conversation: Conversation, text: str, model: str, parent: UUID | None = None) -> QueuedQuestion:
     """Queue a question at the end of the branch through the answer `parent`, by default of the one on screen.
 
-    Raises Message.DoesNotExist for a parent that is no answer of this conversation, and OverLimit.
+    Raises Message.DoesNotExist for a parent that is no answer of this conversation, AnswerNotChosen, and OverLimit.
     """
     lock_person(conversation.owner_id)
-    if parent is None:
-        parent = Conversation.objects.values_list("leaf", flat=True).get(pk=conversation.pk)
-    if conversation.messages.filter(pk=parent, role=Message.Role.USER).exists():
+    leaf = Conversation.objects.values_list("leaf", flat=True).get(pk=conversation.pk)
+    if conversation.messages.filter(pk=leaf, role=Message.Role.USER).exists():
         raise asking.AnswerNotChosen
     answers = conversation.messages.filter(role=Message.Role.ASSISTANT)
     # The one on the page may have been followed by others since.
-    end = answers.get(pk=tree.newest_leaf(answers.get(pk=parent).pk))
+    end = answers.get(pk=tree.newest_leaf(answers.get(pk=parent or leaf).pk))
     if end.queued.count() >= MOST:
         raise OverLimit("too_many_queued", RETRY, most=MOST)
     queued = end.queued.create(text=text, model=model)

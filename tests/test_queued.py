@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from chat import asking, queued
-from chat.asking import ReplyRunning
+from chat.asking import AnswerNotChosen, QuestionsQueued, ReplyRunning
 from chat.database import in_thread
 from chat.limits import PERIOD, OverLimit, lock_person
 from chat.models import Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User
@@ -166,6 +166,24 @@ def test_a_reply_has_a_limited_number_of_queued_questions(
     queued.add(conversation, "Second", "demo")
     with pytest.raises(OverLimit, match="too_many_queued"):
         queued.add(conversation, "Third", "demo")
+
+
+def test_two_answers_are_not_compared_while_questions_are_queued(running: Reply, conversation: Conversation) -> None:
+    queued.add(conversation, "Held", "demo")
+    end(running, "On", "stopped")
+    with pytest.raises(QuestionsQueued):
+        asking.compare(lambda: asking.ask(conversation, "Which?", "small"), "large")
+    assert waiting(running) == ["Held"]
+    assert branch(conversation) == ["First", "On"]
+
+
+def test_no_question_is_queued_until_an_answer_is_chosen(running: Reply, conversation: Conversation) -> None:
+    end(running, "One")
+    answers = asking.compare(lambda: asking.ask(conversation, "Which?", "small"), "large")
+    for parent in (None, running.pk, answers[1].pk):
+        with pytest.raises(AnswerNotChosen):
+            queued.add(conversation, "Next", "demo", parent)
+    assert not QueuedQuestion.objects.exists()
 
 
 def test_a_question_cannot_be_sent_before_the_reply_has_ended(running: Reply, conversation: Conversation) -> None:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 
 from chat import sse
-from chat.asking import AnswerNotChosen, ConversationChanged, ReplyRunning
+from chat.asking import AnswerNotChosen, ConversationChanged, QuestionsQueued, ReplyRunning
 from chat.database import in_thread
 from chat.limits import OverLimit
 from chat.models import Reply
@@ -38,6 +38,9 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
         raise Refusal(409, "reply_running", sentence) from None
     except AnswerNotChosen:
         raise not_chosen() from None
+    except QuestionsQueued:
+        sentence = gettext("Two answers can't be compared while questions are queued. Send or withdraw those first.")
+        raise Refusal(409, "questions_queued", sentence) from None
     except ConversationChanged:
         sentence = gettext("This conversation has changed in another window. Read what is new, then send again.")
         raise Refusal(409, "conversation_changed", sentence) from None
