@@ -15,6 +15,8 @@ from chat.models.queued import QueuedQuestionQuerySet
 
 # At most this many are queued after one reply.
 MOST = 10
+# At most this many questions of one person are queued.
+MOST_OF_PERSON = 100
 # Seconds after which to try again, as nobody knows when a running reply ends.
 RETRY = 10
 
@@ -34,6 +36,8 @@ def add(conversation: Conversation, text: str, model: str, parent: UUID | None =
     end = answers.get(pk=tree.newest_leaf(answers.get(pk=parent or leaf).pk))
     if end.queued.count() >= MOST:
         raise OverLimit("too_many_queued", RETRY, most=MOST)
+    if QueuedQuestion.objects.filter(after__conversation__owner=conversation.owner_id).count() >= MOST_OF_PERSON:
+        raise OverLimit("too_many_queued_in_all", RETRY, most=MOST_OF_PERSON)
     queued = end.queued.create(text=text, model=model)
     conversation.change()
     return queued

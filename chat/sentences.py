@@ -89,6 +89,11 @@ def limit(code: str, params: dict[str, int]) -> str:
                 "You've already queued %(most)d questions here. Wait until one has been sent, or withdraw one.",
                 most,
             )
+        case "too_many_queued_in_all":
+            sentence = gettext(
+                "You've already queued %(most)d questions in all your conversations. "
+                "Wait until one has been sent, or withdraw one."
+            )
         case "too_many_streams":
             sentence = gettext(
                 "You have too many pages open at once. The limit is %(most)d. Close some tabs, then try again."

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from chat import asking, queued
+from chat import asking, process, queued
 from chat.asking import AnswerNotChosen, QuestionsQueued, ReplyRunning
 from chat.database import in_thread
 from chat.limits import PERIOD, OverLimit, lock_person
@@ -166,6 +166,16 @@ def test_a_reply_has_a_limited_number_of_queued_questions(
     queued.add(conversation, "Second", "demo")
     with pytest.raises(OverLimit, match="too_many_queued"):
         queued.add(conversation, "Third", "demo")
+
+
+def test_a_person_has_a_limited_number_of_queued_questions(
+    conversation: Conversation, alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queued, "MOST_OF_PERSON", 1)
+    queued.add(conversation, "Second", "demo")
+    with pytest.raises(OverLimit, match="too_many_queued_in_all"):
+        queued.add(asking.begin(alice, "Elsewhere", "demo").message.conversation, "And?", "demo")
+    queued.add(asking.begin(bob, "Hello", "demo").message.conversation, "And?", "demo")
 
 
 def test_two_answers_are_not_compared_while_questions_are_queued(running: Reply, conversation: Conversation) -> None:
@@ -354,3 +364,21 @@ async def test_a_question_over_a_limit_waits_until_it_is_allowed(
     await LedgerEntry.objects.aupdate(asked=timezone.now() - PERIOD - timedelta(seconds=1))
     await host.ask_queued_questions()
     await asked(first.message.conversation, "Second")
+
+
+async def test_a_person_over_a_limit_does_not_keep_out_others(
+    start_host: StartHost, alice: User, bob: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look takes one question; the first of all is Alice's, who is over her limit."""
+    monkeypatch.setattr(process, "CLAIMED_AT_ONCE", 1)
+    settings.CHAT_PERSON_QUESTIONS = 2
+    host = await start_host()
+    for person, questions in ((alice, 2), (bob, 1)):
+        for number in range(questions):
+            first = await in_thread(asking.begin)(person, f"First {number}", "small")
+            await in_thread(queued.add)(first.message.conversation, "Second", "small")
+            await in_thread(end)(first, "One")
+    replies = Reply.objects.filter(message__conversation__owner=bob, message__parent__text="Second")
+    async with asyncio.timeout(PATIENCE):
+        while not await replies.aexists():
+            await host.ask_queued_questions()
