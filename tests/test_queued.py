@@ -178,6 +178,15 @@ def test_a_person_has_a_limited_number_of_queued_questions(
     queued.add(asking.begin(bob, "Hello", "demo").message.conversation, "And?", "demo")
 
 
+def test_nothing_is_asked_for_a_person_who_is_disabled(running: Reply, conversation: Conversation, alice: User) -> None:
+    queued.add(conversation, "Second", "demo")
+    end(running, "One")
+    User.objects.update(is_active=False)
+    assert ask_due() is None
+    User.objects.update(is_active=True)
+    assert ask_due()
+
+
 def test_two_answers_are_not_compared_while_questions_are_queued(running: Reply, conversation: Conversation) -> None:
     queued.add(conversation, "Held", "demo")
     end(running, "On", "stopped")

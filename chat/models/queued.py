@@ -28,8 +28,8 @@ class QueuedQuestionQuerySet(models.QuerySet["QueuedQuestion"]):
         return self.filter(after=leaf).select_related("after__reply").order_by("pk")
 
     def due(self) -> QueuedQuestionQuerySet:
-        """Those whose reply is complete: the first one after each is to be asked."""
-        return self.filter(after__reply__status=Reply.Status.COMPLETE)
+        """Those of active people whose reply is complete: the first one after each is to be asked."""
+        return self.filter(after__reply__status=Reply.Status.COMPLETE, after__conversation__owner__is_active=True)
 
     def move(self, question: Message, answer: Message) -> None:
         """Let those that would have followed the answer before `question`, or another answer to it, follow `answer`."""
