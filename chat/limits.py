@@ -40,6 +40,13 @@ def check_person(person_id: int) -> None:
     most = settings.CHAT_PERSON_RUNNING
     if Reply.objects.for_user(person).running().count() >= most:
         raise OverLimit("too_many_running", RUNNING_RETRY, most=most)
+    check_questions(person)
+
+
+def check_questions(person: User) -> None:
+    """Raise OverLimit when a person has asked as many questions in the last minute as they may."""
+    if person.is_staff:
+        return
     now, most = timezone.now(), settings.CHAT_PERSON_QUESTIONS
     asked = LedgerEntry.objects.asked_since(person, now - PERIOD).order_by("-asked").values_list("asked", flat=True)
     if oldest := asked[most - 1 : most].first():

@@ -24,14 +24,9 @@ BUSY_RETRY = 5
 
 async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
     """Run `store` in a thread and return its result; raises Refusal when another reply is not allowed."""
-    process = Process.of(request)
-    if process.full:
-        sentence = gettext("The server is busy. Try again in a few seconds. Your text is still here.")
-        raise Refusal(503, "busy", sentence, BUSY_RETRY)
     try:
-        if _kind(request) == "text/event-stream":
-            process.shares.check_streams(request.user)
-        with process.reserving():
+        check_room(request)
+        with Process.of(request).reserving():
             return await in_thread(store)()
     except ReplyRunning:
         sentence = gettext("The previous reply is still being written. Wait for it to finish, or stop it first.")
@@ -46,6 +41,16 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
         raise Refusal(409, "conversation_changed", sentence) from None
     except OverLimit as limit:
         raise Refusal.of(limit) from None
+
+
+def check_room(request: SignedInRequest) -> None:
+    """Raise Refusal or OverLimit when this process has no room for another reply, or for its stream."""
+    process = Process.of(request)
+    if process.full:
+        sentence = gettext("The server is busy. Try again in a few seconds. Your text is still here.")
+        raise Refusal(503, "busy", sentence, BUSY_RETRY)
+    if _kind(request) == "text/event-stream":
+        process.shares.check_streams(request.user)
 
 
 def not_chosen() -> Refusal:

@@ -12,10 +12,10 @@ from chat import queued
 from chat.asking import AnswerNotChosen
 from chat.database import in_thread
 from chat.forms import QuestionForm
-from chat.limits import OverLimit
+from chat.limits import OverLimit, check_questions
 from chat.models import Conversation, Message, QueuedQuestion
 from chat.process import Process
-from chat.views.admission import admit, not_chosen, queue_and_respond, stop_reply
+from chat.views.admission import admit, check_room, not_chosen, queue_and_respond, stop_reply
 from chat.views.pages import SeeOther, fields, get_conversation, page, question_form, refused, refused_as_deleted
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 
@@ -78,6 +78,9 @@ async def send_queued(request: SignedInRequest, pk: UUID, question: UUID) -> Htt
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
     questions = QueuedQuestion.objects.filter(pk=question, after__conversation=conversation)
+    # What would refuse the question must not stop the reply.
+    check_room(request)
+    await in_thread(check_questions)(request.user)
     async for reply_id in questions.values_list("after", flat=True):
         await stop_reply(request, reply_id)
     reply = await admit(request, partial(queued.ask, questions, Process.of(request).model_for))

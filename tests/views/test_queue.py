@@ -180,6 +180,18 @@ def test_a_question_to_a_deleted_conversation_can_start_a_new_one(client: Client
     assert "my next words</textarea>" in response.text
 
 
+def test_a_reply_is_not_stopped_for_a_question_that_is_refused(
+    client: Client, conversation: Conversation, question: QueuedQuestion, running: Reply, settings: Settings
+) -> None:
+    settings.CHAT_PERSON_QUESTIONS = 1
+    response = client.post(address(conversation, question, "send"))
+    assert response.status_code == 429
+    assert "the limit of 1 question per minute" in response.text
+    running.refresh_from_db()
+    assert running.is_running
+    assert texts() == ["Second"]
+
+
 def test_sending_at_once_counts_against_the_limits(
     client: Client, conversation: Conversation, question: QueuedQuestion, running: Reply, settings: Settings
 ) -> None:
