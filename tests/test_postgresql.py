@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from django.contrib import admin
 from django.db import connection
+from django.test import RequestFactory
 
-from chat.database import SILENCE, DatabaseThreads
+from chat.database import SILENCE, DatabaseThreads, in_thread
 from chat.events import Delta
 from chat.models import Reply, User
 from chat.replylog.database import DatabaseLog
@@ -27,6 +29,7 @@ on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="ru
 
 
 LOCK = "SELECT 1 FROM chat_reply WHERE message_id = %s FOR UPDATE"
+LOCK_PERSON = "SELECT 1 FROM chat_user WHERE id = %s FOR NO KEY UPDATE"
 LOCK_AT_ONCE = "SELECT 1 FROM chat_reply WHERE message_id = %s FOR UPDATE NOWAIT"
 SOMEBODY_WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted"
 CONNECTED = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
@@ -82,6 +85,23 @@ async def test_replies_are_locked_in_the_order_of_their_ids(replies: tuple[Reply
         await until(lambda: found(SOMEBODY_WAITS))
         other.execute(LOCK_AT_ONCE, [high.pk])
     await writing
+
+
+@on_postgresql
+async def test_deleting_a_person_waits_for_their_questions_before_it_locks_replies(
+    replies: tuple[Reply, Reply], sam: User
+) -> None:
+    """Continuing a reply locks its person, then the reply."""
+    people = admin.site.get_model_admin(User)
+    request = RequestFactory().post("/")
+    with another_transaction() as other:
+        other.execute(LOCK_PERSON, [sam.pk])
+        delete = in_thread(people.delete_queryset, DatabaseThreads(1))
+        deleting = asyncio.create_task(delete(request, User.objects.filter(pk=sam.pk)))
+        await until(lambda: found(SOMEBODY_WAITS))
+        other.execute(LOCK_AT_ONCE, [replies[0].pk])
+    await deleting
+    assert not await User.objects.filter(pk=sam.pk).aexists()
 
 
 @on_postgresql

@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.admin.lookups import NamedLookups
 from chat.admin.transcripts import transcript
+from chat.database import retry_on_deadlock
 from chat.models import Conversation, Message, Reply, User
 from chat.process import Process
 from chat.search import search
@@ -144,6 +145,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
         self.delete_queryset(request, Conversation.objects.filter(pk=obj.pk))
 
+    @retry_on_deadlock
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Conversation]) -> None:
         # Otherwise the deletion and a commit of replies that are being written could wait for each other.

@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 
 from chat.admin.lookups import NamedLookups
+from chat.database import retry_on_deadlock
 from chat.models import Conversation, Message, Reply, User
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -59,9 +60,12 @@ class UserAdmin(NamedLookups, DjangoUserAdmin):  # type: ignore[type-arg]  # It 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         self.delete_queryset(request, User.objects.filter(pk=obj.pk))
 
+    @retry_on_deadlock
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        # Otherwise the deletion and a commit of replies that are being written could wait for each other.
+        # Otherwise the deletion could wait for a question, or for a commit of replies that are being written, and that
+        # for the deletion. Questions lock their person first.
+        User.change_list(*queryset.order_by().values_list("pk", flat=True))
         Reply.objects.filter(message__conversation__owner__in=queryset).lock()
         queryset.delete()
 
