@@ -27,8 +27,8 @@ class Visitor:
             cookies=cookies,
             headers={"x-csrftoken": CSRF},
             timeout=PATIENCE,
-            # As long as docs/nginx.conf keeps a connection that is not used.
-            limits=httpx.Limits(keepalive_expiry=1),
+            # A server that ends may close a kept connection just as it is used. What nginx keeps has tests of its own.
+            limits=httpx.Limits(max_keepalive_connections=0),
             trust_env=False,
         )
         self._reading: list[asyncio.Task[list[Event]]] = []

@@ -155,6 +155,8 @@ class ReplyLog(ABC):
         """Stop serving readers, and close what the log has opened."""
         if self._serving:
             self._serving.cancel()
+            # What it still does on its way out would connect again.
+            await asyncio.wait([self._serving])
 
     async def snapshot(self, reply_id: UUID) -> Snapshot:
         """All that is stored now; raises CursorLost when the log has ended or is gone, and LogUnreachable."""

@@ -261,25 +261,28 @@ class KillLoop:
         for attempt in count():
             question = some_question(f"{name}.{attempt}", chance)
             restarting = self._restarting
-            answer = await self._post(question, chance, person)
+            answer, trouble = await self._post(question, chance, person)
             if answer and answer.status_code == 201:
                 accepted = answer.json()
                 return Asked(question, person, accepted["conversation"], accepted["message"], accepted["reply"])
             if (answer and answer.status_code < 500) or (restarting and self._restarting):
-                self._complain(f"{question.name} was refused: {f'{answer} {answer.text}' if answer else 'no answer'}")
+                self._complain(f"{question.name} was refused: {f'{answer} {answer.text}' if answer else trouble}")
             await asyncio.sleep(chance.uniform(*BACK_OFF))
         raise AssertionError
 
-    async def _post(self, question: Question, chance: Random, person: list[Visitor]) -> httpx.Response | None:
-        """The answer to the question, if one came; as behind a proxy, from the other process if one does not listen."""
+    async def _post(
+        self, question: Question, chance: Random, person: list[Visitor]
+    ) -> tuple[httpx.Response | None, httpx.TransportError | None]:
+        """The answer to the question, or why none came; as behind a proxy, another process is asked if one is deaf."""
+        trouble = None
         for visitor in chance.sample(person, 2):
             try:
-                return await visitor.post("/c/", text=str(question), model=question.model)
-            except httpx.ConnectError:
-                continue
-            except httpx.TransportError:
-                return None
-        return None
+                return await visitor.post("/c/", text=str(question), model=question.model), None
+            except httpx.ConnectError as error:
+                trouble = error
+            except httpx.TransportError as error:
+                return None, error
+        return None, trouble
 
     async def _accepted(self, name: str) -> Asked:
         """The question of this name, as soon as it is accepted."""
