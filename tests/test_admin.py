@@ -212,7 +212,7 @@ def test_a_transcript_shows_the_facts_of_each_reply(staff: Client, alice: User) 
     for fact in [
         "Failed",
         "large-1",
-        "2026-03-01 12:00:00",
+        "March 1, 2026, 12:00:00 p.m.",
         "<dt>First token</dt><dd>after 1.2 s</dd>",
         "<dt>Finished</dt><dd>after 65.0 s</dd>",
         "12 prompt, 3,400 completion",
@@ -242,7 +242,7 @@ def test_a_message_names_a_parent_that_is_not_above_it(staff: Client, alice: Use
     assert "In reply to" not in html
     add_answer(question, "Second answer.", NOON + timedelta(hours=1))
     html = page(staff, change(conversation))
-    assert html.count("<dt>In reply to</dt><dd>the message of 2026-03-01 12:00:00</dd>") == 1
+    assert html.count("<dt>In reply to</dt><dd>the message of March 1, 2026, 12:00:00 p.m.</dd>") == 1
     assert html.index("Second answer.") < html.index("In reply to")
 
 

@@ -8,7 +8,7 @@ from asgiref.sync import sync_to_async
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, F, Window
 from django.db.models.functions import Lag, RowNumber
-from django.utils import timezone
+from django.utils import dateformat, timezone
 from django.utils.translation import gettext
 
 from chat import sentences
@@ -86,7 +86,8 @@ def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
 
 
 def _time(moment: datetime) -> str:
-    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
+    # As in the lists of the admin, with seconds.
+    return dateformat.format(timezone.localtime(moment), gettext("N j, Y, g:i:s a"))
 
 
 def _later(moment: datetime, start: datetime) -> str:
