@@ -344,3 +344,24 @@ def test_thinking_never_loses_its_contrast(alice: Page, upstream: Upstream) -> N
     )
     assert "color" in changes
     assert "opacity" not in changes
+
+
+def test_wide_code_and_tables_use_a_wide_window(alice: Page, upstream: Upstream) -> None:
+    columns = "|".join(f"Column number {number}" for number in range(14))
+    table = f"|{columns}|\n|{'-|' * 14}\n|{'cell|' * 14}"
+    upstream.script(
+        text(f"A paragraph.\n\n```py\n{'long = 1; ' * 40}\n```\n\n{table}\n\n```py\nshort = 1\n```\n"), finish()
+    )
+    alice.set_viewport_size({"width": 1920, "height": 900})
+    ask(alice, "Wide, please.")
+    expect_end(alice, "complete")
+    wide, short = (words(alice).locator(".code").nth(index).bounding_box() for index in (0, 1))
+    cells = words(alice).locator(".table").bounding_box()
+    assert wide
+    assert short
+    assert cells
+    assert short["width"] < 750
+    assert min(wide["width"], cells["width"]) > 950
+    assert alice.evaluate("document.documentElement.scrollWidth") == 1920
+    alice.set_viewport_size({"width": 390, "height": 900})
+    assert alice.evaluate("document.documentElement.scrollWidth") == 390
