@@ -152,11 +152,11 @@ def test_only_questions_of_the_conversation_can_be_changed(conversation: Convers
 
 
 def test_a_question_follows_only_answers_of_its_conversation(conversation: Conversation, bob: User) -> None:
-    with pytest.raises(Message.DoesNotExist):
-        queued.add(conversation, "And?", "demo", asking.begin(bob, "Hello", "demo").pk)
+    elsewhere = asking.begin(bob, "Hello", "demo").pk
     question = conversation.messages.get(role=Message.Role.USER).pk
-    with pytest.raises(asking.AnswerNotChosen):
-        queued.add(conversation, "And?", "demo", question)
+    for parent in (elsewhere, question):
+        with pytest.raises(Message.DoesNotExist):
+            queued.add(conversation, "And?", "demo", parent)
 
 
 def test_a_reply_has_a_limited_number_of_queued_questions(
