@@ -176,12 +176,16 @@ def collected_static() -> None:
         # All workers of a run share them.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
+            # In another place first: the tests of other workers look into the folder as soon as it exists.
+            collecting = Path(f"{root}.new")
             subprocess.run(
                 [sys.executable, "manage.py", "collectstatic", "--noinput"],
                 cwd=settings.BASE_DIR,
+                env={**os.environ, "STATIC_ROOT": str(collecting)},
                 check=True,
                 capture_output=True,
             )
+            collecting.rename(root)
 
 
 @pytest.fixture(scope="session")
