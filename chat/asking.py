@@ -53,11 +53,16 @@ def ask(
         raise ConversationChanged
     if parent:
         leaf = conversation.messages.get(pk=parent, role=Message.Role.ASSISTANT).pk
-    if conversation.messages.filter(pk=leaf, role=Message.Role.USER).exists():
-        raise AnswerNotChosen
+    check_chosen(conversation, leaf)
     if Reply.objects.running().filter(pk=leaf).exists():
         raise ReplyRunning
     return _ask(conversation, text, model, leaf)
+
+
+def check_chosen(conversation: Conversation, leaf: UUID) -> None:
+    """Raise AnswerNotChosen when the leaf is a question, whose two answers a person has still to choose from."""
+    if conversation.messages.filter(pk=leaf, role=Message.Role.USER).exists():
+        raise AnswerNotChosen
 
 
 @transaction.atomic

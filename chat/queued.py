@@ -29,8 +29,7 @@ def add(conversation: Conversation, text: str, model: str, parent: UUID | None =
     """
     lock_person(conversation.owner_id)
     leaf = Conversation.objects.values_list("leaf", flat=True).get(pk=conversation.pk)
-    if conversation.messages.filter(pk=leaf, role=Message.Role.USER).exists():
-        raise asking.AnswerNotChosen
+    asking.check_chosen(conversation, leaf)
     answers = conversation.messages.filter(role=Message.Role.ASSISTANT)
     # The one on the page may have been followed by others since.
     end = answers.get(pk=tree.newest_leaf(answers.get(pk=parent or leaf).pk))
