@@ -36,3 +36,14 @@ def expect_end(page: Page, status: str) -> None:
 
 def button(page: Page | Locator, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
+
+
+def hide(page: Page, *, is_hidden: bool) -> None:
+    """Hide the page's tab, or show it again. Chromium without a window has no hidden tabs."""
+    page.evaluate(HIDE, is_hidden)
+
+
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, Request, expect
 
 from chat.models import User
 from tests.browser.conftest import Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.pages import answer, ask, button, expect_end, hide, question, words
 from tests.faults.proxy import Proxy
 from tests.server import Server
 from tests.upstream import Upstream, cut, finish, hang, pause, reasoning, text
@@ -91,24 +91,17 @@ def test_a_reply_continues_when_its_tab_is_closed(alice: Page, upstream: Upstrea
     expect_end(tab, "complete")
 
 
-# Headless pages are always visible.
-HIDE = """(hidden) => {
-    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-}"""
-
-
 def test_a_hidden_tab_disconnects_and_catches_up_when_shown(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
     ask(alice, "Count.")
     expect(words(alice)).to_have_text("One")
     alice.clock.install()
-    alice.evaluate(HIDE, True)
+    hide(alice, is_hidden=True)
     with alice.expect_event("requestfailed", lambda request: "/events/" in request.url):
         alice.clock.fast_forward(31_000)
     upstream.release("rest")
     expect(words(alice)).to_have_text("One")
-    alice.evaluate(HIDE, False)
+    hide(alice, is_hidden=False)
     expect(words(alice)).to_have_text("One two.")
     expect_end(alice, "complete")
 

@@ -7,16 +7,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.pages import ask, button, expect_end, words
+from tests.browser.pages import ask, button, expect_end, hide, words
 from tests.upstream import Upstream, cut, finish, pause, text
 
 pytestmark = pytest.mark.chromium
 
-# Chromium without a window has no hidden tabs.
-HIDE = """(hidden) => {
-    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-}"""
 # Notes each notification. Chromium without a window shows none, and says that they are denied.
 NOTE = """{
     window.notices = [];
@@ -71,11 +66,11 @@ def test_the_tab_shows_that_a_reply_is_written(alice: Page, upstream: Upstream) 
 def test_a_hidden_tab_shows_that_its_reply_is_done_until_seen(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("so far"), pause("rest"), finish())
     ask(alice, "Hello?")
-    alice.evaluate(HIDE, True)
+    hide(alice, is_hidden=True)
     upstream.release("rest")
     expect(alice).to_have_title("✓ Hello? · Parley")
     assert icon(alice) == "done"
-    alice.evaluate(HIDE, False)
+    hide(alice, is_hidden=False)
     expect(alice).to_have_title("Hello? · Parley")
     assert icon(alice) == ""
 
@@ -83,7 +78,7 @@ def test_a_hidden_tab_shows_that_its_reply_is_done_until_seen(alice: Page, upstr
 def test_a_hidden_tab_shows_that_its_reply_failed(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("so far"), pause("rest"), cut())
     ask(alice, "Hello?")
-    alice.evaluate(HIDE, True)
+    hide(alice, is_hidden=True)
     upstream.release("rest")
     expect(alice).to_have_title("! Hello? · Parley")
 
@@ -92,15 +87,15 @@ def test_a_person_is_notified_only_if_they_asked_for_it(alice: Page, upstream: U
     upstream.script(text("so far"), pause("rest"), finish())
     upstream.script(text("so far"), pause("more"), finish())
     ask(alice, "Hello?")
-    alice.evaluate(HIDE, True)
+    hide(alice, is_hidden=True)
     upstream.release("rest")
     expect_end(alice, "complete")
     assert notices(alice) == []
-    alice.evaluate(HIDE, False)
+    hide(alice, is_hidden=False)
     switch_notifications_on(alice)
     ask(alice, "And now?")
     expect(words(alice)).to_have_text("so far")
-    alice.evaluate(HIDE, True)
+    hide(alice, is_hidden=True)
     upstream.release("more")
     expect_end(alice, "complete")
     assert notices(alice) == [["Your reply is ready", "Hello? · Parley"]]

@@ -6,18 +6,13 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import KEY, Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.pages import answer, ask, button, expect_end, hide, question, words
 from tests.browser.test_history import entries, remember
 from tests.server import Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, text
 
 pytestmark = pytest.mark.chromium
 
-# Chromium without a window has no hidden tabs.
-HIDE = """(hidden) => {
-    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-}"""
 # Lets the page tell which event streams it has open.
 COUNT = """
     window.streams = new Set();
@@ -181,15 +176,15 @@ def test_hidden_tabs_leave_connections_to_the_one_in_front(alice: Page, upstream
         page.goto("/")
         ask(page, "Count.")
         expect(words(page)).to_have_text(f"Number {number}")
-        page.evaluate(HIDE, True)
+        hide(page, is_hidden=True)
         tabs.append(page)
     for number in (0, 3, 6):
         front = tabs[number]
-        front.evaluate(HIDE, False)
+        hide(front, is_hidden=False)
         expect(words(front)).to_have_text(f"Number {number}")
         button(front, "Stop").click()
         expect_end(front, "stopped")
-        front.evaluate(HIDE, True)
+        hide(front, is_hidden=True)
 
 
 def test_a_hidden_tab_looks_whether_its_reply_has_ended(alice: Page, upstream: Upstream) -> None:
@@ -197,7 +192,7 @@ def test_a_hidden_tab_looks_whether_its_reply_has_ended(alice: Page, upstream: U
     ask(alice, "Count.")
     expect(words(alice)).to_have_text("One")
     alice.clock.install()
-    alice.evaluate(HIDE, True)
+    hide(alice, is_hidden=True)
     with alice.expect_event("requestfailed", lambda request: "/events/" in request.url):
         alice.clock.fast_forward(6_000)
     upstream.release("rest")
