@@ -17,7 +17,7 @@ from django.utils import timezone
 from chat import metrics, sentences
 from chat.catalog import Catalog, Model
 from chat.completions import CompletionError, TooLarge
-from chat.database import in_thread, retry_while_away
+from chat.database import AWAY, in_thread, retry_while_away
 from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
 from chat.models import Message, Reply
 from chat.plan import Begin, Continue, Interrupt, Plan, Restore, Resume, plan
@@ -33,6 +33,9 @@ CONTINUE = "Continue exactly where you stopped, mid-word if need be. Repeat noth
 
 BROKEN = Error("broken")
 STORAGE_FAILED = Error("storage_failed")
+
+# The fields of a reply that say what readers have seen of it.
+SHOWN = {"started", "more_shown"}
 
 
 class State(Enum):
@@ -224,7 +227,8 @@ class Run:
             self._logger.warning("Reply %s: %s", self.reply_id, sentences.for_staff(error))
             failed = (completion_error.told and not begun) or not writer.seq
             return End(Reply.Status.FAILED if failed else Reply.Status.INTERRUPTED, error=error)
-        except Fenced:
+        except (Fenced, *AWAY):
+            # While the database is away, nothing can be said about the end. The process tries again at its next beat.
             raise
         except NotStored:
             # All of it is still in memory, and is stored with the end.
@@ -260,19 +264,29 @@ class Run:
 
     async def _append(self, reply: Reply, writer: Writer, deltas: list[AnyDelta]) -> None:
         first = not writer.seq
+        marks = self._marks(reply, deltas, first=first)
+        if self._log.can_be_lost and marks.keys() & SHOWN:
+            # Were the log lost, only the row would know that readers have seen something. So it knows before they do.
+            await retry_while_away(_store_marks)(reply, marks)
+            marks = {}
         await writer.append(deltas)
-        answers = reply.answered is None and any(isinstance(delta, Delta) for delta in deltas)
         if first:
             metrics.first_piece.observe((timezone.now() - reply.asked).total_seconds())
-        if first or answers or self._resumed:
-            now = timezone.now()
-            marks: dict[str, Any] = {"started": now} if first else {}
-            if answers:
-                marks["answered"] = reply.answered = now
-            if self._resumed:
-                marks["more_shown"] = True
-            self._resumed = False
+        if marks:
             self._marking = spawn(self._mark(reply, marks, self._marking), "marks", self._resources.threads)
+
+    def _marks(self, reply: Reply, deltas: list[AnyDelta], *, first: bool) -> dict[str, Any]:
+        """What the reply's row is to say of these deltas: what came first with them, and when."""
+        marks: dict[str, Any] = {}
+        now = timezone.now()
+        if first:
+            marks["started"] = now
+        if reply.answered is None and any(isinstance(delta, Delta) for delta in deltas):
+            marks["answered"] = reply.answered = now
+        if self._resumed:
+            marks["more_shown"] = True
+            self._resumed = False
+        return marks
 
     async def _mark(self, reply: Reply, marks: dict[str, Any], before: asyncio.Task[None] | None) -> None:
         if before:

@@ -10,9 +10,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import DataError, connection, transaction
+from django.db import DataError, OperationalError, connection, transaction
 from pytest_django import Settings
 
+from chat import database, generation
 from chat.database import in_thread
 from chat.events import Delta, End, Snapshot
 from chat.models import Conversation, Reply, User
@@ -288,9 +289,7 @@ async def test_a_resumed_reply_whose_stream_is_lost_gets_its_earlier_text_back(
     reply, run = await here.ask(alice)
     await run.task
     await here.resume(reply)
-    async with asyncio.timeout(PATIENCE):
-        while not (await stored_row(reply)).more_shown:  # noqa: ASYNC110 (only the row tells)
-            await asyncio.sleep(0.01)
+    await here.until(reply, " two")
     await here.die()
     redis.restart()
     await there.reconcile()
@@ -298,6 +297,69 @@ async def test_a_resumed_reply_whose_stream_is_lost_gets_its_earlier_text_back(
     row = await stored_row(reply)
     assert (row.message.text, row.error) == ("one", LOST)
     assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_nothing_is_shown_before_the_row_says_that_it_is(
+    redis: RedisServer,
+    settings: Settings,
+    start_host: StartHost,
+    upstream: Upstream,
+    alice: User,
+    monkeypatch: pytest.MonkeyPatch,
+    resumed: bool,
+) -> None:
+    """Only the row remains if Redis is lost together with the process."""
+    settings.REDIS_URL = redis.url
+    host = await start_host()
+    if resumed:
+        upstream.script(text("Before."), cut())
+        reply, run = await host.ask(alice)
+        await run.task
+    upstream.script(text("shown"), finish())
+    marking, may_mark, mark = asyncio.Event(), asyncio.Event(), generation._store_marks
+
+    async def wait_and_mark(reply: Reply, marks: dict[str, Any]) -> None:
+        marking.set()
+        await may_mark.wait()
+        await mark(reply, marks)
+
+    monkeypatch.setattr(generation, "_store_marks", wait_and_mark)
+    if resumed:
+        await host.resume(reply)
+    else:
+        reply, _ = await host.ask(alice)
+    await marking.wait()
+    before = await host.log.snapshot(reply.pk)
+    may_mark.set()
+    assert "shown" not in before.text
+    written, end = await host.read(reply)
+    assert (written, end.status) == ("shown", "complete")
+
+
+async def test_a_reply_is_asked_for_again_if_nothing_of_it_may_be_shown(
+    redis: RedisServer,
+    settings: Settings,
+    start_host: StartHost,
+    upstream: Upstream,
+    alice: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.REDIS_URL = redis.url
+    upstream.script(text("one"), finish())
+    upstream.script(text("two"), finish())
+    monkeypatch.setattr(database, "AWAY_SECONDS", 0)
+    host = await start_host()
+    with monkeypatch.context() as patch:
+
+        async def fail(*_: Any) -> None:
+            raise OperationalError
+
+        patch.setattr(generation, "_store_marks", fail)
+        reply, run = await host.ask(alice)
+        await run.task
+    await host.reconcile()
+    assert (await host.read(reply))[0] == "two"
 
 
 # Processes
@@ -415,11 +477,9 @@ async def test_a_reply_that_ends_while_redis_is_down_is_complete(
 async def test_a_process_and_redis_dying_together_interrupt_the_reply(
     server: Server, upstream: Upstream, redis: RedisServer, visitor: Visitor, elsewhere: Visitor
 ) -> None:
-    upstream.script(text("one"), pause("more"), text(" two"), hang())
+    upstream.script(text("one"), hang())
     reply = await visitor.ask("Count.")
-    await visitor.until(reply, "one")
-    upstream.release("more")
-    seen = await visitor.until(reply, "one two")
+    seen = await visitor.until(reply, "one")
     server.kill()
     redis.restart()
     events = await elsewhere.return_until_the_end(reply, seen)

@@ -96,6 +96,8 @@ class Writer:
 class ReplyLog(ABC):
     # Seconds to wait before each `poll`; 0 where polling itself waits.
     poll_pause = POLL
+    # Whether the entries can be lost while the database is not.
+    can_be_lost = False
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         """`threads` are those in which background tasks use the database."""

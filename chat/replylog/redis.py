@@ -62,6 +62,7 @@ SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 class RedisLog(ReplyLog):
     poll_pause = 0.0
+    can_be_lost = True
 
     def __init__(self, url: str, threads: ThreadPoolExecutor) -> None:
         super().__init__(threads)
