@@ -55,10 +55,15 @@ class ReplyBlocks:
             try:
                 async with aclosing(log.follow(reply_id, after)) as news:
                     async for entries in news:
-                        if not entries and await self._status() not in Reply.RUNNING:
+                        if entries:
+                            after = entries[-1][0]
+                            yield self._encode_all(entries)
+                        elif await self._status() in Reply.RUNNING or await log.read(reply_id, after):
+                            # It still runs, or its End has come since.
+                            yield sse.comment()
+                        else:
                             # The reply ended, but its log was lost before the End was written.
                             raise CursorLost
-                        yield self._encode_all(entries) if entries else sse.comment()
                 return
             except (CursorLost, LogUnreachable):
                 snapshot, end = await retry_while_away(current_state)(log, reply_id)

@@ -89,6 +89,26 @@ async def test_a_quiet_stream_outlives_an_outage_of_the_database(
     assert b"event: end" in b"".join([part async for part in parts])
 
 
+async def test_an_end_that_overtakes_the_status_sends_no_snapshot(
+    start_host: StartHost, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.script(text("so far"), pause("end"), finish())
+    host = await start_host()
+    reply, run = await host.ask(alice)
+    seen = await host.until(reply, "so far")
+    stored_status = blocks._stored_status
+
+    async def status_after_the_end(reply_id: UUID) -> str | None:
+        upstream.release("end")
+        await run.task
+        return await stored_status(reply_id)
+
+    monkeypatch.setattr(blocks, "_stored_status", status_after_the_end)
+    client = await host.browser(alice)
+    reading = events(await client.get(f"/replies/{reply.pk}/events/", {"after": seen}))
+    assert [event.event async for event in reading] == ["end"]
+
+
 async def test_the_stream_of_a_queued_reply_outlives_an_outage_of_the_database(
     start_host: StartHost, upstream: Upstream, alice: User, database_away: pytest.MonkeyPatch
 ) -> None:
