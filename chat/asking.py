@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from chat.limits import check_person
-from chat.models import Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User, title_of
+from chat.models import Comparison, Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User, title_of
 
 
 class ReplyRunning(Exception):
@@ -52,7 +52,9 @@ def ask(
     if seen and seen != leaf:
         raise ConversationChanged
     if parent:
-        leaf = conversation.messages.get(pk=parent, role=Message.Role.ASSISTANT).pk
+        answer = conversation.messages.get(pk=parent, role=Message.Role.ASSISTANT)
+        Comparison.objects.of(answer).delete()
+        leaf = answer.pk
     check_chosen(conversation, leaf)
     if Reply.objects.running().filter(pk=leaf).exists():
         raise ReplyRunning
@@ -79,6 +81,7 @@ def compare(ask: Callable[[], Reply], model: str) -> list[Reply]:
     check_person(conversation.owner_id)
     question = conversation.messages.get(children=first.message)
     second = _queue(question, model)
+    Comparison.objects.create(question=question, first=first.message, second=second.message)
     conversation.leaf, conversation.model = question, first.model
     conversation.change("leaf", "model")
     return [first, second]
@@ -95,13 +98,21 @@ def edit(question: Message, text: str, model: str) -> Reply:
 
 @transaction.atomic
 def retry(reply: Reply, model: str) -> Reply:
-    """A queued second reply to the same question, next to the first."""
+    """A queued second reply to the same question, next to the first; or in its place, if it is one of two to choose."""
     conversation = reply.message.conversation
     check_person(conversation.owner_id)
     Conversation.objects.select_for_update().get(pk=conversation.pk)
-    if Reply.objects.running().filter(message__parent=reply.message.parent_id).exists():
+    question = conversation.messages.get(children=reply.message)
+    comparison = Comparison.objects.of(reply.message).first()
+    rivals = {"pk": reply.pk} if comparison else {"message__parent": question}
+    if Reply.objects.running().filter(**rivals).exists():
         raise ReplyRunning
-    return _queue(conversation.messages.get(children=reply.message), model)
+    again = _queue(question, model)
+    if comparison:
+        comparison.replace(reply.message, again.message)
+        conversation.leaf = question
+        conversation.change("leaf")
+    return again
 
 
 @transaction.atomic

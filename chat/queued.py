@@ -32,7 +32,9 @@ def add(conversation: Conversation, text: str, model: str, parent: UUID | None =
     asking.check_chosen(conversation, leaf)
     answers = conversation.messages.filter(role=Message.Role.ASSISTANT)
     # The one on the page may have been followed by others since.
-    end = answers.get(pk=tree.newest_leaf(answers.get(pk=parent or leaf).pk))
+    newest = tree.newest_leaf(answers.get(pk=parent or leaf).pk)
+    asking.check_chosen(conversation, newest)
+    end = answers.get(pk=newest)
     if end.queued.count() >= MOST:
         raise OverLimit("too_many_queued", RETRY, most=MOST)
     if QueuedQuestion.objects.filter(after__conversation__owner=conversation.owner_id).count() >= MOST_OF_PERSON:

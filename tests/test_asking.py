@@ -10,7 +10,7 @@ from pytest_django import Settings
 from chat import asking
 from chat.asking import AnswerNotChosen, ConversationChanged, ReplyRunning
 from chat.limits import PERIOD, RUNNING_RETRY, OverLimit
-from chat.models import Conversation, LedgerEntry, Message, Reply, User
+from chat.models import Comparison, Conversation, LedgerEntry, Message, Reply, User
 from tests.endings import end
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +108,43 @@ def test_two_models_are_asked_until_one_answer_is_chosen(first: Reply, conversat
     end(two, "Two")
     asking.ask(conversation, "And then?", "small")
     assert texts(conversation) == ["First question", "First answer", "And?", "Two", "And then?", ""]
+
+
+@pytest.fixture
+def two(conversation: Conversation) -> list[Reply]:
+    """Two answers at the end of the conversation, of which none is chosen."""
+    return asking.compare(lambda: asking.ask(conversation, "Which?", "small"), "large")
+
+
+def test_two_answers_still_offer_a_choice_after_another_branch(
+    two: list[Reply], first: Reply, conversation: Conversation
+) -> None:
+    question = conversation.branch(first.pk, 10)[0]
+    end(asking.edit(question, "Another wording", "small"), "Another answer")
+    conversation.show(question)
+    assert conversation.leaf_id == two[0].message.parent_id
+    assert conversation.compared() == [reply.message for reply in two]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_another_try_takes_the_place_of_one_of_two_answers(
+    two: list[Reply], conversation: Conversation, index: int
+) -> None:
+    end(two[index], "", "failed")
+    again = asking.retry(two[index], two[index].model)
+    messages = [reply.message for reply in two]
+    messages[index] = again.message
+    conversation.refresh_from_db()
+    assert conversation.compared() == messages
+    with pytest.raises(ReplyRunning):
+        asking.retry(again, again.model)
+
+
+def test_asking_after_one_of_two_answers_chooses_it(two: list[Reply], conversation: Conversation) -> None:
+    end(two[0], "One")
+    end(asking.ask(conversation, "And?", "small", two[0].pk), "More")
+    assert texts(conversation) == ["First question", "First answer", "Which?", "One", "And?", "More"]
+    assert not Comparison.objects.exists()
 
 
 @pytest.mark.parametrize("limit", ["CHAT_PERSON_RUNNING", "CHAT_PERSON_QUESTIONS"])

@@ -202,6 +202,10 @@ def test_no_question_is_queued_until_an_answer_is_chosen(running: Reply, convers
     for parent in (None, running.pk, answers[1].pk):
         with pytest.raises(AnswerNotChosen):
             queued.add(conversation, "Next", "demo", parent)
+    # Nor while another branch is on screen.
+    asking.edit(conversation.branch(conversation.leaf_id, 10)[0], "Another wording", "demo")
+    with pytest.raises(AnswerNotChosen):
+        queued.add(conversation, "Next", "demo", running.pk)
     assert not QueuedQuestion.objects.exists()
 
 

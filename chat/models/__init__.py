@@ -1,6 +1,6 @@
 """Rows, who may see them (`for_user`), and how they change."""
 
-from chat.models.conversations import Conversation, Message, title_of
+from chat.models.conversations import Comparison, Conversation, Message, title_of
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 from chat.models.queued import QueuedQuestion
@@ -8,6 +8,7 @@ from chat.models.replies import Reply, ReplyEvent
 from chat.models.users import User
 
 __all__ = [
+    "Comparison",
     "Conversation",
     "LedgerEntry",
     "Message",

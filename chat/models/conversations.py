@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
-from django.db import models
-from django.db.models import F
+from django.db import models, transaction
+from django.db.models import F, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -98,8 +98,11 @@ class Conversation(models.Model):
         return path[: path.index(message.parent_id)] if message.parent_id in path else []
 
     def compared(self) -> list[Message]:
-        """The answers to the leaf, which is a question while a person has not chosen one of them."""
-        return list(self.messages.filter(parent=self.leaf_id).select_related("reply").order_by("created", "pk"))
+        """The two answers to the leaf, which is a question while a person has not chosen one of them."""
+        # One of them may have been chosen since the leaf was read.
+        answers = Comparison.objects.filter(question=self.leaf_id).values_list("first", "second").first() or ()
+        rows = self.messages.select_related("reply").in_bulk(answers)
+        return [rows[answer] for answer in answers]
 
     def texts(self, leaf_id: UUID | None, chars: int, last: int) -> list[tuple[str, str]]:
         """Role and text up to the leaf, oldest first: at most `last` messages within `chars` characters.
@@ -108,8 +111,12 @@ class Conversation(models.Model):
         """
         return tree.texts(leaf_id, chars, last) if leaf_id else []
 
+    @transaction.atomic
     def show(self, message: Message) -> None:
-        """Put the branch through `message` on screen, down to its newest end."""
+        """Put the branch through `message` on screen, down to its newest end; of two answers, choose this one."""
+        # With the lock, another try at one of the two comes before the choice or after it.
+        Conversation.objects.select_for_update().get(pk=self.pk)
+        Comparison.objects.of(message).delete()
         self.leaf_id = tree.newest_leaf(message.pk)
         self.change("leaf")
 
@@ -163,3 +170,33 @@ class Message(models.Model):
     def is_compared(self) -> bool:
         """Whether it is one of the answers of which a person has not chosen one yet."""
         return self.role == self.Role.ASSISTANT and self.parent_id == self.conversation.leaf_id
+
+
+class ComparisonQuerySet(models.QuerySet["Comparison"]):
+    def of(self, answer: Message) -> ComparisonQuerySet:
+        """The one in which this is one of the two answers, if there is one."""
+        return self.filter(Q(first=answer) | Q(second=answer))
+
+
+class Comparison(models.Model):
+    """Two answers to a question, side by side until a person chooses one of them, which deletes this.
+
+    Until then the branch through the question ends there.
+    """
+
+    question = models.OneToOneField(Message, on_delete=models.DB_CASCADE, primary_key=True, related_name="comparison")
+    first = models.OneToOneField(Message, on_delete=models.DB_CASCADE, related_name="+")
+    second = models.OneToOneField(Message, on_delete=models.DB_CASCADE, related_name="+")
+
+    objects = ComparisonQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"comparison {self.pk}"
+
+    def replace(self, answer: Message, by: Message) -> None:
+        """Put another answer in the place of this one."""
+        if self.first_id == answer.pk:
+            self.first = by
+        else:
+            self.second = by
+        self.save()

@@ -33,7 +33,8 @@ WITH RECURSIVE path (parent_id, role, text, chars, steps) AS (
 SELECT role, text FROM path ORDER BY steps DESC
 """
 
-# A message and all below it. UNION, not UNION ALL, so that even a cycle ends.
+# A message and all below it, without answers to questions at which a person has not chosen one of two.
+# UNION, not UNION ALL, so that even a cycle ends.
 BELOW = """
 WITH RECURSIVE below (id, parent_id, created) AS (
     SELECT id, parent_id, created FROM chat_message WHERE id = %s
@@ -41,7 +42,10 @@ WITH RECURSIVE below (id, parent_id, created) AS (
     SELECT message.id, message.parent_id, message.created
     FROM chat_message message JOIN below ON message.parent_id = below.id
 )
-SELECT id, parent_id FROM below ORDER BY created, id
+SELECT below.id, below.parent_id
+FROM below LEFT JOIN chat_comparison ON chat_comparison.question_id = below.parent_id
+WHERE chat_comparison.question_id IS NULL
+ORDER BY below.created, below.id
 """
 
 
@@ -79,7 +83,10 @@ def texts(leaf: UUID, chars: int, last: int) -> list[tuple[str, str]]:
 
 
 def newest_leaf(pk: UUID) -> UUID:
-    """The end of the branch through a message: down from it, always to the newest child."""
+    """The end of the branch through a message: down from it, always to the newest child.
+
+    A question with two answers, of which a person has not chosen one yet, is such an end.
+    """
     newest = {parent: child for child, parent in _rows(BELOW, as_stored(pk))}
     stored: Any = as_stored(pk)
     seen = {stored}

@@ -168,6 +168,54 @@ def test_two_models_answer_side_by_side_and_one_is_chosen(alice: Page, upstream:
     assert sent == ["Hello?", words_chosen, "And?"]
 
 
+def test_another_try_takes_the_place_of_one_of_two_answers(alice: Page, upstream: Upstream) -> None:
+    upstream.script(*error(400, {}))
+    upstream.script(text("Fine"), finish())
+    alice.get_by_label("Compare with").select_option("large")
+    ask(alice, "Hello?")
+    failed = answers(alice).filter(has_text="No reply.")
+    expect(failed).to_be_visible()
+    expect(alice.get_by_text("Fine", exact=True)).to_be_visible()
+    place = 0 if "No reply." in answers(alice).first.inner_text() else 1
+    models(alice).select_option(["large", "small"][place])
+    upstream.script(text("Better"), finish())
+    button(failed, "Try again").click()
+    for _ in range(2):
+        expect(answers(alice).nth(place)).to_contain_text("Better")
+        expect(answers(alice).nth(1 - place)).to_contain_text("Fine")
+        expect(button(alice, "Continue with this answer")).to_have_count(2)
+        alice.reload()
+    assert asked(upstream)[2] == ["small", "large"][place]
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_each_of_two_answers_is_continued_in_its_place(alice: Page, upstream: Upstream, index: int) -> None:
+    compare(alice, upstream)
+    begun = answers(alice).nth(index).locator("[data-text]").inner_text()
+    button(alice, "Stop").click()
+    expect(button(alice, "Continue")).to_have_count(2)
+    upstream.script(text(" to the end"), finish())
+    button(answers(alice).nth(index), "Continue").click()
+    expect(answers(alice).nth(index).locator("[data-text]")).to_have_text(f"{begun} to the end")
+    expect(button(alice, "Continue with this answer")).to_have_count(2)
+
+
+def test_two_answers_still_offer_a_choice_after_another_question(alice: Page, upstream: Upstream) -> None:
+    compare(alice, upstream)
+    upstream.release("both")
+    expect(alice.locator("[data-events-url]")).to_have_count(0)
+    before = answers(alice).all_inner_texts()
+    alice.locator("[data-role=user]").hover()
+    alice.get_by_role("link", name="Edit").click()
+    alice.get_by_label("New wording").fill("Hello there?")
+    alice.get_by_label("New wording").press("Enter")
+    expect_end(alice, "complete")
+    expect(answers(alice)).to_have_count(1)
+    button(alice, "Show the previous question").click()
+    expect(button(alice, "Continue with this answer")).to_have_count(2)
+    assert answers(alice).all_inner_texts() == before
+
+
 @pytest.mark.parametrize("chosen", [0, 1])
 def test_an_answer_is_chosen_while_both_are_written(alice: Page, upstream: Upstream, chosen: int) -> None:
     compare(alice, upstream)
