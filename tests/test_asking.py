@@ -147,6 +147,17 @@ def test_asking_after_one_of_two_answers_chooses_it(two: list[Reply], conversati
     assert not Comparison.objects.exists()
 
 
+def test_a_chosen_answer_brings_its_model(two: list[Reply], conversation: Conversation) -> None:
+    conversation.show(two[1].message)
+    conversation.refresh_from_db()
+    assert (conversation.leaf_id, conversation.model) == (two[1].pk, "large")
+    assert not Comparison.objects.exists()
+    # Without a choice there is none.
+    conversation.show(two[0].message)
+    conversation.refresh_from_db()
+    assert (conversation.leaf_id, conversation.model) == (two[0].pk, "large")
+
+
 @pytest.mark.parametrize("limit", ["CHAT_PERSON_RUNNING", "CHAT_PERSON_QUESTIONS"])
 def test_both_answers_count(conversation: Conversation, settings: Settings, limit: str) -> None:
     LedgerEntry.objects.update(asked=timezone.now() - PERIOD)

@@ -116,7 +116,10 @@ class Conversation(models.Model):
         """Put the branch through `message` on screen, down to its newest end; of two answers, choose this one."""
         # With the lock, another try at one of the two comes before the choice or after it.
         Conversation.objects.select_for_update().get(pk=self.pk)
-        Comparison.objects.of(message).delete()
+        chosen, _ = Comparison.objects.of(message).delete()
+        if chosen:
+            self.model = message.reply.model
+            self.change("model")
         self.leaf_id = tree.newest_leaf(message.pk)
         self.change("leaf")
 

@@ -86,7 +86,9 @@ export class Composer {
   }
 
   set model(name) {
-    if (this.#models) this.#models.value = name;
+    // A model that answered earlier may no longer be offered.
+    const option = [...(this.#models?.options ?? [])].find(({ value }) => value === name);
+    if (option) option.selected = true;
   }
 
   get #models() {

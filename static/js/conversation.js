@@ -133,17 +133,15 @@ export class Conversation {
   }
 
   /**
-   * Let the model that is chosen below answer, or else choose there the one that a person wants here.
+   * Let the model that is chosen below answer, or else choose there the one that a person prefers here.
    * @param {HTMLFormElement} form
    * @param {HTMLElement | null} submitter
    */
   #chooseModel(form, submitter) {
     /** @type {HTMLElement | null | undefined} */ (submitter?.closest("[popover]"))?.hidePopover();
-    const choice = form.querySelector("select");
+    const preferred = form.querySelector("select")?.value ?? submitter?.dataset.model;
     const chosen = form.querySelector("input[name=model]");
-    if (choice) this.#composer.model = choice.value;
-    else if (submitter instanceof HTMLButtonElement && submitter.name === "model")
-      this.#composer.model = submitter.value;
+    if (preferred) this.#composer.model = preferred;
     else if (chosen instanceof HTMLInputElement) chosen.value = this.#composer.model;
   }
 

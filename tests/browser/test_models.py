@@ -161,6 +161,7 @@ def test_two_models_answer_side_by_side_and_one_is_chosen(alice: Page, upstream:
     expect(answers(alice)).to_have_count(1)
     expect(words(alice)).to_have_text(words_chosen)
     expect(answer(alice)).to_contain_text(f"{chosen + 1}/2")
+    expect(models(alice)).to_have_value(["small", "large"][chosen])
     upstream.script(text("And more"), finish())
     ask(alice, "And?")
     expect(words(alice)).to_have_text("And more")
