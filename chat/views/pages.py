@@ -116,7 +116,7 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
         "earlier": _earlier(last, end if has_later else None, shown[0]) if len(branch) > last else None,
         "later": f"?from={end}&last={SHOWN}#message-{end}" if has_later else None,
         "queued": QueuedQuestion.objects.shown_after(None if has_later else end),
-        "running": next((message.reply for message in shown if _is_running(message)), None),
+        "running": [message.reply for message in shown if _is_running(message)],
     }
 
 

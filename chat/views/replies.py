@@ -12,7 +12,7 @@ from chat.live import read_live
 from chat.models import Message
 from chat.process import Process
 from chat.views.admission import stop_reply
-from chat.views.pages import SeeOther, get_reply, question_form
+from chat.views.pages import SeeOther, find_message, get_reply, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 from chat.views.stream import event_stream, number
 
@@ -45,11 +45,13 @@ async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 @require_http_methods(["GET", "POST"])
 @signed_in
 async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    """Answer once the reply has ended."""
+    """Answer once the reply has ended, and so has `also`, the one beside it."""
     reply = await get_reply(request, pk)
     if request.method == "GET":
         return SeeOther(reply.message.get_absolute_url())
     await stop_reply(request, reply.pk)
+    if also := await find_message(reply.message.conversation, request.POST.get("also", "")):
+        await stop_reply(request, also.pk)
     if not wants_json(request):
         return SeeOther(reply.message.get_absolute_url())
     await reply.arefresh_from_db(fields=["status"])

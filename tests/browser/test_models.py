@@ -291,6 +291,16 @@ def test_without_scripts_one_of_two_answers_is_chosen(visit: Visit, upstream: Up
     expect(answers(page)).to_contain_text("2/2")
 
 
+def test_without_scripts_stop_ends_both_answers(visit: Visit, upstream: Upstream) -> None:
+    page = visit("alice", java_script_enabled=False)
+    page.goto("/")
+    compare(page, upstream)
+    # Otherwise the page would reload under the button.
+    page.get_by_role("link", name="Keep the page still to write").click()
+    button(page, "Stop").click()
+    expect(page.get_by_text("Stopped.", exact=True)).to_have_count(2)
+
+
 def test_without_scripts_another_model_answers_too(visit: Visit, upstream: Upstream) -> None:
     page = visit("alice", java_script_enabled=False)
     page.goto("/")
