@@ -12,7 +12,6 @@ from django.views.decorators.http import require_GET, require_http_methods
 from chat.database import in_thread, retry_on_deadlock
 from chat.models import Conversation, Message, Reply, User
 from chat.views import pages
-from chat.views.admission import stop_reply
 from chat.views.pages import SeeOther, find_message, get_conversation, page, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 
@@ -60,13 +59,10 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @signed_in
 async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    """Ask first; then stop what is being written, and delete."""
+    """Ask first, then delete. What is being written in it ends as deleted, at the next beat of its process."""
     conversation = await get_conversation(request, pk)
     if request.method == "GET":
         return await in_thread(render)(request, "chat/delete.html", {"conversation": conversation})
-    running = Reply.objects.running().filter(message__conversation=conversation).values_list("pk", flat=True)
-    async for reply_id in running:
-        await stop_reply(request, reply_id)
     await in_thread(_delete)(conversation)
     return JsonResponse({}) if wants_json(request) else SeeOther(reverse("new_conversation"))
 

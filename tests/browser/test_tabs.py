@@ -121,6 +121,26 @@ def test_a_deletion_is_told_and_the_draft_stays(alice: Page, tab: Page) -> None:
     expect(entries(tab)).to_have_count(0)
 
 
+def test_a_reply_whose_conversation_is_deleted_does_not_look_stopped(
+    alice: Page, tab: Page, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 404")
+    upstream.script(text("So far"), hang())
+    ask(alice, "Second")
+    expect(words(tab)).to_have_text("So far")
+    tab.evaluate("""() => {
+        const announcer = document.querySelector("[data-announcer]");
+        const note = () => { window.announced = announcer.textContent; };
+        new MutationObserver(note).observe(announcer, { childList: true });
+    }""")
+    delete = alice.locator(".history li", has=alice.locator("[aria-current=page]")).get_by_role("link").nth(1)
+    delete.focus()
+    delete.press("Enter")
+    button(alice, "Delete").click()
+    expect(answer(tab).get_by_text("This conversation has been deleted.")).to_be_visible()
+    assert "stopped" not in tab.evaluate("window.announced")
+
+
 def test_new_and_deleted_conversations_show_in_the_other_sidebar(alice: Page, tab: Page) -> None:
     tab.goto("/")
     expect(entries(tab)).to_have_text(["First"])

@@ -56,7 +56,7 @@ async def test_deleting_a_conversation_stops_its_reply_and_ends_its_streams(serv
     assert response.json() == {}
     events = [event async for event in stream]
     assert events[-1].name == "end"
-    assert events[-1].data["status"] in ("stopped", "interrupted")
+    assert events[-1].data["error"]["code"] == "deleted"
     assert not server.database.run(Conversation.objects.exists)
     assert "Traceback" not in server.log()
 
