@@ -1,5 +1,6 @@
 """Where a reader is in a long page: nobody is moved who did not ask for it."""
 
+import re
 from collections.abc import Callable
 from itertools import chain
 
@@ -216,6 +217,17 @@ def test_the_first_message_is_one_step_away_and_later_ones_follow(alice: Page, s
         expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
     assert count(alice) == 200
     expect(alice.get_by_text("Question 99?")).to_be_attached()
+
+
+@pytest.mark.parametrize(("query", "missing"), [("", "Earlier"), ("?from=start&last=60", "Later")])
+def test_paper_says_which_messages_are_missing(alice: Page, server: Server, query: str, missing: str) -> None:
+    alice.goto(f"{store_long(server, 100)}{query}")
+    sentence = alice.get_by_text("messages are missing here")
+    expect(sentence).to_be_hidden()
+    alice.emulate_media(media="print")
+    expect(sentence).to_be_visible()
+    expect(sentence).to_have_text(re.compile(f"^{missing}"))
+    expect(alice.locator("[data-more]")).to_be_hidden()
 
 
 def test_a_reader_goes_from_question_to_question(alice: Page, server: Server) -> None:
