@@ -1,7 +1,7 @@
 import { selectionIn } from "./selection.js";
 
 /**
- * Put another rendering of a message, or its sibling, in its place. What was unfolded, selected or had
+ * Put another rendering of a message, or its sibling, in its place. What was unfolded, wrapped, selected or had
  * the focus still is or has.
  * @param {HTMLElement} old
  * @param {HTMLElement} next
@@ -9,11 +9,26 @@ import { selectionIn } from "./selection.js";
 export function swap(old, next) {
   const isOpen = old.querySelector("[data-reasoning][open]") !== null;
   next.querySelector("[data-reasoning]")?.toggleAttribute("open", isOpen);
+  if (next.id === old.id) keepWraps(old, next);
   const find = counterpart(old);
   const select = selectionIn(old.querySelector("[data-text]"));
   old.replaceWith(next);
   select(next.querySelector("[data-text]"));
   find(next)?.focus({ preventScroll: true });
+}
+
+/** @param {HTMLElement} old @param {HTMLElement} next the same message, with the same blocks of code */
+function keepWraps(old, next) {
+  const wraps = wrapsIn(next);
+  for (const [index, { checked }] of wrapsIn(old).entries()) {
+    const wrap = wraps[index];
+    if (wrap) wrap.checked = checked;
+  }
+}
+
+/** @param {HTMLElement} message */
+function wrapsIn(message) {
+  return /** @type {NodeListOf<HTMLInputElement>} */ (message.querySelectorAll(".code__tool input"));
 }
 
 /**
@@ -37,7 +52,7 @@ export function counterpart(message) {
 /** @param {HTMLElement} message @param {string} name */
 function named(message, name) {
   /** @type {NodeListOf<HTMLElement>} */
-  const controls = message.querySelectorAll("a, button, summary, [tabindex]");
+  const controls = message.querySelectorAll("a, button, summary, .code__tool input, [tabindex]");
   return [...controls].filter((control) => nameOf(control) === name);
 }
 

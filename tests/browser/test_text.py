@@ -275,16 +275,22 @@ def test_long_lines_of_code_can_be_wrapped(visit: Visit, alice: Page, upstream: 
     assert pre.evaluate("(pre) => pre.scrollWidth === pre.clientWidth")
 
 
-def test_wrapping_lasts_while_the_code_is_written(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("```python\none\n"), pause("a"), text("two\n"), pause("b"), text("```"), finish())
+def test_wrapping_lasts_while_the_code_is_written_and_after(alice: Page, upstream: Upstream) -> None:
+    upstream.script(
+        text("```\nother\n```\n\n```python\none\n"), pause("a"), text("two\n"), pause("b"), text("```"), finish()
+    )
     ask(alice, "How?")
     expect(words(alice)).to_contain_text("one")
-    alice.get_by_text("Wrap", exact=True).click()
+    other, wrap = alice.get_by_label("Wrap").first, alice.get_by_label("Wrap").last
+    alice.get_by_text("Wrap", exact=True).last.click()
     upstream.release("a")
     expect(words(alice)).to_contain_text("two")
-    expect(alice.get_by_label("Wrap")).to_be_checked()
+    expect(wrap).to_be_checked()
     upstream.release("b")
     expect_end(alice, "complete")
+    expect(wrap).to_be_checked()
+    expect(wrap).to_be_focused()
+    expect(other).not_to_be_checked()
 
 
 @pytest.mark.parametrize(
