@@ -47,7 +47,7 @@ def check_room(request: SignedInRequest) -> None:
     """Raise Refusal or OverLimit when this process has no room for another reply, or for its stream."""
     process = Process.of(request)
     if process.full:
-        sentence = gettext("The server is busy. Try again in a few seconds. Your text is still here.")
+        sentence = gettext("The server is busy. Nothing is lost. Try again in a few seconds.")
         raise Refusal(503, "busy", sentence, BUSY_RETRY)
     if _kind(request) == "text/event-stream":
         process.shares.check_streams(request.user)

@@ -192,6 +192,20 @@ def test_a_reply_is_not_stopped_for_a_question_that_is_refused(
     assert texts() == ["Second"]
 
 
+def test_two_answers_are_not_compared_while_a_question_is_held_and_the_text_is_kept(
+    client: Client, conversation: Conversation, question: QueuedQuestion, running: Reply
+) -> None:
+    endings.end(running, "so far", "stopped")
+    url, fields = f"{conversation.get_absolute_url()}messages/", {"text": "my next words", "also": "demo"}
+    response = client.post(url, fields)
+    assert response.status_code == 409
+    assert "while questions are queued. Send or withdraw those first." in response.text
+    assert "my next words</textarea>" in response.text
+    assert client.post(url, fields, headers=JSON).json()["error"]["code"] == "questions_queued"
+    assert texts() == ["Second"]
+    assert not Message.objects.filter(text="my next words").exists()
+
+
 def test_sending_at_once_counts_against_the_limits(
     client: Client, conversation: Conversation, question: QueuedQuestion, running: Reply, settings: Settings
 ) -> None:

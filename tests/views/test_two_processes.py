@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chat.events import End
-from chat.models import Conversation, Reply, User
+from chat.models import Conversation, QueuedQuestion, Reply, User
 from tests.hosts import StartHost, stored
 from tests.upstream import Upstream, finish, hang, text
 
@@ -82,4 +82,30 @@ async def test_two_answers_need_room_for_two(start_host: StartHost, alice: User)
     client = await host.browser(alice)
     refused = await post(client, "/c/", text="Hello?", also="small")
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")
+    page: Any = await client.post("/c/", {"text": "my words", "also": "small"})
+    assert (page.status_code, page["retry-after"]) == (503, "5")
+    assert "Nothing is lost. Try again in a few seconds." in page.text
+    assert "my words</textarea>" in page.text
     assert (await post(client, "/c/", text="Hello?")).status_code == 201
+
+
+async def test_a_full_process_stops_no_reply_for_a_queued_question(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    upstream.script(text("so far"), hang())
+    host = await start_host(running=1, queued=0)
+    client = await host.browser(alice)
+    asked = (await post(client, "/c/", text="Hello?")).json()
+    reply = await Reply.objects.aget(pk=asked["reply"]["id"])
+    await host.until(reply, "so far")
+    queue = f"{asked['conversation']['url']}queue/"
+    queued = (await post(client, queue, text="And?")).json()["queued"]["id"]
+    send = f"{queue}{queued}/send/"
+    refused = await post(client, send)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "busy")
+    page: Any = await client.post(send)
+    assert "Nothing is lost. Try again in a few seconds." in page.text
+    assert (await stored(reply)).is_running
+    assert (await QueuedQuestion.objects.aget()).text == "And?"
+    assert (await post(client, f"/replies/{reply.pk}/stop/")).json() == {"status": "stopped"}
+    assert (await post(client, send)).status_code == 201
