@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from chat.database import in_thread, retry_on_deadlock
 from chat.models import Conversation, Message, Reply, User
 from chat.views import pages
-from chat.views.pages import SeeOther, find_message, get_conversation, page, question_form
+from chat.views.pages import SeeOther, find_message, form_methods, get_conversation, page, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 
 
@@ -40,7 +40,7 @@ async def transcript(request: SignedInRequest, pk: UUID) -> HttpResponse:
     return await in_thread(render)(request, "chat/_transcript.html", shown)
 
 
-@require_http_methods(["GET", "POST"])
+@form_methods
 @signed_in
 async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Show the branch through another answer to the same question, or another question after the same answer."""

@@ -6,11 +6,10 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpResponse, HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext
-from django.views.decorators.http import require_http_methods
 
 from chat import asking
 from chat.database import in_thread
@@ -22,20 +21,19 @@ from chat.views.admission import admit, queue_and_respond
 from chat.views.pages import (
     SeeOther,
     fields,
-    get_conversation,
+    form_methods,
     get_question,
     get_reply,
     model_form,
     page,
     question_form,
     refused,
-    refused_as_deleted,
+    to_conversation,
 )
 from chat.views.problems import Refusal, SignedInRequest, signed_in
 
 
-# The page of a refusal has the address of the form. A browser asks for that by GET when a person presses Enter there.
-@require_http_methods(["GET", "POST"])
+@form_methods
 @signed_in
 async def start(request: SignedInRequest) -> HttpResponseBase:
     """Begin a conversation with a question."""
@@ -44,22 +42,15 @@ async def start(request: SignedInRequest) -> HttpResponseBase:
     return await _answer(request, None, question_form(request, _with_example(fields(request))))
 
 
-@require_http_methods(["GET", "POST"])
+@form_methods
 @signed_in
-async def ask(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
+@to_conversation
+async def ask(request: SignedInRequest, conversation: Conversation) -> HttpResponseBase:
     """Continue a conversation, from its leaf or from `parent`; if the leaf is still `leaf`, where that is given."""
-    try:
-        conversation = await get_conversation(request, pk)
-    except Http404:
-        if request.method == "GET":
-            raise
-        return await refused_as_deleted(request)
-    if request.method == "GET":
-        return SeeOther(conversation.get_absolute_url())
     return await _answer(request, conversation, question_form(request, fields(request), conversation.model))
 
 
-@require_http_methods(["GET", "POST"])
+@form_methods
 @signed_in
 async def edit(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask a question in another wording, which becomes a sibling of the first. The form has a page of its own."""
@@ -76,7 +67,7 @@ async def edit(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
         return await refused(request, form, refusal, partial(_edit_page, request, question))
 
 
-@require_http_methods(["GET", "POST"])
+@form_methods
 @signed_in
 async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask the same question again, of the same model or of `model`; the new answer becomes a sibling of the old one."""
@@ -89,7 +80,7 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     return queue_and_respond(request, await admit(request, partial(asking.retry, reply, model)))
 
 
-@require_http_methods(["GET", "POST"])
+@form_methods
 @signed_in
 async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Continue a reply that broke off, in the same message."""

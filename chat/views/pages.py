@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import partial, wraps
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -12,25 +12,30 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import aget_object_or_404, render
 from django.utils import dateformat, timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext
+from django.views.decorators.http import require_http_methods
 
 from chat.database import in_thread
 from chat.forms import ModelForm, QuestionForm
 from chat.live import read_live
 from chat.models import Conversation, Message, QueuedQuestion, Reply
 from chat.process import Process
-from chat.views.problems import Refusal, SignedInRequest, wants_json
+from chat.views.problems import Refusal, SignedInRequest, SignedInView, wants_json
 
 # The sidebar is loaded in batches of this many conversations.
 BATCH = 40
 # A page shows this many messages of a long branch at first, and never more than the second figure.
 SHOWN = 60
 MOST_SHOWN = 500
+
+
+# The page of a refusal has the address of the form. A browser asks for that by GET when a person presses Enter there.
+form_methods = require_http_methods(["GET", "POST"])
 
 
 class SeeOther(HttpResponseRedirectBase):
@@ -78,8 +83,27 @@ async def refused(
     return response
 
 
-async def refused_as_deleted(request: SignedInRequest) -> HttpResponse:
-    """Offer to start a conversation with a question to one that does not exist."""
+def to_conversation(
+    view: Callable[[SignedInRequest, Conversation], Awaitable[HttpResponseBase]],
+) -> SignedInView[[UUID]]:
+    """Give the view its conversation. A question to one that does not exist can start a new one."""
+
+    @wraps(view)
+    async def found(request: SignedInRequest, /, pk: UUID) -> HttpResponseBase:
+        try:
+            conversation = await get_conversation(request, pk)
+        except Http404:
+            if request.method == "GET":
+                raise
+            return await _refused_as_deleted(request)
+        if request.method == "GET":
+            return SeeOther(conversation.get_absolute_url())
+        return await view(request, conversation)
+
+    return found
+
+
+async def _refused_as_deleted(request: SignedInRequest) -> HttpResponse:
     sentence = gettext("This conversation no longer exists. Your question is still here: send it to start a new one.")
     form = question_form(request, fields(request))
     return await refused(request, form, Refusal(404, "not_found", sentence), partial(page, request, None))

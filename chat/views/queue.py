@@ -4,9 +4,8 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext
-from django.views.decorators.http import require_http_methods
 
 from chat import queued
 from chat.asking import AnswerNotChosen
@@ -16,25 +15,24 @@ from chat.limits import OverLimit, check_questions
 from chat.models import Conversation, Message, QueuedQuestion
 from chat.process import Process
 from chat.views.admission import admit, check_room, not_chosen, queue_and_respond, stop_reply
-from chat.views.pages import SeeOther, fields, get_conversation, page, question_form, refused, refused_as_deleted
+from chat.views.pages import (
+    SeeOther,
+    fields,
+    form_methods,
+    get_conversation,
+    page,
+    question_form,
+    refused,
+    to_conversation,
+)
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 
-# The page of a refusal has the address of the form. A browser asks for that by GET when a person presses Enter there.
-METHODS = ["GET", "POST"]
 
-
-@require_http_methods(METHODS)
+@form_methods
 @signed_in
-async def queue(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
+@to_conversation
+async def queue(request: SignedInRequest, conversation: Conversation) -> HttpResponseBase:
     """Add a question, which follows the end of its branch."""
-    try:
-        conversation = await get_conversation(request, pk)
-    except Http404:
-        if request.method == "GET":
-            raise
-        return await refused_as_deleted(request)
-    if request.method == "GET":
-        return SeeOther(conversation.get_absolute_url())
     form = question_form(request, fields(request), conversation.model)
     try:
         question = await _add(conversation, form)
@@ -45,7 +43,7 @@ async def queue(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     return _response(request, conversation, {"queued": {"id": str(question.pk)}}, 201)
 
 
-@require_http_methods(METHODS)
+@form_methods
 @signed_in
 async def edit_queued(request: SignedInRequest, pk: UUID, question: UUID) -> HttpResponseBase:
     conversation = await get_conversation(request, pk)
@@ -61,7 +59,7 @@ async def edit_queued(request: SignedInRequest, pk: UUID, question: UUID) -> Htt
     return _response(request, conversation, {"queued": {"id": str(question)}})
 
 
-@require_http_methods(METHODS)
+@form_methods
 @signed_in
 async def withdraw_queued(request: SignedInRequest, pk: UUID, question: UUID) -> HttpResponse:
     conversation = await get_conversation(request, pk)
@@ -70,7 +68,7 @@ async def withdraw_queued(request: SignedInRequest, pk: UUID, question: UUID) ->
     return _response(request, conversation, {})
 
 
-@require_http_methods(METHODS)
+@form_methods
 @signed_in
 async def send_queued(request: SignedInRequest, pk: UUID, question: UUID) -> HttpResponseBase:
     """Ask at once; a reply that is being written before it is stopped."""

@@ -5,14 +5,14 @@ from uuid import UUID
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET
 
 from chat.database import in_thread
 from chat.live import read_live
 from chat.models import Message
 from chat.process import Process
 from chat.views.admission import stop_reply
-from chat.views.pages import SeeOther, find_message, get_reply, question_form
+from chat.views.pages import SeeOther, find_message, form_methods, get_reply, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 from chat.views.stream import event_stream, number
 
@@ -42,7 +42,7 @@ async def reply_events(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
         return problem(request, 400, "bad_after", gettext("`after` must be a number. Reload the page."))
 
 
-@require_http_methods(["GET", "POST"])
+@form_methods
 @signed_in
 async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Answer once the reply has ended, and so has `also`, the one beside it."""
