@@ -2,6 +2,7 @@
 
 import { find } from "./dom.js";
 import { Palette } from "./palette.js";
+import { isField } from "./typing.js";
 
 const IS_MAC = navigator.platform.startsWith("Mac");
 const SINGLE = "single-keys";
@@ -49,9 +50,7 @@ function describe(shortcuts) {
 
 /** @param {KeyboardEvent} event */
 function isQuestionMark({ key, target, ctrlKey, altKey, metaKey }) {
-  const isText =
-    target instanceof Element && target.matches("input:not([type=checkbox], [type=radio]), textarea, select");
-  return key === "?" && !isText && !ctrlKey && !altKey && !metaKey && hasSingleKeys();
+  return key === "?" && !isField(target) && !ctrlKey && !altKey && !metaKey && hasSingleKeys();
 }
 
 /** Speech input may press single keys by mistake, so a person can switch them off. */

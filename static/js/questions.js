@@ -1,4 +1,5 @@
 import { find } from "./dom.js";
+import { usesArrows } from "./typing.js";
 
 /**
  * Let a reader go from one question to the next.
@@ -26,7 +27,7 @@ export function goBetweenQuestions(page, list, follower) {
   next.addEventListener("click", toNext);
   page.addEventListener("keydown", (event) => {
     const isOther = !event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
-    if (isOther || isField(event.target) || page.querySelector("dialog:modal")) return;
+    if (isOther || usesArrows(event.target) || page.querySelector("dialog:modal")) return;
     if (event.key === "ArrowUp") toPrevious();
     else if (event.key === "ArrowDown") toNext();
     else return;
@@ -42,12 +43,4 @@ export function goBetweenQuestions(page, list, follower) {
 /** @param {HTMLElement} list */
 function questionsIn(list) {
   return [...list.querySelectorAll(":scope > [data-role=user]")];
-}
-
-/**
- * Whether the arrow keys may mean something else: they move the caret in a text, or open a list.
- * @param {EventTarget | null} target
- */
-function isField(target) {
-  return target instanceof HTMLSelectElement || (target instanceof HTMLTextAreaElement && target.value !== "");
 }

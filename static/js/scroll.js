@@ -1,5 +1,6 @@
 import { find } from "./dom.js";
 import { JUMP_TO_LATEST, NEW_TEXT } from "./sentences.js";
+import { usesArrows } from "./typing.js";
 
 // The bottom, give or take a line.
 const SLACK_PX = 40;
@@ -117,7 +118,7 @@ export class Follower {
   /** @param {Event} event by which the reader may scroll */
   #gestured(event) {
     this.#goal = this.#recentHeight;
-    if (event instanceof KeyboardEvent && event.key === "End" && !isEditing(event)) this.toEnd();
+    if (event instanceof KeyboardEvent && event.key === "End" && !usesArrows(event.target)) this.toEnd();
   }
 
   #scrolled() {
@@ -174,11 +175,6 @@ export class Follower {
     const { scrollTop, scrollHeight, clientHeight } = document.documentElement;
     return scrollHeight - clientHeight - scrollTop - this.#room <= SLACK_PX;
   }
-}
-
-/** @param {KeyboardEvent} event whether it moves the caret in a text */
-function isEditing({ target }) {
-  return (target instanceof HTMLTextAreaElement || target instanceof HTMLInputElement) && target.value !== "";
 }
 
 /** Forms lead to the message, for pages without scripts. Here the end of that message is what matters. */
