@@ -2,13 +2,14 @@
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.pages import ask, button, expect_end, hide, words
-from tests.upstream import Upstream, cut, finish, pause, text
+from tests.upstream import Step, Upstream, cut, finish, pause, text
 
 pytestmark = pytest.mark.chromium
 
@@ -63,24 +64,19 @@ def test_the_tab_shows_that_a_reply_is_written(alice: Page, upstream: Upstream) 
     assert icon(alice) == ""
 
 
-def test_a_hidden_tab_shows_that_its_reply_is_done_until_seen(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("so far"), pause("rest"), finish())
+@pytest.mark.parametrize(("last", "sign", "shown"), [(finish, "✓", "done"), (cut, "!", "")])
+def test_a_hidden_tab_shows_how_its_reply_ended_until_seen(
+    alice: Page, upstream: Upstream, last: Callable[[], Step], sign: str, shown: str
+) -> None:
+    upstream.script(text("so far"), pause("rest"), last())
     ask(alice, "Hello?")
     hide(alice, is_hidden=True)
     upstream.release("rest")
-    expect(alice).to_have_title("✓ Hello? · Parley")
-    assert icon(alice) == "done"
+    expect(alice).to_have_title(f"{sign} Hello? · Parley")
+    assert icon(alice) == shown
     hide(alice, is_hidden=False)
     expect(alice).to_have_title("Hello? · Parley")
     assert icon(alice) == ""
-
-
-def test_a_hidden_tab_shows_that_its_reply_failed(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("so far"), pause("rest"), cut())
-    ask(alice, "Hello?")
-    hide(alice, is_hidden=True)
-    upstream.release("rest")
-    expect(alice).to_have_title("! Hello? · Parley")
 
 
 def test_a_person_is_notified_only_if_they_asked_for_it(alice: Page, upstream: Upstream) -> None:
