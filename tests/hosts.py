@@ -34,6 +34,28 @@ type StartHost = Callable[..., Awaitable["Host"]]
 class Host(Process):
     """A process whose model `small` is a scripted endpoint."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        # The recurring work that it has done at least once.
+        self._done: set[Callable[[], Awaitable[None]]] = set()
+
+    async def has_begun(self) -> None:
+        """Return when all recurring work has been done once, so that none of it comes in the middle of a test."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self._done) < len(self._tasks):  # noqa: ASYNC110 (only that tells)
+                await asyncio.sleep(0.01)
+
+    async def _every(
+        self, beats: int, work: Callable[[], Awaitable[None]], sooner: asyncio.Event | None = None
+    ) -> None:
+        async def noted() -> None:
+            try:
+                await work()
+            finally:
+                self._done.add(work)
+
+        await super()._every(beats, noted, sooner)
+
     @classmethod
     def asking(cls, upstream: Upstream, continuation: str = "none", **options: Any) -> Self:
         """`continuation` is the one of the model, `options` are those of the process."""
@@ -109,6 +131,12 @@ class Host(Process):
         while not (run._work and run._work.done()):  # noqa: ASYNC110 (a turn of the loop, before the run has its own)
             await asyncio.sleep(0)
 
+    async def forgets(self, reply: Reply) -> None:
+        """Return when the process has no run of this reply, which is a moment after the task of that has ended."""
+        async with asyncio.timeout(PATIENCE):
+            while self.has(reply.pk):  # noqa: ASYNC110 (only that tells)
+                await asyncio.sleep(0.01)
+
     async def die(self) -> None:
         """End as if killed: nothing is handed over, and the lease has run out."""
         tasks = [*self._tasks, *(run.task for run in self._runs.values())]
@@ -166,9 +194,8 @@ async def hosts(*processes: Host) -> AsyncIterator[None]:
     """Start the processes, and close them at the end."""
     for process in processes:
         process.start()
-    async with asyncio.timeout(PATIENCE):
-        while any(process.last_beat is None for process in processes):  # noqa: ASYNC110 (only that tells)
-            await asyncio.sleep(0.01)
+    for process in processes:
+        await process.has_begun()
     try:
         yield
     finally:
