@@ -31,11 +31,20 @@ class AsyncClient(test.AsyncClient):
         self.handler: Handler = Handler(enforce_csrf_checks)
 
 
+class Still(Process):
+    """Does no recurring work: its tasks would not outlive the request, but its threads would outlive the test."""
+
+    def start(self) -> None:
+        pass
+
+
 class Client:
     """For synchronous tests: the same, but each method waits for its answer. `headers` go with every request."""
 
     def __init__(self, enforce_csrf_checks: bool = False, headers: dict[str, str] | None = None) -> None:
         self._client = AsyncClient(enforce_csrf_checks)
+        # Each request has an event loop of its own.
+        self._client.handler.process = Still.from_settings()
         self._headers = headers or {}
 
     def get(self, path: str, *args: Any, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
