@@ -160,8 +160,7 @@ async def test_readers_see_a_reply_end_during_the_drain(start_server: Servers, u
         async with aclosing(alice.follow(reply)) as events:
             seen = [await anext(events)]
             ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-            while (await alice.client.get("/readyz/")).status_code == 200:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+            await alice.until_draining()
             upstream.release("rest")
             seen += [event async for event in events]
         assert await ending == 0

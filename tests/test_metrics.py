@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.server import Server, SharedServers
 from tests.upstream import Upstream, answer, error, finish, hang, pause, text
-from tests.visitor import PATIENCE, Visitor
+from tests.visitor import PATIENCE, Visitor, read_until
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_running_replies_and_readers_are_counted(upstream: Upstream, alice
     upstream.script(text("Hello"), pause("rest"), text(" world"), finish())
     reply = await alice.ask("Hello?")
     async with aclosing(alice.follow(reply)) as events:
-        await anext(events)
+        await read_until(events, "Hello")
         meanwhile = await figures(alice)
         upstream.release("rest")
         assert [event.name async for event in events][-2:] == ["delta", "end"]

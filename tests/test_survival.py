@@ -11,7 +11,7 @@ import pytest
 
 from tests.server import Server, Servers, SharedServers
 from tests.upstream import Upstream, done, finish, hang, pause, reasoning, text, usage
-from tests.visitor import PATIENCE, Visitor, written
+from tests.visitor import Visitor, written
 
 
 @pytest.fixture
@@ -84,9 +84,7 @@ async def test_sigterm_finishes_replies_and_queues_questions(
     reply = await alice.ask("Hello?")
     await alice.until(reply, "so far")
     ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-    async with asyncio.timeout(PATIENCE):
-        while (await alice.client.get("/readyz/")).status_code == 200:  # noqa: ASYNC110 (only the answer tells)
-            await asyncio.sleep(0.05)
+    await alice.until_draining()
     question = await alice.ask("Another one?")
     upstream.release("rest")
     assert await ending == 0

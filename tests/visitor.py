@@ -94,13 +94,14 @@ class Visitor:
 
     async def until(self, reply: dict[str, Any], text: str) -> list["Event"]:
         """Read until `text` has been written, then leave."""
-        seen: list[Event] = []
         async with aclosing(self.follow(reply)) as events:
-            async for event in events:
-                seen.append(event)
-                if text in written(seen):
-                    return seen
-        raise AssertionError(f"The stream ended with {written(seen)!r}")
+            return await read_until(events, text)
+
+    async def until_draining(self) -> None:
+        """Return when the process has begun to drain."""
+        async with asyncio.timeout(PATIENCE):
+            while "draining" not in (await self.client.get("/readyz/")).text:  # noqa: ASYNC110 (only the answer tells)
+                await asyncio.sleep(0.05)
 
     async def read_past(self, reply: dict[str, Any], text: str) -> asyncio.Task[list["Event"]]:
         """Read until `text` has been written, and continue to the end in the task that this returns."""
@@ -132,6 +133,16 @@ class Event:
 
     def __repr__(self) -> str:
         return f"{self.id} {self.name} {self.data}"
+
+
+async def read_until(events: AsyncGenerator[Event], text: str) -> list[Event]:
+    """The next events, up to the one with which they have written `text`; a busy server begins with a status."""
+    seen: list[Event] = []
+    async for event in events:
+        seen.append(event)
+        if text in written(seen):
+            return seen
+    raise AssertionError(f"The stream ended with {written(seen)!r}")
 
 
 def place(seen: list[Event]) -> int:

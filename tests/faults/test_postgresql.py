@@ -14,7 +14,7 @@ from tests.postgresql import postgresql
 from tests.redis import RedisServer
 from tests.server import Database, Databases, Server, Servers
 from tests.upstream import Upstream, finish, pause, sleep, text
-from tests.visitor import PATIENCE, Visitor, written
+from tests.visitor import PATIENCE, Visitor, read_until, written
 
 pytestmark = pytest.mark.postgresql
 
@@ -115,13 +115,12 @@ async def test_an_end_that_waits_for_postgresql_holds_up_no_other_reply(
             await alice.until(ending, "one")
             other = await alice.ask("Count.")
             async with asyncio.timeout(PATIENCE), aclosing(alice.follow(other)) as events:
-                seen = [await anext(events)]
+                await read_until(events, "two")
                 proxy.refuse()
                 proxy.cut()
                 upstream.release("end")
                 upstream.release("rest")
-                while written(seen) != "two three four":
-                    seen.append(await anext(events))
+                await read_until(events, " three four")
                 proxy.mend()
             for reply, expected in ((ending, "one"), (other, "two three four")):
                 seen = await alice.return_until_the_end(reply, [])

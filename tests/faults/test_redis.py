@@ -15,7 +15,7 @@ from tests.faults.proxy import Proxy
 from tests.redis import RedisServer
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, sleep, text
-from tests.visitor import Event, Visitor, written
+from tests.visitor import Event, Visitor, read_until, written
 
 pytestmark = pytest.mark.redis
 
@@ -112,13 +112,12 @@ async def test_entries_without_a_confirmation_are_not_stored_twice(
     upstream.script(text("one"), pause("rest"), text(" two"), pause("end"), finish())
     reply = await alice.ask("Count.")
     async with aclosing(elsewhere.follow(reply)) as events:
-        seen = [await anext(events)]
+        await read_until(events, "one")
         # Redis does as it is told, but its answer on an open connection is lost.
         proxy.impair(limit=0, reset=True)
         proxy.impair(only_new=True)
         upstream.release("rest")
-        while written(seen) != "one two":
-            seen.append(await anext(events))
+        await read_until(events, " two")
     upstream.release("end")
     for person in (alice, elsewhere):
         seen = await person.return_until_the_end(reply, [])

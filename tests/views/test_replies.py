@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,8 @@ async def test_after_a_purge_readers_get_a_snapshot_and_the_end(server: Server, 
 
 async def test_a_cursor_from_the_future_gets_a_snapshot(alice: Visitor) -> None:
     reply = await alice.ask("/slow")
-    stream = alice.follow(reply, after=500)
-    assert (await anext(stream)).name == "snapshot"
-    await stream.aclose()
+    async with aclosing(alice.follow(reply, after=500)) as events:
+        assert (await anext(event async for event in events if event.name != "status")).name == "snapshot"
     assert await alice.stop(reply) == "stopped"
 
 
