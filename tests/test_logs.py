@@ -106,7 +106,7 @@ def lines(log: str) -> list[dict[str, Any]]:
 def ends(log: str) -> list[dict[str, Any]]:
     """The lines that tell how the eight replies have ended, once all are there."""
     found = [line for line in lines(log) if "reply" in line]
-    return found if len(found) == 8 else []
+    return found if len({line["reply"] for line in found}) == 8 else []
 
 
 def failures(log: str) -> list[dict[str, Any]]:

@@ -31,7 +31,9 @@ on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="ru
 LOCK = "SELECT 1 FROM chat_reply WHERE message_id = %s FOR UPDATE"
 LOCK_PERSON = "SELECT 1 FROM chat_user WHERE id = %s FOR NO KEY UPDATE"
 LOCK_AT_ONCE = "SELECT 1 FROM chat_reply WHERE message_id = %s FOR UPDATE NOWAIT"
-SOMEBODY_WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted"
+# In this database: others are used by other tests at the same time.
+SOMEBODY_WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+WAITS = "SELECT waitstart FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = %s AND NOT granted"
 CONNECTED = "SELECT 1 FROM pg_stat_activity WHERE datname = %s"
 # In seconds: what has not happened by then does not happen.
 PATIENCE = 60
@@ -40,6 +42,11 @@ PATIENCE = 60
 def found(statement: LiteralString, *parameters: object) -> bool:
     with psycopg.connect(os.environ["DATABASE_URL"]) as session:
         return session.execute(statement, parameters).fetchone() is not None
+
+
+async def somebody_waits() -> None:
+    """Return when a transaction in the tests' database waits for a lock."""
+    await until(lambda: found(SOMEBODY_WAITS, connection.settings_dict["NAME"]))
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -82,7 +89,7 @@ async def test_replies_are_locked_in_the_order_of_their_ids(replies: tuple[Reply
     with another_transaction() as other:
         other.execute(LOCK, [low.pk])
         writing = asyncio.create_task(write_to_both(DatabaseLog(DatabaseThreads(2)), replies))
-        await until(lambda: found(SOMEBODY_WAITS))
+        await somebody_waits()
         other.execute(LOCK_AT_ONCE, [high.pk])
     await writing
 
@@ -98,7 +105,7 @@ async def test_deleting_a_person_waits_for_their_questions_before_it_locks_repli
         other.execute(LOCK_PERSON, [sam.pk])
         delete = in_thread(people.delete_queryset, DatabaseThreads(1))
         deleting = asyncio.create_task(delete(request, User.objects.filter(pk=sam.pk)))
-        await until(lambda: found(SOMEBODY_WAITS))
+        await somebody_waits()
         other.execute(LOCK_AT_ONCE, [replies[0].pk])
     await deleting
     assert not await User.objects.filter(pk=sam.pk).aexists()
@@ -111,7 +118,7 @@ async def test_a_commit_that_has_lost_a_deadlock_comes_again(replies: tuple[Repl
     with another_transaction() as other:
         other.execute(LOCK, [high.pk])
         writing = asyncio.create_task(write_to_both(log, replies))
-        await until(lambda: found(SOMEBODY_WAITS))
+        await somebody_waits()
         await asyncio.to_thread(other.execute, LOCK, [low.pk])
     await writing
     assert await in_store(log, low) == await in_store(log, high) == [(1, Delta("Hello"))]
@@ -150,17 +157,17 @@ async def test_a_commit_that_has_waited_too_long_for_a_lock_comes_again(
         with another_transaction(database.name) as other:
             other.execute(LOCK, [reply["id"]])
             upstream.release("rest")
-            await until(lambda: found(SOMEBODY_WAITS))
-            first = waits()
-            await until(lambda: bool(waits() - first))
+            await until(lambda: bool(waits(database.name)))
+            first = waits(database.name)
+            await until(lambda: bool(waits(database.name) - first))
         seen = await alice.whole(reply)
     assert (written(seen), seen[-1].data["status"]) == ("one two", "complete")
 
 
-def waits() -> set[Any]:
-    """When the waits for locks began that are going on."""
+def waits(database: str) -> set[Any]:
+    """When the waits for locks began that are going on in a database."""
     with psycopg.connect(os.environ["DATABASE_URL"]) as session:
-        return {began for (began,) in session.execute("SELECT waitstart FROM pg_locks WHERE NOT granted") if began}
+        return {began for (began,) in session.execute(WAITS, [database]) if began}
 
 
 # What waits
@@ -190,6 +197,8 @@ def server_for_many(start_server: Servers, upstream: Upstream, pool: int) -> Ser
         DATABASE_POOL=str(pool),
         CHAT_PERSON_RUNNING="50",
         CHAT_PERSON_QUESTIONS="50",
+        # Each beat asks the database, and a slow machine would be about it all the time.
+        CHAT_LEASE_SECONDS="60",
     )
 
 
@@ -197,7 +206,7 @@ def server_for_many(start_server: Servers, upstream: Upstream, pool: int) -> Ser
 async def test_what_waits_holds_no_connection(start_server: Servers, upstream: Upstream) -> None:
     server = server_for_many(start_server, upstream, pool=0)
     async with many_that_wait(server, upstream):
-        # Leases are renewed every other second; in between nobody needs the database.
+        # Beats need the database; in between nobody does.
         await until(lambda: not found(CONNECTED, server.database.name))
 
 

@@ -22,6 +22,7 @@ from chat.replylog import CursorLost, Fenced, ReplyLog, base, commit, database
 from chat.replylog.coding import decode
 from chat.replylog.commit import Append, Failure
 from chat.replylog.database import DatabaseLog
+from tests.hosts import PATIENCE
 from tests.replylogs import DONE, Stores, claimed_reply, everything, in_store, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -327,9 +328,10 @@ async def test_readers_elsewhere_hear_of_a_deletion_soon(
     log: ReplyLog, elsewhere: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "LOOK", 0.05)
+    monkeypatch.setattr(base, "IDLE", 2 * PATIENCE)
     with elsewhere.writer(reply.pk, 1) as writer:
         await writer.append([Delta("one")])
-    async with aclosing(log.follow(reply.pk, 0)) as reader, asyncio.timeout(base.IDLE - 1):
+    async with aclosing(log.follow(reply.pk, 0)) as reader, asyncio.timeout(PATIENCE):
         assert await anext(reader) == [(1, Delta("one"))]
         await Conversation.objects.all().adelete()
         # The rows are gone; Redis has not heard of it, and its reader looks at the row.
