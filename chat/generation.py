@@ -21,7 +21,7 @@ from chat.database import AWAY, in_thread, retry_while_away
 from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
 from chat.models import Message, Reply
 from chat.plan import Begin, Continue, Interrupt, Plan, Restore, Resume, plan
-from chat.replylog import EMPTY, CursorLost, Fenced, LogUnreachable, NotStored, ReplyLog, Writer
+from chat.replylog import EMPTY, CursorLost, Fenced, LogUnreachable, NotStored, ReplyLog, StoreAway, Writer
 from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
@@ -190,9 +190,18 @@ class Run:
             end = await self._carry_out(todo, reply, model, writer)
             if self._marking:
                 await self._marking
-            await writer.end(end, self._upstream_id)
+            await self._end(writer, end)
             self.state = State.ENDED
             metrics.ended.labels(end.status).inc()
+
+    async def _end(self, writer: Writer, end: End) -> None:
+        """Store the end as soon as the database takes it: what the model has written is lost for nobody meanwhile."""
+        while True:
+            try:
+                return await writer.end(end, self._upstream_id)
+            except StoreAway:
+                if self._order is Order.DROP:
+                    raise
 
     async def _so_far(self, reply: Reply) -> Snapshot:
         """What the log holds of the reply, after fencing off earlier attempts."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError
 from django.urls import reverse
 from django.utils import timezone
 
-from chat import asking
+from chat import asking, database
 from chat.database import in_thread
 from chat.events import End, Error
 from chat.generation import State
@@ -174,6 +174,53 @@ async def test_a_claim_outlasts_a_short_outage_of_the_database(
     reply, _ = await host.ask(alice)
     assert await host.read(reply) == ANSWERED
     assert (await stored(reply)).attempt == 1
+
+
+@pytest.fixture
+def no_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The database takes no ends until this is undone, and commits do not wait for it."""
+
+    def fail(*_: Any) -> bool:
+        raise OperationalError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ReplyQuerySet, "finish", fail)
+        patched.setattr(database, "AWAY_SECONDS", 0)
+        yield patched
+
+
+async def tries(caplog: pytest.LogCaptureFixture, times: int) -> None:
+    """Return when an end could not be stored this often."""
+    async with asyncio.timeout(PATIENCE):
+        while sum("could not be stored" in record.message for record in caplog.records) < times:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_an_end_outlasts_any_outage_of_the_database(
+    start_host: StartHost, alice: User, no_ends: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = await start_host()
+    reply, run = await host.ask(alice)
+    await tries(caplog, 3)
+    await host.reconcile()
+    no_ends.undo()
+    await run.task
+    assert await host.read(reply) == ANSWERED
+    row = await stored(reply)
+    assert (row.status, row.attempt) == ("complete", 1)
+
+
+async def test_a_process_that_ends_leaves_an_end_to_others(
+    start_host: StartHost, alice: User, no_ends: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = await start_host(), await start_host()
+    reply, run = await here.ask(alice)
+    await tries(caplog, 3)
+    await here.drain()
+    assert run.task.done()
+    no_ends.undo()
+    await there.reconcile()
+    assert await there.read(reply) == ("Hello world", INTERRUPTED)
 
 
 async def test_a_reply_claimed_while_rows_are_compared_is_kept(

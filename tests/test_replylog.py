@@ -18,7 +18,8 @@ from chat import asking
 from chat.database import DatabaseThreads, in_thread
 from chat.events import AnyDelta, Delta, End, Entry, Error, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, User
-from chat.replylog import CursorLost, Fenced, ReplyLog, base, commit, database
+from chat.models.replies import ReplyQuerySet
+from chat.replylog import CursorLost, Fenced, ReplyLog, StoreAway, base, commit, database
 from chat.replylog.coding import decode
 from chat.replylog.commit import Append, Failure
 from chat.replylog.database import DatabaseLog
@@ -112,6 +113,23 @@ async def test_the_end_stores_message_row_and_entry_together(log: ReplyLog, repl
     reply = await Reply.objects.select_related("message").aget(pk=reply.pk)
     assert (reply.status, reply.reasoning, reply.last_seq, reply.message.text) == ("complete", "hm", 4, "Hello world")
     assert (await everything(log, reply.pk))[-1] == (4, DONE)
+
+
+async def test_an_end_is_tried_again_in_its_place(log: ReplyLog, reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.database.AWAY_SECONDS", 0)
+
+    def fail(*_: object) -> bool:
+        raise OperationalError
+
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("one")])
+        with monkeypatch.context() as away:
+            away.setattr(ReplyQuerySet, "finish", fail)
+            for _ in range(2):
+                with pytest.raises(StoreAway):
+                    await writer.end(DONE)
+        await writer.end(DONE)
+    assert await everything(log, reply.pk) == [(1, Delta("one")), (2, DONE)]
 
 
 async def test_an_end_with_an_error_is_read_as_written(log: ReplyLog, reply: Reply) -> None:

@@ -3,9 +3,19 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from chat.replylog.base import EMPTY, CursorLost, LogUnreachable, ReplyLog, Writer
-from chat.replylog.commit import Fenced, NotStored
+from chat.replylog.commit import Fenced, NotStored, StoreAway
 
-__all__ = ["EMPTY", "CursorLost", "Fenced", "LogUnreachable", "NotStored", "ReplyLog", "Writer", "open_log"]
+__all__ = [
+    "EMPTY",
+    "CursorLost",
+    "Fenced",
+    "LogUnreachable",
+    "NotStored",
+    "ReplyLog",
+    "StoreAway",
+    "Writer",
+    "open_log",
+]
 
 
 def open_log(redis_url: str, threads: ThreadPoolExecutor) -> ReplyLog:

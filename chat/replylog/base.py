@@ -14,7 +14,7 @@ from django.db import Error as DatabaseAway
 from chat.database import in_thread
 from chat.events import AnyDelta, Delta, End, Entry, Outcome, Reasoning, Snapshot, joined, size, snapshot_of
 from chat.models import Reply
-from chat.replylog.commit import Append, Failure, GroupCommit
+from chat.replylog.commit import Append, Failure, GroupCommit, StoreAway
 from chat.replylog.inbox import Inbox
 from chat.tasks import spawn
 
@@ -70,13 +70,21 @@ class Writer:
         await self._commit.put(self._append(deltas))
 
     async def end(self, end: End, upstream_id: str = "") -> None:
-        """Store the End together with the row of the reply; raises Fenced like `append`."""
+        """Store the End together with the row of the reply; raises like `append`.
+
+        After StoreAway it may be called again.
+        """
         if self._last:
             # It is still on its way if its writer was cancelled, and the End comes after it.
             await self._last.answered.wait()
         append = self._append([end])
         append.outcome = Outcome(end, snapshot_of(self._deltas, self.seq), upstream_id)
-        await self._ends.put(append)
+        try:
+            await self._ends.put(append)
+        except StoreAway:
+            # The next try has the same seq, in case only the answer to this one was lost.
+            self.seq -= 1
+            raise
 
     async def restart(self, kept: Snapshot) -> None:
         """Replace the log of a reply that is being resumed by what is kept of it; raises like `append`."""

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from chat import metrics
+from chat.database import AWAY
 from chat.events import Entry, Outcome
 from chat.tasks import spawn
 
@@ -30,6 +31,10 @@ class Fenced(Exception):
 
 class NotStored(Exception):
     """The store failed: the entries are not in the log, and their writer must not continue after the gap."""
+
+
+class StoreAway(NotStored):
+    """The database stayed away for longer than a commit waits. It may take the entries later."""
 
 
 type Failure = type[Fenced] | type[NotStored]
@@ -123,9 +128,10 @@ class GroupCommit:
         try:
             with metrics.commit.time():
                 failures = await self._log.store(batch)
-        except Exception:
+        except Exception as error:
             logger.exception("%d appends could not be stored", len(batch))
-            failures = {append.reply_id: NotStored for append in batch}
+            failure = StoreAway if isinstance(error, AWAY) else NotStored
+            failures = {append.reply_id: failure for append in batch}
         metrics.stored.inc(sum(len(append.entries) for append in batch if append.reply_id not in failures))
         for append in batch:
             append.failure = failures.get(append.reply_id)

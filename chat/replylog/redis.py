@@ -30,7 +30,7 @@ from chat.events import End, Entry, Outcome, Snapshot
 from chat.models import Reply
 from chat.replylog.base import LOG_KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
 from chat.replylog.coding import decode, encode
-from chat.replylog.commit import Append, Failure, Fenced, GroupCommit, NotStored
+from chat.replylog.commit import Append, Failure, Fenced, GroupCommit, NotStored, StoreAway
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +247,7 @@ async def _finish_all(ends: list[tuple[Append, Outcome]]) -> tuple[set[UUID], di
     try:
         return await retry_while_away(_finish)(ends)
     except AWAY:
-        return set(), {append.reply_id: NotStored for append, _ in ends}
+        return set(), {append.reply_id: StoreAway for append, _ in ends}
 
 
 @in_thread
