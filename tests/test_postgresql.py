@@ -17,6 +17,7 @@ from chat.database import SILENCE, DatabaseThreads, in_thread
 from chat.events import Delta
 from chat.models import Reply, User
 from chat.replylog.database import DatabaseLog
+from tests.hosts import StartHost
 from tests.replylogs import claimed_reply, in_store
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, finish, pause, text
@@ -29,6 +30,7 @@ on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="ru
 
 
 LOCK = "SELECT 1 FROM chat_reply WHERE message_id = %s FOR UPDATE"
+LOCK_CONVERSATION = "SELECT 1 FROM chat_conversation WHERE id = %s FOR UPDATE"
 LOCK_PERSON = "SELECT 1 FROM chat_user WHERE id = %s FOR NO KEY UPDATE"
 LOCK_AT_ONCE = "SELECT 1 FROM chat_reply WHERE message_id = %s FOR UPDATE NOWAIT"
 # In this database: others are used by other tests at the same time.
@@ -122,6 +124,23 @@ async def test_a_commit_that_has_lost_a_deadlock_comes_again(replies: tuple[Repl
         await asyncio.to_thread(other.execute, LOCK, [low.pk])
     await writing
     assert await in_store(log, low) == await in_store(log, high) == [(1, Delta("Hello"))]
+
+
+@on_postgresql
+async def test_a_question_that_has_lost_a_deadlock_comes_again(
+    transactional_db: None, start_host: StartHost, alice: User
+) -> None:
+    host = await start_host()
+    first, _ = await host.ask(alice)
+    await host.read(first)
+    client = await host.browser(alice)
+    url = first.message.conversation.get_absolute_url()
+    with another_transaction() as other:
+        other.execute(LOCK_CONVERSATION, [first.message.conversation_id])
+        asking = asyncio.create_task(client.post(f"{url}messages/", {"text": "And?"}))
+        await somebody_waits()
+        await asyncio.to_thread(other.execute, LOCK_PERSON, [alice.pk])
+    assert (await asking).status_code == 303
 
 
 @on_postgresql

@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 
 from chat import sse
 from chat.asking import AnswerNotChosen, ConversationChanged, QuestionsQueued, ReplyRunning
-from chat.database import in_thread
+from chat.database import in_thread, retry_on_deadlock
 from chat.limits import OverLimit
 from chat.models import Reply
 from chat.process import Process
@@ -23,11 +23,11 @@ BUSY_RETRY = 5
 
 
 async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
-    """Run `store` in a thread and return its result; raises Refusal when another reply is not allowed."""
+    """Run `store`, a transaction, in a thread and return its result; raises Refusal when no other reply is allowed."""
     try:
         check_room(request)
         with Process.of(request).reserving():
-            return await in_thread(store)()
+            return await in_thread(retry_on_deadlock(store))()
     except ReplyRunning:
         sentence = gettext("The previous reply is still being written. Wait for it to finish, or stop it first.")
         raise Refusal(409, "reply_running", sentence) from None
