@@ -452,12 +452,19 @@ async def test_the_purge_forgets_replies_that_ended_long_ago(rows: DatabaseLog, 
         await everything(rows, old.pk)
 
 
+async def test_a_reply_that_is_resumed_has_no_end_at_any_moment(rows: DatabaseLog, reply: Reply) -> None:
+    with rows.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("Hello")])
+        await writer.end(End("stopped"))
+    assert await in_thread(asking.resume)(reply, "demo")
+    assert await in_store(rows, reply) == [(1, Delta("Hello"))]
+
+
 async def test_the_purge_forgets_resumed_replies(rows: DatabaseLog, reply: Reply) -> None:
     with rows.writer(reply.pk, 1) as writer:
         await writer.append([Delta("Hello")])
         await writer.end(End("stopped"))
     assert await in_thread(asking.resume)(reply, "demo")
-    await rows.hide_end(reply.pk)
     assert await in_thread(Reply.objects.claim)(reply.pk, 1, "here")
     reply.attempt = 2
     with rows.writer(reply.pk, 2) as writer:

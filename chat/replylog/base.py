@@ -200,7 +200,7 @@ class ReplyLog(ABC):
 
     @abstractmethod
     async def hide_end(self, reply_id: UUID) -> None:
-        """Hide the End of a reply that is being resumed; raises LogUnreachable."""
+        """Hide the End of a reply that has been resumed; raises LogUnreachable."""
 
     @abstractmethod
     async def purge(self) -> None:
