@@ -119,7 +119,8 @@ export class Messages {
 
   /** Add the messages before the first one. What the reader sees stays where it is. */
   addEarlier() {
-    return this.#add({ until: this.#element.dataset.parent ?? "" }, (list, next) => {
+    const place = () => ({ until: this.#element.dataset.parent ?? "" });
+    return this.#add("[data-earlier]", place, (list, next) => {
       const anchor = this.#firstInWindow();
       const before = anchor?.getBoundingClientRect();
       const messages = messagesIn(list);
@@ -133,7 +134,8 @@ export class Messages {
 
   /** Add the messages after the last one. */
   addLater() {
-    return this.#add({ from: this.last?.dataset.message ?? "" }, (list, next) => {
+    const place = () => ({ from: this.last?.dataset.message ?? "" });
+    return this.#add("[data-later]", place, (list, next) => {
       const [, ...messages] = messagesIn(list);
       this.#element.append(...messages);
       this.#element.toggleAttribute("data-choosing", list.hasAttribute("data-choosing"));
@@ -144,12 +146,15 @@ export class Messages {
   }
 
   /**
-   * @param {Record<string, string>} place of the messages in the conversation
+   * @param {string} link that is there while there are such messages
+   * @param {() => Record<string, string>} place of the messages in the conversation
    * @param {(list: HTMLElement, next: DocumentFragment) => HTMLElement[]} insert what the server has, and return it
    */
-  #add(place, insert) {
+  #add(link, place, insert) {
     return this.#inTurn(async () => {
-      const next = await this.#fetch({ ...place, last: String(BATCH) });
+      // A refresh that came first may have brought them, or another branch.
+      if (!document.querySelector(`${link} a`)) return;
+      const next = await this.#fetch({ ...place(), last: String(BATCH) });
       for (const message of insert(find(next, "[data-messages]", HTMLElement), next)) this.#watch(message);
       this.#listener.changed();
     });

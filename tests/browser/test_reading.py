@@ -1,7 +1,8 @@
 """Where a reader is in a long page: nobody is moved who did not ask for it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 import pytest
@@ -256,42 +257,69 @@ def test_a_question_asked_far_above_the_end_is_shown(alice: Page, server: Server
     expect(words(alice)).to_have_text("At the end.")
 
 
+@contextmanager
+def holding(page: Page, change: Callable[[], None]) -> Iterator[None]:
+    """Change something, and let the page have the answer to its refresh only afterwards."""
+    held: list[Route] = []
+    page.route("**/transcript/**", lambda route: held.append(route), times=1)  # noqa: PLW0108 (it is marked)
+    with page.expect_request("**/transcript/**"):
+        change()
+    yield
+    held[0].continue_()
+
+
 def test_a_reader_who_scrolls_up_during_a_refresh_stays_there(reading: Page, server: Server) -> None:
     press_end(reading)
     expect(paragraph(reading, 40)).to_be_in_viewport()
-    held: list[Route] = []
-    with reading.expect_request("**/transcript/**"):
-        reading.route("**/transcript/**", lambda route: held.append(route))  # noqa: PLW0108 (it is marked)
-        server.database.run(lambda: Conversation.objects.get().change())
-    reading.mouse.move(600, 300)
-    reading.mouse.wheel(0, -600)
-    expect(button(reading, "Jump to latest")).to_be_visible()
-    before = top(answer(reading))
-    version = reading.locator("[data-messages]").get_attribute("data-version") or ""
-    held[0].continue_()
+    with holding(reading, lambda: server.database.run(lambda: Conversation.objects.get().change())):
+        reading.mouse.move(600, 300)
+        reading.mouse.wheel(0, -600)
+        expect(button(reading, "Jump to latest")).to_be_visible()
+        before = top(answer(reading))
+        version = reading.locator("[data-messages]").get_attribute("data-version") or ""
     expect(reading.locator("[data-messages]")).not_to_have_attribute("data-version", version)
     assert top(answer(reading)) == before
 
 
-def test_earlier_messages_belong_to_the_branch_on_screen(alice: Page, server: Server) -> None:
+def fork() -> None:
+    """Put another branch on screen, of a hundred messages, from the first answer on."""
+    conversation = Conversation.objects.get()
+    first = Message.objects.get(parent__parent=None, parent__isnull=False)
+    other = conversation_of(conversation.owner, [f"Fork {number}." for number in range(100)])
+    other.messages.update(conversation=conversation)
+    Message.objects.filter(text="Fork 0.").update(parent=first)
+    conversation.leaf = other.leaf
+    conversation.change("leaf")
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_earlier_messages_belong_to_the_branch_on_screen(alice: Page, server: Server, meanwhile: bool) -> None:
     alice.goto(store_long(server, 100))
-
-    def fork() -> None:
-        conversation = Conversation.objects.get()
-        first = Message.objects.get(parent__parent=None, parent__isnull=False)
-        other = conversation_of(conversation.owner, [f"Fork {number}." for number in range(100)])
-        other.messages.update(conversation=conversation)
-        Message.objects.filter(text="Fork 0.").update(parent=first)
-        conversation.leaf = other.leaf
-        conversation.change("leaf")
-
-    server.database.run(fork)
+    if meanwhile:
+        with holding(alice, lambda: server.database.run(fork)):
+            alice.evaluate("scrollTo(0, 0)")
+            alice.evaluate(SEVERAL_FRAMES)
+    else:
+        server.database.run(fork)
     expect(alice.get_by_text("Fork 99.")).to_be_attached()
     while alice.locator("[data-earlier] a").count():
         shown = count(alice)
         alice.evaluate("scrollTo(0, 0)")
         expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
     assert count(alice) == 102
+
+
+def test_later_messages_that_a_refresh_has_brought_are_not_added_again(alice: Page, server: Server) -> None:
+    alice.goto(f"{store_long(server, 100)}?from=start&last=60#main")
+    asked: list[Request] = []
+    alice.on("request", lambda request: asked.append(request) if "/transcript/" in request.url else None)
+    with holding(alice, lambda: server.database.run(lambda: Conversation.objects.get().change())):
+        alice.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        alice.evaluate(SEVERAL_FRAMES)
+    expect(alice.get_by_text("Question 99?")).to_be_attached()
+    alice.evaluate(SEVERAL_FRAMES)
+    assert len(asked) == 1
+    assert count(alice) == 200
 
 
 def test_after_a_refusal_earlier_messages_are_not_asked_for_again(alice: Page, server: Server, watch: Watch) -> None:
