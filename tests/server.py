@@ -4,10 +4,9 @@ import itertools
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +25,7 @@ from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
 from chat.models import Reply, User
+from tests.forkserver import Process
 from tests.marks import needs
 from tests.programs import free_port
 
@@ -133,7 +133,7 @@ class Server:
         self._environment = environment
         self._lines: list[str] = []
         self._more = threading.Condition()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Process | None = None
 
     @property
     def pid(self) -> int:
@@ -143,32 +143,28 @@ class Server:
     def start(self) -> None:
         """Start the process and wait until it listens."""
         needs("process")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(self.port), "config.asgi:application"],
-            cwd=settings.BASE_DIR,
-            env={**os.environ, "DEBUG": "1", "DATABASE_URL": self.database.url, **self._environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        self._process = Process(
+            *("daphne", "-b", "127.0.0.1", "-p", str(self.port), "config.asgi:application"),
+            environment={**os.environ, "DEBUG": "1", "DATABASE_URL": self.database.url, **self._environment},
         )
-        ready = threading.Event()
-        self._reader = threading.Thread(target=self._read, args=(self._process, ready))
+        listens: Future[bool] = Future()
+        self._reader = threading.Thread(target=self._read, args=(self._process, listens))
         self._reader.start()
-        if not ready.wait(START_SECONDS) or self._process.poll() is not None:
+        try:
+            assert listens.result(START_SECONDS)
+        except (AssertionError, TimeoutError):
             self.kill()
-            raise RuntimeError(f"The server did not start:\n{self.log()}")
+            raise RuntimeError(f"The server did not start:\n{self.log()}") from None
 
-    def _read(self, process: subprocess.Popen[str], ready: threading.Event) -> None:
-        assert process.stdout
+    def _read(self, process: Process, listens: Future[bool]) -> None:
         for line in process.stdout:
             with self._more:
                 self._lines.append(line)
                 self._more.notify_all()
-            if "Listening on TCP address" in line:
-                ready.set()
-        process.wait()
-        ready.set()
+            if "Listening on TCP address" in line and not listens.done():
+                listens.set_result(True)
+        if not listens.done():
+            listens.set_result(False)
 
     def kill(self) -> None:
         """Send SIGKILL, which no process can handle."""
@@ -197,7 +193,6 @@ class Server:
             raise
         finally:
             self._reader.join()
-            assert self._process.stdout
             self._process.stdout.close()
             self._process = None
         return status
