@@ -59,7 +59,7 @@ browser: $(VENV)/dev
 	$(PYTEST) -m chromium
 
 postgresql: $(VENV)/dev
-	$(BIN)/python -m tests.stores postgresql $(PARALLEL) -m stores
+	$(BIN)/python -m tests.stores postgresql $(PARALLEL) -m "stores and not redis"
 
 # Without a pool, as with a pooler like PgBouncer.
 redis: $(VENV)/dev

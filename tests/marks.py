@@ -21,8 +21,8 @@ PROGRAMS = {
 }
 # Tests that use one of these store something.
 STORING = {"db", "transactional_db", "databases"}
-# Tests with one of these marks store something too, but they are not about the store.
-NOT_ABOUT_STORES = {"chromium", "nginx", "wire", "faults"}
+# Tests with one of these marks store something too, but they are not about the store, or bring their own.
+NOT_ABOUT_STORES = {"chromium", "nginx", "postgresql", "wire", "faults"}
 
 # The marks of the running test; None outside of tests.
 running: Set[str] | None = None
