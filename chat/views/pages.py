@@ -57,6 +57,8 @@ async def page(
             "demo": settings.CHAT_DEMO,
             "debug": settings.DEBUG,
             "history": history(request),
+            # Without scripts a page reloads itself while a reply is written, but not under what a person writes.
+            "is_still": request.method == "POST" or "still" in request.GET,
         }
         return render(request, "chat/conversation.html", context, status=status)
 

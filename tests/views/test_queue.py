@@ -172,6 +172,15 @@ def test_too_many_queued_questions_are_refused_and_the_text_is_kept(
     assert "my next words</textarea>" in response.text
 
 
+def test_a_page_with_a_refused_text_does_not_reload_itself(client: Client, conversation: Conversation) -> None:
+    assert 'http-equiv="refresh"' in client.get(conversation.get_absolute_url()).text
+    response = client.post(address(conversation), {"text": "long " * 10_000})
+    assert response.status_code == 422
+    assert "long long" in response.text
+    assert 'http-equiv="refresh"' not in response.text
+    assert "Show new text" in response.text
+
+
 def test_a_question_to_a_deleted_conversation_can_start_a_new_one(client: Client, conversation: Conversation) -> None:
     Conversation.objects.all().delete()
     response = client.post(address(conversation), {"text": "my next words"})
