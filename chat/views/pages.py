@@ -45,15 +45,20 @@ class SeeOther(HttpResponseRedirectBase):
 
 
 async def page(
-    request: SignedInRequest, conversation: Conversation | None, form: QuestionForm, status: int = 200
+    request: SignedInRequest,
+    conversation: Conversation | None,
+    form: QuestionForm,
+    status: int = 200,
+    edited: tuple[UUID, QuestionForm] | None = None,
 ) -> HttpResponse:
-    """The whole page."""
+    """The whole page, with the form for a queued question open that is being `edited`."""
     shown = await transcript(request, conversation) if conversation else {}
 
     def rendered() -> HttpResponse:
         context = {
             **shown,
             "form": form,
+            "edited": edited,
             "demo": settings.CHAT_DEMO,
             "debug": settings.DEBUG,
             "history": history(request),

@@ -50,12 +50,15 @@ async def edit_queued(request: SignedInRequest, pk: UUID, question: UUID) -> Htt
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
     form = question_form(request, fields(request), conversation.model)
-    try:
-        _check(form)
-        if not await in_thread(queued.edit)(conversation, question, form.cleaned_data["text"]):
-            raise _gone()
-    except Refusal as refusal:
-        return await refused(request, form, refusal, partial(page, request, conversation))
+    if not form.is_valid():
+        ask = question_form(request, model=conversation.model)
+
+        async def show(form: QuestionForm, status: int) -> HttpResponse:
+            return await page(request, conversation, ask, status, (question, form))
+
+        return await refused(request, form, Refusal(422, form.code, form.message), show)
+    if not await in_thread(queued.edit)(conversation, question, form.cleaned_data["text"]):
+        return await refused(request, form, _gone(), partial(page, request, conversation))
     return _response(request, conversation, {"queued": {"id": str(question)}})
 
 

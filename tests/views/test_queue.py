@@ -111,6 +111,23 @@ def test_a_held_question_is_sent(
     assert Message.objects.get(text="Second").parent_id == running.pk
 
 
+def test_a_refused_edit_stays_open_with_its_text(
+    client: Client, conversation: Conversation, question: QueuedQuestion, settings: Settings
+) -> None:
+    settings.CHAT_QUESTION_CHARS = 10
+    url = address(conversation, question, "edit")
+    response = client.post(url, {"text": "my better words"})
+    assert response.status_code == 422
+    queue = response.text.split('class="queued"')[1].split("</section>")[0]
+    assert "<details" in queue
+    assert " open>" in queue
+    assert "my better words</textarea>" in queue
+    assert "Your question has 15 characters. The limit is 10.</p>" in queue
+    assert response.text.count("my better words") == 1
+    assert client.post(url, {"text": "my better words"}, headers=JSON).json()["error"]["code"] == "question_too_long"
+    assert texts() == ["Second"]
+
+
 def test_an_edit_that_comes_too_late_keeps_the_text(
     client: Client, conversation: Conversation, question: QueuedQuestion
 ) -> None:
