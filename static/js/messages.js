@@ -7,8 +7,10 @@ import { swap } from "./swap.js";
 
 /** @typedef {import("./reply.js").Ending} Ending */
 
-// How many messages are added at once. More would hold up the page for longer than a frame.
+// How many messages are asked for at once, and how many of them are added at once: their layout takes time, and the page
+// may draw and answer in between.
 const BATCH = 30;
+const SLICE = 4;
 
 /**
  * @typedef {object} Listener what else on the page depends on the messages
@@ -120,14 +122,15 @@ export class Messages {
   /** Add the messages before the first one. What the reader sees stays where it is. */
   addEarlier() {
     const place = () => ({ until: this.#element.dataset.parent ?? "" });
-    return this.#add("[data-earlier]", place, (list, next) => {
-      const anchor = this.#firstInWindow();
-      const before = anchor?.getBoundingClientRect();
+    return this.#add("[data-earlier]", place, async (list, next) => {
       const messages = messagesIn(list);
-      this.#element.prepend(...messages);
+      let drift = 0;
+      for (const slice of slices(messages).reverse()) {
+        await pause();
+        drift = this.#keepPlace(() => this.#element.prepend(...slice), drift);
+      }
       this.#element.dataset.parent = list.dataset.parent;
-      replaceContent("[data-earlier]", next);
-      if (anchor && before) this.#follower.keep(anchor, before);
+      this.#keepPlace(() => replaceContent("[data-earlier]", next), drift);
       return messages;
     });
   }
@@ -135,9 +138,12 @@ export class Messages {
   /** Add the messages after the last one. */
   addLater() {
     const place = () => ({ from: this.last?.dataset.message ?? "" });
-    return this.#add("[data-later]", place, (list, next) => {
+    return this.#add("[data-later]", place, async (list, next) => {
       const [, ...messages] = messagesIn(list);
-      this.#element.append(...messages);
+      for (const slice of slices(messages)) {
+        await pause();
+        this.#element.append(...slice);
+      }
       this.#element.toggleAttribute("data-choosing", list.hasAttribute("data-choosing"));
       replaceContent("[data-later]", next);
       replaceContent("[data-queued]", next);
@@ -148,16 +154,32 @@ export class Messages {
   /**
    * @param {string} link that is there while there are such messages
    * @param {() => Record<string, string>} place of the messages in the conversation
-   * @param {(list: HTMLElement, next: DocumentFragment) => HTMLElement[]} insert what the server has, and return it
+   * @param {(list: HTMLElement, next: DocumentFragment) => Promise<HTMLElement[]>} insert what the server has, and return it
    */
   #add(link, place, insert) {
     return this.#inTurn(async () => {
       // A refresh that came first may have brought them, or another branch.
       if (!document.querySelector(`${link} a`)) return;
       const next = await this.#fetch({ ...place(), last: String(BATCH) });
-      for (const message of insert(find(next, "[data-messages]", HTMLElement), next)) this.#watch(message);
+      for (const message of await insert(find(next, "[data-messages]", HTMLElement), next)) this.#watch(message);
       this.#listener.changed();
     });
+  }
+
+  /**
+   * Change what is above the window, and keep what the reader sees where it is.
+   * @param {() => void} change
+   * @param {number} drift how far that is from its place already: browsers scroll by whole pixels
+   * @returns {number} how far it is now
+   */
+  #keepPlace(change, drift) {
+    const anchor = this.#firstInWindow();
+    if (!anchor) return 0;
+    const place = anchor.getBoundingClientRect();
+    place.y -= drift;
+    change();
+    this.#follower.keep(anchor, place);
+    return anchor.getBoundingClientRect().y - place.y;
   }
 
   /** @param {Element | null} [wanted] */
@@ -284,9 +306,19 @@ function isLater(message, old, index) {
   return old.findIndex(({ id }) => id === message.id) > index;
 }
 
-/** @param {ParentNode} list */
+/** @param {HTMLElement[]} messages */
+function slices(messages) {
+  const count = Math.ceil(messages.length / SLICE);
+  return Array.from({ length: count }, (_, index) => messages.slice(index * SLICE, (index + 1) * SLICE));
+}
+
+function pause() {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
+/** @param {Element} list */
 function messagesIn(list) {
-  return /** @type {HTMLElement[]} */ ([...list.querySelectorAll(":scope > [data-message]")]);
+  return /** @type {HTMLElement[]} */ ([...list.children]);
 }
 
 /** @param {string} selector @param {DocumentFragment} next */

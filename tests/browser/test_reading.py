@@ -163,6 +163,30 @@ def test_a_selection_survives_the_end(alice: Page, upstream: Upstream) -> None:
     assert alice.evaluate("String(getSelection())") == selected
 
 
+def test_a_reply_of_200_kb_keeps_its_form(alice: Page, upstream: Upstream) -> None:
+    parts = [f"## Part {number}\n\n{'A word. ' * 630}\n\n" for number in range(40)] + ["The end."]
+    upstream.script(*map(text, parts), pause("end"), finish())
+    ask(alice, "At length, please.")
+    # More than the page formats.
+    expect(words(alice).locator("pre.plain")).to_contain_text("The end.")
+    written = words(alice).evaluate(FORM)
+    assert 15 < written["headings"] < 40
+    upstream.release("end")
+    expect_end(alice, "complete")
+    assert words(alice).evaluate(FORM) == written
+    alice.reload()
+    assert words(alice).evaluate(FORM) == written
+    source = answer(alice).locator("template[data-source]")
+    assert source.evaluate("source => source.content.textContent") == "".join(parts)
+
+
+FORM = """(text) => ({
+    text: text.textContent,
+    blocks: [...text.children].map(({ localName }) => localName),
+    headings: text.querySelectorAll("h2").length,
+})"""
+
+
 # Long conversations
 
 # Long enough for an observer to report again.
@@ -209,6 +233,37 @@ def test_earlier_messages_come_as_one_scrolls_up_without_a_jump(alice: Page, ser
         shown = count(alice)
     expect(alice.get_by_text("Question 0?")).to_be_attached()
     expect(alice.locator("[data-earlier] a")).to_have_count(0)
+
+
+def test_earlier_messages_are_added_a_few_at_a_time(alice: Page, server: Server) -> None:
+    alice.goto(store_long(server, 100))
+    alice.evaluate(COUNT_ADDED)
+    alice.evaluate("scrollTo(0, 300)")
+    expect(alice.locator("[data-messages] > [data-message]")).to_have_count(90)
+    added: list[int] = alice.evaluate("added")
+    assert sum(added) == 30
+    assert max(added) <= 5
+
+
+# How many messages each task has added.
+COUNT_ADDED = """() => {
+    window.added = [];
+    new MutationObserver((changes) => {
+        added.push(changes.reduce((sum, { addedNodes }) => sum + addedNodes.length, 0));
+    }).observe(document.querySelector("[data-messages]"), { childList: true });
+}"""
+
+
+def test_a_change_in_a_long_page_concerns_little_of_it(alice: Page, server: Server) -> None:
+    """Otherwise Chromium lays out each message again, or works through all that is in each, whatever has changed."""
+    alice.goto(store_long(server, 1))
+    containers = alice.evaluate(
+        "[...document.querySelectorAll('*')].map(getComputedStyle)"
+        ".filter(({ containerType }) => containerType !== 'normal').map(({ display }) => display)"
+    )
+    assert containers == ["block"]
+    messages = alice.locator("[data-message]")
+    assert messages.evaluate_all("all => all.map((one) => getComputedStyle(one).contain)") == ["content"] * 2
 
 
 def test_the_first_message_is_one_step_away_and_later_ones_follow(alice: Page, server: Server) -> None:
