@@ -356,7 +356,7 @@ def test_wide_code_and_tables_use_a_wide_window(alice: Page, upstream: Upstream)
     columns = "|".join(f"Column number {number}" for number in range(14))
     table = f"|{columns}|\n|{'-|' * 14}\n|{'cell|' * 14}"
     upstream.script(
-        text(f"A paragraph.\n\n```py\n{'long = 1; ' * 40}\n```\n\n{table}\n\n```py\nshort = 1\n```\n"), finish()
+        text(f"A formula $x$.\n\n```py\n{'long = 1; ' * 40}\n```\n\n{table}\n\n```py\nshort = 1\n```\n"), finish()
     )
     alice.set_viewport_size({"width": 1920, "height": 900})
     ask(alice, "Wide, please.")
@@ -368,6 +368,10 @@ def test_wide_code_and_tables_use_a_wide_window(alice: Page, upstream: Upstream)
     assert cells
     assert short["width"] < 750
     assert min(wide["width"], cells["width"]) > 950
+    expect(words(alice).locator(".katex")).to_be_attached()
+    for box in (wide, cells):
+        right = [box["x"] + box["width"] - 9, box["y"] + 9]
+        assert alice.evaluate("(right) => document.elementFromPoint(...right).closest('.code, .table') !== null", right)
     assert alice.evaluate("document.documentElement.scrollWidth") == 1920
     alice.set_viewport_size({"width": 390, "height": 900})
     assert alice.evaluate("document.documentElement.scrollWidth") == 390
