@@ -22,8 +22,19 @@ let isLoading = false;
  */
 export function drawFormulas() {
   draw();
-  new MutationObserver(draw).observe(document.body, { childList: true, subtree: true });
+  const observer = new MutationObserver((changes) => changes.some(bringsFormulas) && draw());
+  observer.observe(document.body, { childList: true, subtree: true });
   document.addEventListener("copy", copy);
+}
+
+/**
+ * Looks only at what is new, as the page may have two thousand messages.
+ * @param {MutationRecord} change
+ */
+function bringsFormulas({ addedNodes }) {
+  return [...addedNodes].some(
+    (node) => node instanceof Element && (node.matches(FORMULAS) || node.querySelector(FORMULAS)),
+  );
 }
 
 function draw() {
