@@ -25,6 +25,8 @@ class Question:
     words: int
     first_seconds: float
     pause_seconds: float
+    # Whether it is asked of both models.
+    compared: bool = False
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))
@@ -313,6 +315,24 @@ class EditEvidence:
         names = {self.question.name, *(edit.name for edit in self.edits)}
         if len({one.after for one in self.stored if one.name in names}) > 1:
             yield "its edit is no sibling"
+
+
+@dataclass
+class ComparisonEvidence:
+    """A question that was asked of both models, perhaps more than once, and the choice between its two answers."""
+
+    # The models that have answered, for each time that it is stored.
+    models: list[list[str]]
+    chosen: UUID
+    # What is on screen last after the choice.
+    leaf: UUID | None
+
+    def contradictions(self) -> Iterator[str]:
+        for models in self.models:
+            if sorted(models) != sorted((GOES_ON, BEGINS_ANEW)):
+                yield f"it was asked of {models}"
+        if self.leaf != self.chosen:
+            yield "the answer that was chosen is not on screen"
 
 
 def shown(events: list[Event], kind: str, of_snapshot: str) -> str:

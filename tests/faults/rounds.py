@@ -28,12 +28,13 @@ from pytest_django import DjangoDbBlocker
 from chat import sse
 from chat.database import DatabaseThreads, in_thread
 from chat.events import Entry, Snapshot
-from chat.models import Message, QueuedQuestion, Reply, ServerProcess
+from chat.models import Conversation, Message, QueuedQuestion, Reply, ServerProcess
 from chat.replylog import CursorLost, open_log
 from tests.faults.author import Author
 from tests.faults.evidence import (
     BEGINS_ANEW,
     GOES_ON,
+    ComparisonEvidence,
     Connection,
     DeletedEvidence,
     EditEvidence,
@@ -68,6 +69,8 @@ STOPPED_WITHIN = 3.0
 # which that happens.
 SHARES = 0.25, 0.1, 0.65
 FOLLOWED_WITHIN = 2.0
+# The share of questions that are asked of both models.
+COMPARED = 0.15
 # How many questions are queued at most.
 QUEUED_MOST = 2
 # The shares of queued questions that are edited and withdrawn.
@@ -141,6 +144,8 @@ class Seen:
     rush: list[asyncio.Task[None]] = field(default_factory=list)
     # What it had before it was continued.
     past: Past | None = None
+    # What they have queued after it.
+    queued: list[Queued] = field(default_factory=list)
 
     def is_last(self, event: Event) -> bool:
         """Whether nothing follows the event; a reply that is continued has had an earlier end."""
@@ -244,9 +249,13 @@ class KillLoop:
             async with asyncio.timeout(PATIENCE):
                 await asyncio.sleep(chance.uniform(0, seconds))
                 asked = self._asked[name] = await self._ask(name, chance, person)
-                readers = [self._read(asked, chance, person), self._read(asked, chance, person[::-1])]
+                answers = [asked, *await self._other_answer(asked)]
+                readers = [self._read(one, chance, people) for one in answers for people in (person, person[::-1])]
                 stops = [self._stop(asked, chance)] if chance.random() < STOPPED else []
                 follows = chance.choices([self._queue, self._edit, None], SHARES)[0]
+                if asked.question.compared:
+                    # Nothing follows before one of the answers is chosen.
+                    follows = None
                 followed = [follows(name, asked, chance)] if follows else []
                 await asyncio.gather(*readers, *stops, *followed)
                 # Readers that come after the end see the same.
@@ -254,12 +263,21 @@ class KillLoop:
         except TimeoutError:
             self._complain(f"{name} was not asked, read to its end and stopped within {PATIENCE} seconds")
             return
-        if not follows and chance.random() < CONTINUED:
+        if follows != self._edit and chance.random() < CONTINUED:
             await self._continue(asked, chance, person)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                if follows == self._queue:
+                    await self._see_asked(asked, chance)
+                if asked.question.compared:
+                    await self._choose(name, asked, chance)
+        except TimeoutError:
+            self._complain(f"what followed {name} was not asked or chosen within {PATIENCE} seconds")
 
     async def _ask(self, name: str, chance: Random, person: list[Visitor]) -> Asked:
+        compared = chance.random() < COMPARED
         for attempt in count():
-            question = some_question(f"{name}.{attempt}", chance)
+            question = replace(some_question(f"{name}.{attempt}", chance), compared=compared)
             restarting = self._restarting
             answer, trouble = await self._post(question, chance, person)
             if answer and answer.status_code == 201:
@@ -275,9 +293,12 @@ class KillLoop:
     ) -> tuple[httpx.Response | None, httpx.TransportError | None]:
         """The answer to the question, or why none came; as behind a proxy, another process is asked if one is deaf."""
         trouble = None
+        fields = {"text": str(question), "model": question.model}
+        if question.compared:
+            fields["also"] = BEGINS_ANEW if question.model == GOES_ON else GOES_ON
         for visitor in chance.sample(person, 2):
             try:
-                return await visitor.post("/c/", text=str(question), model=question.model), None
+                return await visitor.post("/c/", **fields), None
             except httpx.ConnectError as error:
                 trouble = error
             except httpx.TransportError as error:
@@ -368,12 +389,16 @@ class KillLoop:
             await asyncio.sleep(chance.uniform(*BACK_OFF))
 
     async def _queue(self, name: str, asked: Asked, chance: Random) -> None:
-        """Queue questions after the reply, edit and withdraw some, and send those that are held."""
+        """Queue questions after the reply, and edit and withdraw some."""
         await asyncio.sleep(chance.uniform(0, FOLLOWED_WITHIN))
-        queued: list[Queued] = []
+        queued = self._seen[asked.pk].queued
         for number in range(chance.randint(1, QUEUED_MOST)):
             if pk := await self._queue_one(f"{name}+{number}", asked, chance, queued):
                 await self._change_queued(queued[-1], pk, asked, chance)
+
+    async def _see_asked(self, asked: Asked, chance: Random) -> None:
+        """Wait for what is queued to be asked, and send what is held."""
+        queued = self._seen[asked.pk].queued
         while (waiting := await still_queued(asked.pk)) and not self._is_deleted(asked):
             first, text, is_held = waiting[0]
             if is_held:
@@ -442,6 +467,27 @@ class KillLoop:
             for contradiction in EditEvidence(asked.question, edits, there).contradictions():
                 self._complain(f"edited {asked.question.name}: {contradiction}")
 
+    async def _other_answer(self, asked: Asked) -> list[Asked]:
+        """That of the other model, if the question was asked of both."""
+        answers = [pk for pk in await answers_beside(asked.pk) if pk != asked.pk]
+        urls = [(pk, f"/replies/{pk}") for pk in answers]
+        return [
+            replace(asked, reply={"id": f"{pk}", "events_url": f"{url}/events/", "stop_url": f"{url}/stop/"})
+            for pk, url in urls
+        ]
+
+    async def _choose(self, name: str, asked: Asked, chance: Random) -> None:
+        """Choose one of two answers, which stays on screen."""
+        if self._is_deleted(asked) or not (answers := await answers_beside(asked.pk)):
+            return
+        chosen = chance.choice(answers)
+        await self._insist(asked, chance, f"{asked.conversation['url']}branch/", message=f"{chosen}")
+        evidence = ComparisonEvidence(await models_of(f"{name}."), chosen, await leaf_of(asked.pk))
+        if not self._is_deleted(asked):
+            self._counts["compared"] += 1
+            for contradiction in evidence.contradictions():
+                self._complain(f"compared {asked.question.name}: {contradiction}")
+
     async def _continue(self, asked: Asked, chance: Random, person: list[Visitor]) -> None:
         """Continue a reply that broke off, and read the rest."""
         seen = self._seen[asked.pk]
@@ -455,8 +501,10 @@ class KillLoop:
         try:
             async with asyncio.timeout(PATIENCE):
                 answer = await self._insist(asked, chance, f"/replies/{asked.pk}/continue/")
+                if answer and answer.status_code == 201:
+                    self._counts["held and continued"] += bool(await still_queued(asked.pk))
                 # Refused is one whose first answer was lost.
-                if answer and answer.status_code not in (201, 409):
+                elif answer and answer.status_code != 409:
                     self._complain(f"{asked.question.name} was not continued: {answer.status_code} {answer.text}")
                 await asyncio.gather(*(self._read(asked, chance, people) for people in (person, person[::-1])))
         except TimeoutError:
@@ -658,9 +706,10 @@ class KillLoop:
             "replies": self._counts["replies"],
             **{
                 name: self._counts[name]
-                for name in ("continued", "edited", "queued", "queued and edited", "queued and withdrawn")
+                for name in ("continued", "compared", "edited", "queued", "queued and edited", "queued and withdrawn")
             },
             "held and sent": self._counts["held"],
+            "held and continued": self._counts["held and continued"],
             "deleted": self._counts["deleted"],
             **{status: self._counts[status] for status in Reply.Status if status not in Reply.RUNNING},
             **{name: self._counts[name] for name in ("taken over", "readers", "events seen", "reconnections")},
@@ -745,6 +794,27 @@ def asked_with(pk: UUID) -> list[StoredQuestion]:
         StoredQuestion(Question.read(text).name, parent, created, ended if status == Reply.Status.COMPLETE else None)
         for text, parent, created, status, ended in rows
     ]
+
+
+@in_thread
+def answers_beside(pk: UUID) -> list[UUID]:
+    """The answers to the same question, the first one first."""
+    return list(Message.objects.filter(parent__children=pk).order_by("created", "pk").values_list("pk", flat=True))
+
+
+@in_thread
+def models_of(name: str) -> list[list[str]]:
+    """The models of the replies to each question whose name begins like this."""
+    models: defaultdict[UUID | None, list[str]] = defaultdict(list)
+    for question, model in named(name).values_list("message__parent", "model"):
+        models[question].append(model)
+    return list(models.values())
+
+
+@in_thread
+def leaf_of(pk: UUID) -> UUID | None:
+    """What is on screen last in the conversation of a reply."""
+    return Conversation.objects.filter(messages=pk).values_list("leaf", flat=True).first()
 
 
 @in_thread

@@ -17,6 +17,7 @@ from chat.sse import ServerSentEvent
 from tests.faults.evidence import (
     BEGINS_ANEW,
     GOES_ON,
+    ComparisonEvidence,
     Connection,
     DeletedEvidence,
     EditEvidence,
@@ -297,3 +298,24 @@ def test_an_edit_beside_its_question_is_no_contradiction() -> None:
 )
 def test_an_edit_that_loses_something_is_noticed(stored: list[StoredQuestion], contradiction: str) -> None:
     assert contradiction in " and ".join(edited(*stored))
+
+
+BOTH = [GOES_ON, BEGINS_ANEW]
+
+
+def test_two_answers_and_a_choice_are_no_contradiction() -> None:
+    assert list(ComparisonEvidence([BOTH, BOTH[::-1]], A, A).contradictions()) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "contradiction"),
+    [
+        (ComparisonEvidence([BOTH, [GOES_ON]], A, A), "it was asked of ['large']"),
+        (ComparisonEvidence([[*BOTH, BEGINS_ANEW]], A, A), "it was asked of ['large', 'small', 'small']"),
+        (ComparisonEvidence([[GOES_ON, GOES_ON]], A, A), "it was asked of ['large', 'large']"),
+        (ComparisonEvidence([BOTH], A, B), "the answer that was chosen is not on screen"),
+        (ComparisonEvidence([BOTH], A, None), "the answer that was chosen is not on screen"),
+    ],
+)
+def test_a_comparison_that_loses_something_is_noticed(evidence: ComparisonEvidence, contradiction: str) -> None:
+    assert contradiction in " and ".join(evidence.contradictions())
