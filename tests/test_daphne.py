@@ -126,12 +126,12 @@ def talkative(upstream: Upstream) -> Upstream:
 
 async def test_a_reader_that_stops_reading_is_disconnected(start_server: Servers, talkative: Upstream) -> None:
     server = start_server(
-        OPENAI_BASE_URL=talkative.url, OPENAI_MODEL="small", CHAT_REPLY_BYTES="100000000", CHAT_UNREAD_SECONDS="1"
+        OPENAI_BASE_URL=talkative.url, OPENAI_MODEL="small", CHAT_REPLY_BYTES="100000000", CHAT_UNREAD_SECONDS="3"
     )
     async with Visitor(server, "alice") as alice:
         reply = await alice.ask("Count.")
         idler = Idler(server, reply["events_url"], server.session_cookie("alice"))
-        await asyncio.to_thread(server.wait_for_line, "A connection was closed: its client read nothing for 1 s")
+        await asyncio.to_thread(server.wait_for_line, "A connection was closed: its client read nothing for 3 s")
         assert b"event: end" not in await asyncio.to_thread(idler.read)
         others = await alice.client.get(reply["events_url"], headers={"accept": "text/event-stream"})
     assert others.content.count(b"event: end") == 1

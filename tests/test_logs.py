@@ -93,7 +93,13 @@ def test_an_exception_has_its_own_fields(failure: Any) -> None:
 def server(start_server: Servers, upstream: Upstream, collected_static: None) -> Server:
     """A server as in production."""
     return start_server(
-        DEBUG="0", CHAT_LOG_JSON="1", OPENAI_BASE_URL=upstream.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="small"
+        DEBUG="0",
+        CHAT_LOG_JSON="1",
+        OPENAI_BASE_URL=upstream.url,
+        OPENAI_API_KEY=KEY,
+        OPENAI_MODEL="small",
+        # A reply that cannot be stored never ends.
+        CHAT_DRAIN_SECONDS="0",
     )
 
 
