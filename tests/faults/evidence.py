@@ -114,6 +114,10 @@ class Evidence:
 
     def _of_the_interruption(self) -> Iterator[str]:
         reply = self.reply
+        kept = (self.past.kept.text, self.past.kept.reasoning) if self.past else ("", "")
+        if reply.error_code == "lost" and self.died and not self.atomic and self._whole == kept:
+            # Its row says that something is shown before the log has it, and the process may die in between.
+            return
         if reply.error_code != "interrupted" or reply.attempt < 2 or not self.died:
             yield f"it was interrupted at attempt {reply.attempt}, not by a death: {reply.error_code}"
         if reply.model == GOES_ON and reply.message.text:

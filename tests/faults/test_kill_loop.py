@@ -95,6 +95,12 @@ def ended(status: str, **evidence: Any) -> Evidence:
     return replace(WELL, reply=row, log=[*LOG[:2], (3, End(status))], readers=[], **evidence)
 
 
+def lost(text: str, **evidence: Any) -> Evidence:
+    """A reply whose row says that something was shown, which its log does not hold."""
+    row = reply(status="interrupted", text=text, reasoning="", last_seq=1, attempt=2, error_code="lost")
+    return replace(WELL, reply=row, log=[(1, End("interrupted"))], readers=[], **evidence)
+
+
 @pytest.mark.parametrize(
     "evidence",
     [
@@ -104,8 +110,17 @@ def ended(status: str, **evidence: Any) -> Evidence:
         ended("stopped", stop_asked=True, stopped_at=("stopped", ONE)),
         ended("interrupted", died=True),
         replace(WELL, log=LOG[:3], died=True, atomic=False),
+        lost("", died=True, atomic=False),
     ],
-    ids=["complete", "over three connections", "from a snapshot", "stopped", "interrupted", "end only in the row"],
+    ids=[
+        "complete",
+        "over three connections",
+        "from a snapshot",
+        "stopped",
+        "interrupted",
+        "end only in the row",
+        "died before it was shown",
+    ],
 )
 def test_what_went_well_is_no_contradiction(evidence: Evidence) -> None:
     assert list(evidence.contradictions()) == []
@@ -145,6 +160,10 @@ def test_what_went_well_is_no_contradiction(evidence: Evidence) -> None:
         (read(Connection(0, [REASONING, ANSWER, SNAPSHOT, REST, END])), "a reader at 3 was shown what is not stored"),
         (read(Connection(0, [REASONING]), Connection(0, [REASONING, ANSWER, END])), "a reader at 1 asked for"),
         (replace(WELL, left_open=1), "the endpoint still writes it"),
+        (lost("", died=True), "not by a death: lost"),
+        (lost("", atomic=False), "not by a death: lost"),
+        (lost(ONE, died=True, atomic=False), "not by a death: lost"),
+        (replace(lost("", died=True, atomic=False), readers=WELL.readers), "what is not stored"),
     ],
 )
 def test_a_broken_promise_is_noticed(evidence: Evidence, contradiction: str) -> None:
