@@ -12,7 +12,7 @@ from chat import asking
 from chat.models import Conversation, Message, Reply, User
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
-from tests.server import Server
+from tests.server import Server, SharedServers
 from tests.upstream import Upstream, finish, hang, pause, reasoning, text
 
 pytestmark = pytest.mark.chromium
@@ -187,6 +187,45 @@ def test_axe_finds_nothing_in_the_dialogs_of_the_keyboard(visit: Visit, scheme: 
     page.goto("/")
     page.keyboard.press(keys)
     expect(page.get_by_role("dialog")).to_be_visible()
+    expect_accessible(page)
+
+
+def test_axe_finds_nothing_in_what_the_page_says_and_hides(visit: Visit, watch: Watch, scheme: str) -> None:
+    watch.expect("status of 422")
+    page = visit("alice", color_scheme=scheme)
+    page.goto("/")
+    button(page, "alice").click()
+    page.get_by_label("Notify me when a reply is ready").click()
+    expect(page.get_by_text("This browser blocks notifications")).to_be_visible()
+    expect_accessible(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("none of these")
+    expect(page.get_by_text("There is no such command.")).to_be_visible()
+    expect_accessible(page)
+    page.keyboard.press("Escape")
+    ask(page, "Hello?")
+    expect_end(page, "complete")
+    page.locator("[data-role=user]").hover()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("New wording").fill(" ")
+    page.get_by_label("New wording").press("Enter")
+    expect(page.get_by_text("Write a question first.")).to_be_visible()
+    button(page, "Hide the sidebar").click()
+    expect(button(page, "Menu")).to_be_focused()
+    expect_accessible(page)
+
+
+def test_axe_finds_nothing_on_the_first_page_of_an_administrator(
+    visit: Visit, share_server: SharedServers, scheme: str
+) -> None:
+    demo = share_server()
+    page = visit(base_url=demo.url, color_scheme=scheme)
+    cookie = demo.session_cookie("sam", is_staff=True)
+    page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": demo.url}])
+    page.goto("/")
+    expect(page.get_by_text("For administrators: to connect a real model")).to_be_visible()
+    expect(button(page, "/slow")).to_be_visible()
     expect_accessible(page)
 
 
