@@ -62,6 +62,8 @@ export class Conversation {
     if (this.#queued instanceof HTMLElement) closeEdits(this.#queued);
     this.#queued?.addEventListener("submit", (event) => this.#submitted(/** @type {SubmitEvent} */ (event)));
     list.addEventListener("click", (event) => this.#clicked(event));
+    list.addEventListener("input", withdrawComplaint);
+    this.#queued?.addEventListener("input", withdrawComplaint);
   }
 
   /** What the page shows of the conversation, for the server. */
@@ -115,6 +117,7 @@ export class Conversation {
       if (document.activeElement === document.body) this.#composer.focus();
     } catch (error) {
       Problem.from(error).show(find(form, "[data-error]", HTMLElement));
+      form.querySelector("textarea")?.setAttribute("aria-invalid", "true");
     } finally {
       form.ariaBusy = null;
     }
@@ -163,4 +166,14 @@ export class Conversation {
     // They are sent now, or held.
     if (this.#queued?.firstElementChild) this.#messages?.renew().catch(() => {});
   }
+}
+
+/**
+ * What was refused is no longer what stands there.
+ * @param {Event} event
+ */
+function withdrawComplaint({ target }) {
+  if (!(target instanceof HTMLTextAreaElement)) return;
+  target.removeAttribute("aria-invalid");
+  target.form?.querySelector("[data-error]")?.replaceChildren();
 }
