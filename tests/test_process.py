@@ -176,49 +176,54 @@ async def test_a_claim_outlasts_a_short_outage_of_the_database(
     assert (await stored(reply)).attempt == 1
 
 
-@pytest.fixture
-def no_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The database takes no ends until this is undone, and commits do not wait for it."""
+class Outage:
+    """The database takes no ends until this is over, and commits do not wait for it."""
 
-    def fail(*_: Any) -> bool:
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+        self._tries = 0
+        patch.setattr(ReplyQuerySet, "finish", self._fail)
+        patch.setattr(database, "AWAY_SECONDS", 0)
+
+    def _fail(self, *_: object) -> bool:
+        self._tries += 1
         raise OperationalError
 
-    with monkeypatch.context() as patched:
-        patched.setattr(ReplyQuerySet, "finish", fail)
-        patched.setattr(database, "AWAY_SECONDS", 0)
-        yield patched
+    async def has_failed(self, times: int) -> None:
+        """Return when an end could not be stored this often."""
+        async with asyncio.timeout(PATIENCE):
+            while self._tries < times:  # noqa: ASYNC110 (other threads try)
+                await asyncio.sleep(0.01)
+
+    def end(self) -> None:
+        self._patch.undo()
 
 
-async def tries(caplog: pytest.LogCaptureFixture, times: int) -> None:
-    """Return when an end could not be stored this often."""
-    async with asyncio.timeout(PATIENCE):
-        while sum("could not be stored" in record.message for record in caplog.records) < times:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+@pytest.fixture
+def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
+    with monkeypatch.context() as patch:
+        yield Outage(patch)
 
 
-async def test_an_end_outlasts_any_outage_of_the_database(
-    start_host: StartHost, alice: User, no_ends: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_end_outlasts_any_outage_of_the_database(start_host: StartHost, alice: User, outage: Outage) -> None:
     host = await start_host()
     reply, run = await host.ask(alice)
-    await tries(caplog, 3)
+    await outage.has_failed(3)
     await host.reconcile()
-    no_ends.undo()
+    outage.end()
     await run.task
     assert await host.read(reply) == ANSWERED
     row = await stored(reply)
     assert (row.status, row.attempt) == ("complete", 1)
 
 
-async def test_a_process_that_ends_leaves_an_end_to_others(
-    start_host: StartHost, alice: User, no_ends: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_process_that_ends_leaves_an_end_to_others(start_host: StartHost, alice: User, outage: Outage) -> None:
     here, there = await start_host(), await start_host()
     reply, run = await here.ask(alice)
-    await tries(caplog, 3)
+    await outage.has_failed(3)
     await here.drain()
     assert run.task.done()
-    no_ends.undo()
+    outage.end()
     await there.reconcile()
     assert await there.read(reply) == ("Hello world", INTERRUPTED)
 
