@@ -69,7 +69,7 @@ def test_it_loads_further_as_it_is_scrolled(alice: Page, server: Server) -> None
         entries(alice).last.scroll_into_view_if_needed()
         expect(entries(alice).nth(shown)).to_be_attached()
     expect(entries(alice)).to_have_text(titles)
-    headings = alice.get_by_role("navigation", name="History").get_by_role("heading").all_inner_texts()
+    headings = alice.get_by_role("navigation", name="History").get_by_role("heading").all_text_contents()
     assert len(headings) == len(set(headings))
 
 
