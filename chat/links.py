@@ -51,5 +51,6 @@ def other_place(href: str, text: str) -> str:
     place = START.match(href)
     if not place:
         return ""
-    shown = START.match(text.strip(" \\n")) or START.match(f"https://{text.strip(' \\n')}")
+    trimmed = text.strip(" \n")
+    shown = START.match(trimmed) or START.match(f"https://{trimmed}")
     return "" if shown and shown[1].lower() == place[1].lower() else place[1]

@@ -171,7 +171,8 @@ def test_a_link_opens_in_a_new_tab_without_a_referrer() -> None:
 
 def test_a_link_names_its_host_unless_its_text_does() -> None:
     same = (
-        "https://x.example <https://x.example/a> [x.example/b](https://x.example/a) [A@x.example](mailto:a@x.example)"
+        "https://x.example <https://x.example/a> [x.example/b](https://x.example/a) [A@x.example](mailto:a@x.example) "
+        "[nginx.lan](https://nginx.lan)"
     )
     assert "data-place" not in render(same)
     other = {

@@ -63,6 +63,7 @@ ORDINARY = [
     "访问https://a.example。看 HTTPS://A.example/ä*b*_ https://münchen.example https://x.example/Ж日 https:// ://x",
     "[https://x.example](https://y.example) [x.example](https://x.example/a) [X.EXAMPLE/b](https://x.example)",
     "[x.example.evil](https://x.example) [a@b.c](mailto:a@b.c) [`x.example`](https://x.example)",
+    "[nginx.lan](https://nginx.lan)",
     "$5 and $10, $x_1$, $\\$5$, $n$th, $a\nb$, $HOME, \\$x$, $`a`$, [$a$](https://x.example), ![$a$ b](https://x.example)",
     "The roots:\n\\[\n- b \\pm \\sqrt{b^2}\n\\]\nof \\(ax^2\\).",
     "$$\na &= b \\\\\n- c\n$$\n\n$$\n\n$$ a $$ b\n\n> \\[a\n> # b\\]\n\n- $$c$$\n- \\[d",
