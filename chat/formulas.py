@@ -21,6 +21,7 @@ FORMULA_CHARS = 5_000
 CLOSING = {"\\(": "\\)", "\\[": "\\]", "$$": "$$", "$": "$"}
 INLINE_OPENING = re.compile(r"\\[(\[]|(?<!\$)\$\$(?!\$)|(?<![$0-9A-Za-z])\$(?![$ \t\n])")
 BLOCK_OPENING = re.compile(r"\\\[|\$\$(?!\$)")
+DOLLAR = re.compile(r"(?<!\\)\$")
 NOT_AFTER_DOLLAR = {*"0123456789$"}
 # In quotes, empty lines have marks.
 EMPTY_LINE = re.compile(r"\n[ \t>]*\n")
@@ -42,11 +43,12 @@ def inline(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _dollar(text: str, dollar: str, start: int, end: int) -> int:
+def _dollar(text: str, _mark: str, start: int, end: int) -> int:
     """Where a single dollar closes the formula, or -1."""
-    at = text.find(dollar, start, end)
-    while at > 0 and text[at - 1] == "\\":
-        at = text.find(dollar, at + 1, end)
+    found = DOLLAR.search(text, start, end)
+    if not found:
+        return -1
+    at = found.start()
     inside = text[start:at]
     if inside.endswith((" ", "\t")) or "\n" in inside or text[at + 1 : at + 2] in NOT_AFTER_DOLLAR:
         return -1

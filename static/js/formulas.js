@@ -1,24 +1,28 @@
 // Formulas in Markdown. chat/formulas.py says what is one; both files have the same rules.
 
 /** @import { BlockRule, BlockState, InlineRule } from "../vendor/markdown-it/markdown-it.js" */
+/** @typedef {{ step(count: number): void }} Steps */
 
 const FORMULA_CHARS = 5_000;
+// Looking at this many characters takes no longer than a step of the parser.
+const CHARS_PER_STEP = 100;
 
 /** @type {Record<string, string>} */
 const CLOSING = { "\\(": "\\)", "\\[": "\\]", $$: "$$", $: "$" };
 const INLINE_OPENING = /\\[([]|(?<!\$)\$\$(?!\$)|(?<![$0-9A-Za-z])\$(?![$ \t\n])/y;
 const BLOCK_OPENING = /\\\[|\$\$(?!\$)/y;
+const DOLLAR = /(?<!\\)\$/;
 const AFTER_DOLLAR = /^[^0-9$]?$/;
 // In quotes, empty lines have marks.
 const EMPTY_LINE = /\n[ \t>]*\n/;
 
-/** @type {InlineRule<object>} */
+/** @type {InlineRule<Steps>} */
 export function inline(state, silent) {
   const opening = matchAt(INLINE_OPENING, state.src, state.pos);
   if (!opening) return false;
   const closing = CLOSING[opening];
   const find = closing === "$" ? dollar : indexOf;
-  const at = find(state.src, closing, state.pos + opening.length, Math.min(state.posMax, state.pos + FORMULA_CHARS));
+  const at = find(state, closing, state.pos + opening.length, Math.min(state.posMax, state.pos + FORMULA_CHARS));
   const source = state.src.slice(state.pos, at + closing.length);
   if (at < 0 || !isFormula(source, closing)) return false;
   if (!silent) state.push("formula_inline", "span", 0).content = source;
@@ -28,15 +32,15 @@ export function inline(state, silent) {
 
 /**
  * Where a single dollar closes the formula, or -1.
- * @param {string} text
- * @param {string} mark
+ * @param {{ src: string, env: Steps }} state
+ * @param {string} _mark
  * @param {number} start
  * @param {number} end
  */
-function dollar(text, mark, start, end) {
-  let at = indexOf(text, mark, start, end);
-  while (at > 0 && text[at - 1] === "\\") at = indexOf(text, mark, at + 1, end);
-  const closes = !/[ \t]$|\n/.test(text.slice(start, at)) && AFTER_DOLLAR.test(text.slice(at + 1, at + 2));
+function dollar(state, _mark, start, end) {
+  const at = indexOf(state, DOLLAR, start, end);
+  if (at < 0) return -1;
+  const closes = !/[ \t]$|\n/.test(state.src.slice(start, at)) && AFTER_DOLLAR.test(state.src.slice(at + 1, at + 2));
   return closes ? at : -1;
 }
 
@@ -48,13 +52,13 @@ function isFormula(source, closing) {
   return source.length <= FORMULA_CHARS && trim(source.slice(closing.length, -closing.length)) !== "";
 }
 
-/** @type {BlockRule<{ isEnd: boolean }>} */
+/** @type {BlockRule<Steps & { isEnd: boolean }>} */
 export function block(state, start, end, silent) {
   const at = state.bMarks[start] + state.tShift[start];
   const opening = matchAt(BLOCK_OPENING, state.src, at);
   if (!opening || state.sCount[start] - state.blkIndent >= 4) return false;
   const closing = CLOSING[opening];
-  const closed = indexOf(state.src, closing, at + opening.length, at + FORMULA_CHARS);
+  const closed = indexOf(state, closing, at + opening.length, at + FORMULA_CHARS);
   if (closed < 0) return open(state, start, end, silent);
   const last = start + state.src.slice(at, closed).split("\n").length - 1;
   if (last >= end || /[^ \t]/.test(state.src.slice(closed + closing.length, state.eMarks[last]))) return false;
@@ -64,7 +68,7 @@ export function block(state, start, end, silent) {
   return true;
 }
 
-/** @type {BlockRule<{ isEnd: boolean }>} */
+/** @type {BlockRule<Steps & { isEnd: boolean }>} */
 function open(state, start, end, silent) {
   if (!state.env.isEnd) return false;
   const at = state.bMarks[start] + state.tShift[start];
@@ -109,13 +113,16 @@ function trim(text) {
 }
 
 /**
- * @param {string} text
- * @param {string} part
+ * Where the part is between these places, or -1. A search takes steps, because a text may need thousands.
+ * @param {{ src: string, env: Steps }} state
+ * @param {string | RegExp} part
  * @param {number} start
  * @param {number} end
  */
-function indexOf(text, part, start, end) {
-  const at = text.slice(start, end).indexOf(part);
+function indexOf({ src, env }, part, start, end) {
+  const text = src.slice(start, end);
+  const at = typeof part === "string" ? text.indexOf(part) : text.search(part);
+  env.step(Math.ceil((at < 0 ? text.length : at) / CHARS_PER_STEP));
   return at < 0 ? -1 : start + at;
 }
 

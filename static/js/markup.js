@@ -58,8 +58,9 @@ export class Budget {
     });
   }
 
-  step() {
-    if (--this.steps < 0) throw new OverBudget();
+  step(count = 1) {
+    this.steps -= count;
+    if (this.steps < 0) throw new OverBudget();
   }
 
   /** @param {number} chars */
