@@ -111,7 +111,7 @@ export class Conversation {
     this.#chooseModel(form, event.submitter);
     try {
       await submit(form, event.submitter);
-      form.dispatchEvent(new Event("sent"));
+      form.dispatchEvent(new CustomEvent("sent", { detail: event.submitter }));
       const message = form.closest("[data-message]");
       await (message ? this.#messages?.refresh(message) : this.#messages?.renew());
       if (document.activeElement === document.body) this.#composer.focus();

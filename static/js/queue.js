@@ -2,8 +2,7 @@ import { counterpart } from "./swap.js";
 
 /** @param {HTMLElement} element the questions that are queued, which change by their forms and from elsewhere */
 export function closeEdits(element) {
-  // What was written about a question has been saved, or is no longer needed.
-  element.addEventListener("sent", ({ target }) => editOf(target)?.removeAttribute("open"), { capture: true });
+  element.addEventListener("sent", (event) => closeEdit(/** @type {CustomEvent} */ (event)), { capture: true });
   element.addEventListener("keydown", (event) => {
     const edit = editOf(event.target);
     if (event.key !== "Escape" || event.isComposing || !edit?.open) return;
@@ -11,6 +10,13 @@ export function closeEdits(element) {
     edit.open = false;
     edit.querySelector("summary")?.focus();
   });
+}
+
+/** @param {CustomEvent<HTMLElement | null>} event of a form, with its button */
+function closeEdit({ target, detail: button }) {
+  // What was written about a question has been saved, or is no longer needed. A question that was sent had the words
+  // from before.
+  if (!button?.hasAttribute("data-send")) editOf(target)?.removeAttribute("open");
 }
 
 /**

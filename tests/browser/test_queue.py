@@ -120,6 +120,15 @@ def test_an_edit_of_a_question_that_has_been_sent_comes_back_to_the_box(writing:
     expect(writing.get_by_role("alert").filter(has_text="This question has been sent already.")).to_be_visible()
 
 
+def test_sending_a_question_keeps_an_edit_that_was_not_saved(writing: Page) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    queue(writing).get_by_label("Queued question").fill("Better words")
+    button(queue(writing), "Stop and send").click()
+    expect(questions(writing)).to_have_text(["First", "Second"])
+    expect(question(writing)).to_have_value("Better words")
+
+
 def test_stop_holds_what_is_queued(writing: Page) -> None:
     send(writing, "Second")
     expect(queued(writing)).to_have_text(["Second"])
