@@ -1,6 +1,6 @@
 import { find } from "./dom.js";
 import { Problem, submit } from "./requests.js";
-import { SENT_ALREADY, STOP, STOPPING } from "./sentences.js";
+import { NOT_QUEUED, STOP, STOPPING } from "./sentences.js";
 
 /** @typedef {import("./requests.js").Started} Started */
 /** @typedef {import("./requests.js").Queued} Queued */
@@ -72,7 +72,7 @@ export class Composer {
   take(text) {
     this.#text.value = [this.#text.value, text].filter(Boolean).join("\n\n");
     this.#edited();
-    this.#complain(SENT_ALREADY);
+    this.#complain(NOT_QUEUED);
   }
 
   focus() {

@@ -18,7 +18,7 @@ const SLICE = 4;
  * @property {() => void} began a reply is being written
  * @property {(status: Ending) => void} ended a reply has ended
  * @property {() => void} left a reply that is being written is no longer on the page
- * @property {(text: string) => void} unsent what was written to a queued question that has been sent meanwhile
+ * @property {(text: string) => void} unsent what was written about a question that is no longer queued
  */
 
 /** The messages on the page. Those that are being written follow their streams; `refresh` brings all up to date. */

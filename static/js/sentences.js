@@ -2,7 +2,7 @@
 
 export const STOP = "Stop";
 export const STOPPING = "Stopping…";
-export const SENT_ALREADY = "This question has been sent already. What you wrote is here.";
+export const NOT_QUEUED = "This question is no longer queued here. What you wrote is in the box.";
 
 export const JUMP_TO_LATEST = "Jump to latest";
 export const NEW_TEXT = "New text";

@@ -117,7 +117,7 @@ def test_an_edit_of_a_question_that_has_been_sent_comes_back_to_the_box(writing:
     upstream.release("rest")
     expect(questions(writing)).to_have_text(["First", "Second"])
     expect(question(writing)).to_have_value("Better words")
-    expect(writing.get_by_role("alert").filter(has_text="This question has been sent already.")).to_be_visible()
+    expect(writing.get_by_role("alert").filter(has_text="This question is no longer queued here.")).to_be_visible()
 
 
 def test_sending_a_question_keeps_an_edit_that_was_not_saved(writing: Page) -> None:
