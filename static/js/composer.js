@@ -149,7 +149,7 @@ export class Composer {
     if (this.#send.disabled || !(isExample || this.#text.value.trim())) return;
     this.#sending(true);
     try {
-      const answer = await submit(this.#form, event.submitter);
+      const answer = await this.#ask(event.submitter);
       if (!isExample) this.#clear();
       await this.#onAsked(answer);
     } catch (error) {
@@ -159,6 +159,21 @@ export class Composer {
       if (problem.code === "conversation_changed") this.#onStale();
     } finally {
       this.#sending(false);
+    }
+  }
+
+  /**
+   * Send the form; to the queue if a reply is being written where this page does not show it.
+   * @param {HTMLElement | null} submitter
+   */
+  async #ask(submitter) {
+    try {
+      return await submit(this.#form, submitter);
+    } catch (error) {
+      const url = this.#form.dataset.queueUrl;
+      if (Problem.from(error).code !== "reply_running" || !url) throw error;
+      this.#send.setAttribute("formaction", url);
+      return await submit(this.#form, this.#send).finally(() => this.#send.removeAttribute("formaction"));
     }
   }
 

@@ -69,6 +69,15 @@ def test_a_queued_question_shows_after_a_reload_and_in_other_tabs(writing: Page)
     expect(queue(writing)).to_have_count(0)
 
 
+def test_a_question_is_queued_after_a_reply_that_is_out_of_sight(writing: Page, watch: Watch) -> None:
+    watch.expect("status of 409")
+    writing.goto(f"{writing.url}?from=start&last=1")
+    expect(questions(writing)).to_have_text(["First"])
+    send(writing, "Second")
+    expect(queued(writing)).to_have_text(["Second"])
+    expect(words(writing)).to_have_text("One")
+
+
 def test_a_queued_question_is_sent_when_no_page_is_open(writing: Page, upstream: Upstream) -> None:
     send(writing, "Second")
     expect(queued(writing)).to_have_text(["Second"])
