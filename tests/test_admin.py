@@ -13,7 +13,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from chat.admin.transcripts import MESSAGES_PER_PAGE
-from chat.models import Conversation, Message, Reply, ReplyEvent, User
+from chat.models import Comparison, Conversation, Message, Reply, ReplyEvent, User
 from tests.client import Client
 
 LIST = reverse("admin:chat_conversation_changelist")
@@ -132,6 +132,15 @@ def test_the_list_shows_the_last_replys_status(staff: Client, alice: User) -> No
     assert "status--failed" in page(staff, LIST)
     assert "status--failed" in page(staff, f"{LIST}?status=failed")
     assert str(conversation.pk) not in page(staff, f"{LIST}?status=complete")
+
+
+def test_the_list_shows_the_status_of_two_answers_that_are_compared(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "One", status="streaming")
+    question = conversation.messages.get(role="user")
+    two = add_answer(question, "Two", NOON, status="streaming")
+    Comparison.objects.create(question=question, first=question.children.get(text="One"), second=two)
+    Conversation.objects.update(leaf=question)
+    assert "status--streaming" in page(staff, f"{LIST}?status=streaming")
 
 
 def test_a_conversation_without_messages_is_listed(staff: Client, alice: User) -> None:

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.contrib.admin.views.main import PAGE_VAR
 from django.db import transaction
-from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -107,7 +107,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         count = messages.values("conversation").values(count=Count("pk"))
         conversations: QuerySet[Conversation] = super().get_queryset(request)
         return conversations.annotate(
-            message_count=Coalesce(Subquery(count, IntegerField()), 0), last_status=F("leaf__reply__status")
+            message_count=Coalesce(Subquery(count, IntegerField()), 0),
+            # While a person compares two answers, the leaf is their question.
+            last_status=Coalesce("leaf__reply__status", "leaf__comparison__second__reply__status"),
         )
 
     # Without an order: it would count the messages of every conversation.
