@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from chat.limits import check_person
+from chat.limits import OverLimit, check_person
 from chat.models import Comparison, Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User, title_of
 
 
@@ -33,6 +33,7 @@ class ConversationChanged(Exception):
 def begin(owner: User, text: str, model: str) -> Reply:
     """The queued reply to the first question of a new conversation."""
     check_person(owner.pk)
+    User.remember_model(owner.pk, model)
     conversation = Conversation.objects.create(owner=owner, title=title_of(text), model=model)
     return _ask(conversation, text, model, None)
 
@@ -46,6 +47,15 @@ def ask(
     Raises Message.DoesNotExist for a parent that is no answer of this conversation, and ConversationChanged if a person
     has `seen` another leaf.
     """
+    reply = follow_up(conversation, text, model, parent, seen)
+    User.remember_model(conversation.owner_id, model)
+    return reply
+
+
+def follow_up(
+    conversation: Conversation, text: str, model: str, parent: UUID | None = None, seen: UUID | None = None
+) -> Reply:
+    """Like `ask`, of a question for which a person has chosen the model earlier; in a transaction."""
     check_person(conversation.owner_id)
     # With the lock, the later of two questions asked at the same moment sees the earlier one.
     leaf = Conversation.objects.select_for_update().values_list("leaf", flat=True).get(pk=conversation.pk)
@@ -78,7 +88,11 @@ def compare(ask: Callable[[], Reply], model: str) -> list[Reply]:
     if first.message.queued.exists():
         raise QuestionsQueued
     conversation = first.message.conversation
-    check_person(conversation.owner_id)
+    try:
+        check_person(conversation.owner_id)
+    except OverLimit as limit:
+        # The first reply, which counts here, will not be written either.
+        raise OverLimit("no_room_to_compare", limit.retry_after, most=2) from None
     question = conversation.messages.get(children=first.message)
     second = _queue(question, model)
     Comparison.objects.create(question=question, first=first.message, second=second.message)
@@ -93,7 +107,11 @@ def edit(question: Message, text: str, model: str) -> Reply:
     conversation = question.conversation
     check_person(conversation.owner_id)
     Conversation.objects.select_for_update().get(pk=conversation.pk)
-    return _ask(conversation, text, model, question.parent_id)
+    User.remember_model(conversation.owner_id, model)
+    reply = _ask(conversation, text, model, question.parent_id)
+    # What is queued after an answer to the old wording follows the new one, which is on screen from now on.
+    QueuedQuestion.objects.move(question, reply.message)
+    return reply
 
 
 @transaction.atomic
@@ -132,7 +150,6 @@ def resume(reply: Reply, model: str) -> Reply | None:
 
 
 def _ask(conversation: Conversation, text: str, model: str, parent: UUID | None) -> Reply:
-    User.objects.filter(pk=conversation.owner_id).exclude(model=model).update(model=model)
     question = conversation.messages.create(parent_id=parent, role=Message.Role.USER, text=text)
     return _queue(question, model)
 

@@ -333,14 +333,19 @@ class Process:
 
     async def ask_queued_questions(self) -> None:
         """Ask what is queued after replies that are complete, as far as there is room."""
-        for reply_id in [] if self.draining else await _complete():
+        over_limit: set[int] = set()
+        for reply_id, person_id in [] if self.draining else await _complete():
             if self.draining or self.full:
                 return
+            if person_id in over_limit:
+                continue
             try:
                 with self.reserving():
                     reply = await _ask_queued(reply_id, self.model_for)
-            except (OverLimit, ReplyRunning):
+            except (OverLimit, ReplyRunning) as refusal:
                 # It stays queued, and is tried again at the next beat.
+                if isinstance(refusal, OverLimit):
+                    over_limit.add(person_id)
                 continue
             if reply:
                 self.queue(reply.pk, reply.attempt)
@@ -407,11 +412,11 @@ def _hand_over(reply_ids: list[UUID], lease: timedelta) -> None:
 
 
 @in_thread
-def _complete() -> list[UUID]:
-    """The replies after which there are questions to be asked."""
+def _complete() -> list[tuple[UUID, int]]:
+    """The replies after which there are questions to be asked, and whose they are."""
     # In any order, so that those of people who are over a limit do not keep out all others for ever.
     complete = Reply.objects.filter(pk__in=QueuedQuestion.objects.due().values("after")).order_by("?")
-    return list(complete.values_list("pk", flat=True)[:CLAIMED_AT_ONCE])
+    return list(complete.values_list("pk", "message__conversation__owner")[:CLAIMED_AT_ONCE])
 
 
 @in_thread

@@ -40,6 +40,7 @@ def add(conversation: Conversation, text: str, model: str, parent: UUID | None =
     if QueuedQuestion.objects.filter(after__conversation__owner=conversation.owner_id).count() >= MOST_OF_PERSON:
         raise OverLimit("too_many_queued_in_all", RETRY, most=MOST_OF_PERSON)
     queued = end.queued.create(text=text, model=model)
+    User.remember_model(conversation.owner_id, model)
     conversation.change()
     return queued
 
@@ -66,7 +67,7 @@ def withdraw(conversation: Conversation, pk: UUID) -> bool:
 
 @transaction.atomic
 def ask(questions: QueuedQuestionQuerySet, model_for: Callable[[User, str], str]) -> Reply | None:
-    """The queued reply to the first of these questions, or None if there is none any more; raises as `asking.ask`.
+    """The queued reply to the first of these questions, or None if they are gone; raises as `asking.ask`.
 
     `model_for` is given a person and the model that they chose. Those that are queued after the same reply follow the
     new one from now on.
@@ -82,7 +83,7 @@ def ask(questions: QueuedQuestionQuerySet, model_for: Callable[[User, str], str]
     conversation = Conversation.objects.select_for_update().get(pk=queued.after.conversation_id)
     leaf = conversation.leaf_id
     queued.delete()
-    reply = asking.ask(conversation, queued.text, model_for(person, queued.model), queued.after_id)
+    reply = asking.follow_up(conversation, queued.text, model_for(person, queued.model), queued.after_id)
     if leaf != queued.after_id:
         # The branch on screen is another one, and stays there.
         conversation.leaf_id = leaf

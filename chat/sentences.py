@@ -94,6 +94,11 @@ def limit(code: str, params: dict[str, int]) -> str:
                 "You've already queued %(most)d questions in all your conversations. "
                 "Wait until one has been sent, or withdraw one."
             )
+        case "no_room_to_compare":
+            sentence = gettext(
+                "Comparing takes %(most)d replies, and your limit leaves room for one. "
+                "Try again later, or ask one model."
+            )
         case "too_many_streams":
             sentence = gettext(
                 "You have too many pages open at once. The limit is %(most)d. Close some tabs, then try again."

@@ -162,7 +162,8 @@ def test_a_chosen_answer_brings_its_model(two: list[Reply], conversation: Conver
 def test_both_answers_count(conversation: Conversation, settings: Settings, limit: str) -> None:
     LedgerEntry.objects.update(asked=timezone.now() - PERIOD)
     setattr(settings, limit, 1)
-    with pytest.raises(OverLimit):
+    # There is room for one reply: neither runs, and one could be asked.
+    with pytest.raises(OverLimit, match="no_room_to_compare"):
         asking.compare(lambda: asking.ask(conversation, "And?", "small"), "large")
     assert conversation.messages.count() == 2
     assert not Reply.objects.running().exists()

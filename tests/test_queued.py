@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -52,6 +53,27 @@ def branch(conversation: Conversation) -> list[str]:
 
 
 # What is stored
+
+
+def test_what_is_queued_follows_the_new_wording_of_its_question(running: Reply, conversation: Conversation) -> None:
+    queued.add(conversation, "Second", "small")
+    edited = asking.edit(Message.objects.get(children=running.message), "Other words", "demo")
+    end(running)
+    assert (waiting(running), waiting(edited)) == ([], ["Second"])
+    assert ask_due() is None, "the new answer is being written"
+
+
+def test_a_queued_question_does_not_choose_the_model_again(
+    alice: User, running: Reply, conversation: Conversation
+) -> None:
+    queued.add(conversation, "Second", "small")
+    alice.refresh_from_db()
+    assert alice.model == "small"
+    asking.begin(alice, "Elsewhere", "large")
+    end(running)
+    assert ask_due()
+    alice.refresh_from_db()
+    assert alice.model == "large"
 
 
 def test_questions_are_asked_in_order_each_after_the_reply_before(running: Reply, conversation: Conversation) -> None:
@@ -377,6 +399,26 @@ async def test_a_question_over_a_limit_waits_until_it_is_allowed(
     await LedgerEntry.objects.aupdate(asked=timezone.now() - PERIOD - timedelta(seconds=1))
     await host.ask_queued_questions()
     await asked(first.message.conversation, "Second")
+
+
+async def test_a_look_asks_nothing_more_of_a_person_over_a_limit(
+    start_host: StartHost, alice: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = await start_host()
+    for number in range(3):
+        first = await in_thread(asking.begin)(alice, f"First {number}", "small")
+        await in_thread(queued.add)(first.message.conversation, "Second", "small")
+        await in_thread(end)(first, "One")
+    settings.CHAT_PERSON_QUESTIONS = 1
+    tries, ask_queued = [], process._ask_queued
+
+    async def counted(reply_id: UUID, model_for: Callable[[User, str], str]) -> Reply | None:
+        tries.append(reply_id)
+        return await ask_queued(reply_id, model_for)
+
+    monkeypatch.setattr(process, "_ask_queued", counted)
+    await host.ask_queued_questions()
+    assert len(tries) == 1
 
 
 async def test_a_person_over_a_limit_does_not_keep_out_others(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import models
@@ -13,16 +12,8 @@ from chat.models.conversations import Message
 from chat.models.ids import uuid7
 from chat.models.replies import Reply
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AnonymousUser
-
-    from chat.models.users import User
-
 
 class QueuedQuestionQuerySet(models.QuerySet["QueuedQuestion"]):
-    def for_user(self, user: User | AnonymousUser) -> QueuedQuestionQuerySet:
-        return self.filter(after__conversation__owner_id=user.pk)
-
     def shown_after(self, leaf: UUID | None) -> QueuedQuestionQuerySet:
         """What is queued at the end of a branch, in order, with what tells when it will be asked."""
         return self.filter(after=leaf).select_related("after__reply").order_by("pk")

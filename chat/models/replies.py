@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.events import Error, Outcome
-from chat.models.conversations import Conversation, Message
+from chat.models.conversations import Message
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 
@@ -70,7 +70,6 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
                 # An earlier try may have stored it, though its answer got lost.
                 return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=snapshot.seq).exists()
             Message.objects.filter(pk=pk).update(text=snapshot.text)
-            Conversation.objects.filter(messages=pk).update(updated=now)
             if end.usage:
                 entry = self.filter(pk=pk).values("ledger_entry")
                 LedgerEntry.objects.filter(pk__in=entry).update(**LedgerEntry.tokens(end.usage))

@@ -16,6 +16,11 @@ class User(AbstractUser):
     model = models.CharField(max_length=200, blank=True, db_default="", editable=False)
 
     @classmethod
+    def remember_model(cls, pk: int, model: str) -> None:
+        """Let their next conversation begin with the model that they have just chosen."""
+        cls.objects.filter(pk=pk).exclude(model=model).update(model=model)
+
+    @classmethod
     def change_list(cls, *pks: int) -> None:
         """Record that the sidebars of these people list something else now."""
         cls.objects.filter(pk__in=pks).update(list_version=F("list_version") + 1)

@@ -57,6 +57,10 @@ def not_chosen() -> Refusal:
     return Refusal(409, "answer_not_chosen", gettext("Choose one of the two answers first."))
 
 
+def unknown_parent() -> Refusal:
+    return Refusal(422, "unknown_parent", gettext("The message to continue from no longer exists. Reload the page."))
+
+
 def queue_and_respond(request: SignedInRequest, reply: Reply, *others: Reply) -> HttpResponseBase:
     """Queue the stored replies, and respond with the first in the form that the client asked for."""
     for stored in (reply, *others):

@@ -10,7 +10,7 @@ from chat.views.problems import SignedInRequest, problem, signed_in
 from chat.views.stream import OpenPage, page_stream
 
 # More replies than any page shows at the same time.
-MOST_REPLIES = 20
+MOST_REPLIES = 4
 
 
 @require_GET

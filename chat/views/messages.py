@@ -6,20 +6,21 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.http import HttpResponse, HttpResponseBase
+from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext
 
 from chat import asking
 from chat.database import in_thread
-from chat.forms import ModelForm, QuestionForm
+from chat.forms import QuestionForm
 from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.replylog import LogUnreachable
-from chat.views.admission import admit, queue_and_respond
+from chat.views.admission import admit, queue_and_respond, unknown_parent
 from chat.views.pages import (
     SeeOther,
+    check,
     fields,
     form_methods,
     get_question,
@@ -28,6 +29,7 @@ from chat.views.pages import (
     page,
     question_form,
     refused,
+    refused_as_deleted,
     to_conversation,
 )
 from chat.views.problems import Refusal, SignedInRequest, signed_in
@@ -54,13 +56,18 @@ async def ask(request: SignedInRequest, conversation: Conversation) -> HttpRespo
 @signed_in
 async def edit(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask a question in another wording, which becomes a sibling of the first. The form has a page of its own."""
-    question = await get_question(request, pk)
+    try:
+        question = await get_question(request, pk)
+    except Http404:
+        if request.method == "GET":
+            raise
+        return await refused_as_deleted(request)
     data = fields(request) if request.method == "POST" else None
     form = question_form(request, data, question.conversation.model, question.text)
     if data is None:
         return await _edit_page(request, question, form)
     try:
-        _check(form)
+        check(form)
         text, model = form.cleaned_data["text"], form.cleaned_data["model"]
         return queue_and_respond(request, await admit(request, partial(asking.edit, question, text, model)))
     except Refusal as refusal:
@@ -75,7 +82,7 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     if request.method == "GET":
         return SeeOther(reply.message.get_absolute_url())
     form = model_form(request, fields(request), reply.model)
-    _check(form)
+    check(form)
     model = form.cleaned_data["model"]
     return queue_and_respond(request, await admit(request, partial(asking.retry, reply, model)))
 
@@ -111,12 +118,10 @@ async def _answer(request: SignedInRequest, conversation: Conversation | None, f
     try:
         return queue_and_respond(request, *await _store(request, conversation, form))
     except Refusal as refusal:
+        if conversation:
+            # It still has what the refused transaction set.
+            await conversation.arefresh_from_db()
         return await refused(request, form, refusal, partial(page, request, conversation))
-
-
-def _check(form: ModelForm) -> None:
-    if not form.is_valid():
-        raise Refusal(422, form.code, form.message)
 
 
 async def _edit_page(
@@ -127,7 +132,7 @@ async def _edit_page(
 
 
 async def _store(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> list[Reply]:
-    _check(form)
+    check(form)
     question, model, parent, leaf = (form.cleaned_data[name] for name in ("text", "model", "parent", "leaf"))
     try:
         if conversation:
@@ -142,5 +147,4 @@ async def _store(request: SignedInRequest, conversation: Conversation | None, fo
                 return await admit(request, partial(asking.compare, store, also))
         return [await admit(request, store)]
     except Message.DoesNotExist:
-        sentence = gettext("The message to continue from no longer exists. Reload the page.")
-        raise Refusal(422, "unknown_parent", sentence) from None
+        raise unknown_parent() from None

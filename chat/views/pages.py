@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import partial, wraps
 from itertools import groupby
-from typing import Any
+from typing import Any, Concatenate
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -70,6 +70,12 @@ async def page(
     return await in_thread(rendered)()
 
 
+def check(form: ModelForm) -> None:
+    """Raise Refusal for what the form does not accept."""
+    if not form.is_valid():
+        raise Refusal(422, form.code, form.message)
+
+
 async def refused(
     request: SignedInRequest,
     form: QuestionForm,
@@ -84,33 +90,35 @@ async def refused(
         raise refusal
     if form.is_valid():
         form.add_error(None, refusal.message)
-    response = await show(form, refusal.status)
+    async with Process.of(request).shares.page(request.user):
+        response = await show(form, refusal.status)
     if refusal.retry_after:
         response.headers["Retry-After"] = str(refusal.retry_after)
     return response
 
 
-def to_conversation(
-    view: Callable[[SignedInRequest, Conversation], Awaitable[HttpResponseBase]],
-) -> SignedInView[[UUID]]:
+def to_conversation[**P](
+    view: Callable[Concatenate[SignedInRequest, Conversation, P], Awaitable[HttpResponseBase]],
+) -> SignedInView[Concatenate[UUID, P]]:
     """Give the view its conversation. A question to one that does not exist can start a new one."""
 
     @wraps(view)
-    async def found(request: SignedInRequest, /, pk: UUID) -> HttpResponseBase:
+    async def found(request: SignedInRequest, /, pk: UUID, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         try:
             conversation = await get_conversation(request, pk)
         except Http404:
             if request.method == "GET":
                 raise
-            return await _refused_as_deleted(request)
+            return await refused_as_deleted(request)
         if request.method == "GET":
             return SeeOther(conversation.get_absolute_url())
-        return await view(request, conversation)
+        return await view(request, conversation, *args, **kwargs)
 
-    return found
+    # URLs name `pk`, which the type of a view cannot say.
+    return found  # type: ignore[return-value]
 
 
-async def _refused_as_deleted(request: SignedInRequest) -> HttpResponse:
+async def refused_as_deleted(request: SignedInRequest) -> HttpResponse:
     sentence = gettext("This conversation no longer exists. Your question is still here: send it to start a new one.")
     form = question_form(request, fields(request))
     return await refused(request, form, Refusal(404, "not_found", sentence), partial(page, request, None))

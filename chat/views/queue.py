@@ -14,9 +14,10 @@ from chat.forms import QuestionForm
 from chat.limits import OverLimit, check_questions
 from chat.models import Conversation, Message, QueuedQuestion
 from chat.process import Process
-from chat.views.admission import admit, check_room, not_chosen, queue_and_respond, stop_reply
+from chat.views.admission import admit, check_room, not_chosen, queue_and_respond, stop_reply, unknown_parent
 from chat.views.pages import (
     SeeOther,
+    check,
     fields,
     form_methods,
     get_conversation,
@@ -45,10 +46,8 @@ async def queue(request: SignedInRequest, conversation: Conversation) -> HttpRes
 
 @form_methods
 @signed_in
-async def edit_queued(request: SignedInRequest, pk: UUID, question: UUID) -> HttpResponseBase:
-    conversation = await get_conversation(request, pk)
-    if request.method == "GET":
-        return SeeOther(conversation.get_absolute_url())
+@to_conversation
+async def edit_queued(request: SignedInRequest, conversation: Conversation, question: UUID) -> HttpResponseBase:
     form = question_form(request, fields(request), conversation.model)
     if not form.is_valid():
         ask = question_form(request, model=conversation.model)
@@ -91,22 +90,16 @@ async def send_queued(request: SignedInRequest, pk: UUID, question: UUID) -> Htt
 
 
 async def _add(conversation: Conversation, form: QuestionForm) -> QueuedQuestion:
-    _check(form)
+    check(form)
     question, model, parent, leaf = (form.cleaned_data[name] for name in ("text", "model", "parent", "leaf"))
     try:
         return await in_thread(queued.add)(conversation, question, model, parent or leaf)
     except AnswerNotChosen:
         raise not_chosen() from None
     except Message.DoesNotExist:
-        sentence = gettext("The message to continue from no longer exists. Reload the page.")
-        raise Refusal(422, "unknown_parent", sentence) from None
+        raise unknown_parent() from None
     except OverLimit as limit:
         raise Refusal.of(limit) from None
-
-
-def _check(form: QuestionForm) -> None:
-    if not form.is_valid():
-        raise Refusal(422, form.code, form.message)
 
 
 def _gone() -> Refusal:

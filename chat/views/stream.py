@@ -16,6 +16,7 @@ from django.http import QueryDict, StreamingHttpResponse
 from chat import metrics, sse
 from chat.changes import Changes, Versions
 from chat.database import AWAY
+from chat.limits import OverLimit
 from chat.models import Reply, User
 from chat.process import Process
 from chat.replylog import LogUnreachable
@@ -115,10 +116,15 @@ async def _counted(
 ) -> AsyncGenerator[bytes]:
     """The blocks; the stream counts as the person's until it ends."""
     try:
+        # Others may have been opened since the request came.
+        process.shares.check_streams(person)
         with process.shares.stream(person), metrics.readers.track_inprogress():
             async with aclosing(blocks):
                 async for block in blocks:
                     yield block
+    except OverLimit:
+        # When it comes back, the reader is told.
+        return
     except (LogUnreachable, *AWAY):
         logger.warning("The stream of %s broke off: the log of a reply or the database does not answer", subject)
     except Exception:

@@ -180,6 +180,17 @@ async def test_a_query_that_no_page_sends_is_refused(start_host: StartHost, alic
     assert response.json()["error"]["message"] == "The page couldn't be followed. Reload it."
 
 
+async def test_streams_opened_at_the_same_moment_count_too(
+    start_host: StartHost, alice: User, settings: Settings
+) -> None:
+    settings.CHAT_PERSON_STREAMS = 1
+    client = await (await start_host()).browser(alice)
+    async with aclosing(events(client, list=1)) as first:
+        late: Any = await client.get("/events/", {"list": 1}, headers={"accept": "text/event-stream"})
+        await anext(first)
+        assert b"event" not in b"".join([block async for block in late.streaming_content])
+
+
 async def test_a_persons_pages_count_as_streams(start_host: StartHost, alice: User, settings: Settings) -> None:
     settings.CHAT_PERSON_STREAMS = 1
     client = await (await start_host()).browser(alice)

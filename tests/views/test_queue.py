@@ -198,9 +198,17 @@ def test_a_page_with_a_refused_text_does_not_reload_itself(client: Client, conve
     assert "Show new text" in response.text
 
 
-def test_a_question_to_a_deleted_conversation_can_start_a_new_one(client: Client, conversation: Conversation) -> None:
+@pytest.mark.parametrize("what", ["a question", "an edit", "an edit of a queued question"])
+def test_a_question_to_a_deleted_conversation_can_start_a_new_one(
+    client: Client, conversation: Conversation, question: QueuedQuestion, what: str
+) -> None:
+    urls = {
+        "a question": address(conversation),
+        "an edit": f"/questions/{conversation.messages.filter(role='user').values_list('pk', flat=True)[0]}/edit/",
+        "an edit of a queued question": address(conversation, question, "edit"),
+    }
     Conversation.objects.all().delete()
-    response = client.post(address(conversation), {"text": "my next words"})
+    response = client.post(urls[what], {"text": "my next words"})
     assert response.status_code == 404
     assert "This conversation no longer exists." in response.text
     assert "my next words</textarea>" in response.text
@@ -227,6 +235,7 @@ def test_two_answers_are_not_compared_while_a_question_is_held_and_the_text_is_k
     assert response.status_code == 409
     assert "while questions are queued. Send or withdraw those first." in response.text
     assert "my next words</textarea>" in response.text
+    assert "so far" in response.text, "the page shows the conversation as it is"
     assert client.post(url, fields, headers=JSON).json()["error"]["code"] == "questions_queued"
     assert texts() == ["Second"]
     assert not Message.objects.filter(text="my next words").exists()
