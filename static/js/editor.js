@@ -19,6 +19,8 @@ export class Editor {
     const message = /** @type {HTMLElement} */ (link.closest("[data-message]"));
     if (message.hasAttribute("data-editing")) return;
     const form = find(await fragment(link.href), "[data-edit]", HTMLFormElement);
+    // Another click may have opened it meanwhile.
+    if (message.hasAttribute("data-editing")) return;
     const models = form.querySelector("select");
     if (models) models.value = composer.model;
     new Editor(message, link, form);

@@ -27,8 +27,8 @@ export function listenForKeys(page) {
 }
 
 /** @param {KeyboardEvent} event */
-function isUpInEmptyComposer({ key, target, ctrlKey, altKey, metaKey, shiftKey }) {
-  const isPlain = !ctrlKey && !altKey && !metaKey && !shiftKey;
+function isUpInEmptyComposer({ key, repeat, target, ctrlKey, altKey, metaKey, shiftKey }) {
+  const isPlain = !repeat && !ctrlKey && !altKey && !metaKey && !shiftKey;
   return (
     key === "ArrowUp" && isPlain && target instanceof HTMLTextAreaElement && target.id === "question" && !target.value
   );

@@ -75,6 +75,13 @@ def test_escape_and_cancel_leave_the_question_as_it_was(conversation: Page) -> N
     expect(questions(conversation)).to_have_text(["First question", "Second question"])
 
 
+def test_a_double_click_opens_one_editor(conversation: Page) -> None:
+    is_second = iter([False, True])
+    with conversation.expect_request_finished(lambda request: request.url.endswith("/edit/") and next(is_second)):
+        conversation.get_by_role("link", name="Edit").last.evaluate("link => { link.click(); link.click(); }")
+    expect(conversation.locator("[data-edit]")).to_have_count(1)
+
+
 def test_what_is_refused_or_left_stays_in_the_field(conversation: Page, watch: Watch) -> None:
     watch.expect("status of 422")
     edit(conversation)
