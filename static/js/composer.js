@@ -1,6 +1,7 @@
 import { find } from "./dom.js";
 import { Problem, submit } from "./requests.js";
 import { NOT_QUEUED, STOP, STOPPING } from "./sentences.js";
+import { isComposing } from "./typing.js";
 
 /** @typedef {import("./requests.js").Started} Started */
 /** @typedef {import("./requests.js").Queued} Queued */
@@ -138,7 +139,7 @@ export class Composer {
   /** @param {KeyboardEvent} event */
   #pressedAnywhere(event) {
     const isFree =
-      !event.defaultPrevented && !event.isComposing && !document.querySelector(":popover-open, dialog[open]");
+      !event.defaultPrevented && !isComposing(event) && !document.querySelector(":popover-open, dialog[open]");
     if (event.key === "Escape" && this.#isRunning && isFree) this.#stopForm.requestSubmit();
   }
 
@@ -235,9 +236,7 @@ export class Composer {
  * @param {KeyboardEvent} event
  */
 export function sends(event) {
-  // Safari reports the Enter that ends a composition only after the composition, but with this old key code.
-  const isComposing = event.isComposing || event.keyCode === 229;
-  if (event.key !== "Enter" || event.shiftKey || isComposing) return false;
+  if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return false;
   // A phone's keyboard has no Shift+Enter, so Enter starts a new line there.
   return canHover() || event.ctrlKey || event.metaKey;
 }

@@ -1,6 +1,7 @@
 import { Composer, sends } from "./composer.js";
 import { find } from "./dom.js";
 import { fragment } from "./requests.js";
+import { isComposing } from "./typing.js";
 
 /** Lets a person edit a question where it stands. The form is the one of the page for it, and the draft is kept. */
 export class Editor {
@@ -53,7 +54,7 @@ export class Editor {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
-    if (event.key === "Escape" && !event.isComposing) this.#cancel(event);
+    if (event.key === "Escape" && !isComposing(event)) this.#cancel(event);
     if (event.target !== this.#text || !sends(event)) return;
     event.preventDefault();
     this.#form.requestSubmit();

@@ -2,7 +2,7 @@
 
 import { find } from "./dom.js";
 import { Palette } from "./palette.js";
-import { isField } from "./typing.js";
+import { isComposing, isField } from "./typing.js";
 
 const IS_MAC = navigator.platform.startsWith("Mac");
 const SINGLE = "single-keys";
@@ -14,7 +14,7 @@ export function listenForKeys(page) {
   describe(shortcuts);
   find(page, "[data-show-shortcuts]", HTMLElement).addEventListener("click", () => shortcuts.showModal());
   page.addEventListener("keydown", (event) => {
-    if (event.isComposing) return;
+    if (isComposing(event)) return;
     const isCommand = (IS_MAC ? event.metaKey : event.ctrlKey) && !event.altKey && !event.shiftKey;
     const isOther = page.querySelector("dialog:modal:not([data-palette])");
     if (isOther) return;

@@ -1,5 +1,6 @@
 import { find } from "./dom.js";
 import { NO_COMMAND } from "./sentences.js";
+import { isComposing } from "./typing.js";
 
 /** A list of what one can do on this page, to be searched and run by keyboard. */
 export class Palette {
@@ -53,7 +54,7 @@ export class Palette {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
-    if (event.isComposing) return;
+    if (isComposing(event)) return;
     const { firstElementChild: first, lastElementChild: last } = this.#list;
     if (event.key === "ArrowDown") this.#choose(this.#chosen?.nextElementSibling ?? first);
     else if (event.key === "ArrowUp") this.#choose(this.#chosen?.previousElementSibling ?? last);

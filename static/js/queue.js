@@ -1,11 +1,12 @@
 import { counterpart } from "./swap.js";
+import { isComposing } from "./typing.js";
 
 /** @param {HTMLElement} element the questions that are queued, which change by their forms and from elsewhere */
 export function closeEdits(element) {
   element.addEventListener("sent", (event) => closeEdit(/** @type {CustomEvent} */ (event)), { capture: true });
   element.addEventListener("keydown", (event) => {
     const edit = editOf(event.target);
-    if (event.key !== "Escape" || event.isComposing || !edit?.open) return;
+    if (event.key !== "Escape" || isComposing(event) || !edit?.open) return;
     event.preventDefault();
     edit.open = false;
     edit.querySelector("summary")?.focus();

@@ -1,6 +1,15 @@
 // What keys mean to the element that has the focus.
 
 /**
+ * Whether a key belongs to the composition of a character and means nothing else.
+ * @param {KeyboardEvent} event
+ */
+export function isComposing(event) {
+  // Safari reports the key that ends a composition only after the composition, but with this old key code.
+  return event.isComposing || event.keyCode === 229;
+}
+
+/**
  * Whether a key writes in this element, or chooses from it.
  * @param {EventTarget | null} target
  * @returns {target is HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement}
