@@ -54,7 +54,7 @@ export class Editor {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
-    if (event.key === "Escape" && !isComposing(event)) this.#cancel(event);
+    if (event.key === "Escape" && !isComposing(event)) this.#close(event);
     if (event.target !== this.#text || !sends(event)) return;
     event.preventDefault();
     this.#form.requestSubmit();
@@ -62,9 +62,17 @@ export class Editor {
 
   /** @param {Event} event */
   #cancel(event) {
+    sessionStorage.removeItem(this.#draftKey);
+    this.#close(event);
+  }
+
+  /**
+   * The draft stays: whoever pressed Esc may have meant to stop a reply.
+   * @param {Event} event
+   */
+  #close(event) {
     event.preventDefault();
     event.stopPropagation();
-    sessionStorage.removeItem(this.#draftKey);
     this.#form.remove();
     this.#message.removeAttribute("data-editing");
     this.#link.focus({ preventScroll: true });

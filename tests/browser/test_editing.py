@@ -60,18 +60,21 @@ def test_an_edited_question_is_a_sibling(conversation: Page, upstream: Upstream,
     assert conversation.evaluate("window.isSamePage")
 
 
-def test_escape_and_cancel_leave_the_question_as_it_was(conversation: Page) -> None:
+def test_escape_keeps_the_draft_of_an_edit_and_cancel_drops_it(conversation: Page) -> None:
     edit(conversation)
     edited(conversation).fill("Another wording")
     edited(conversation).press("Escape")
     expect(edited(conversation)).to_have_count(0)
     expect(conversation.get_by_role("link", name="Edit").last).to_be_focused()
     conversation.keyboard.press("Enter")
-    expect(edited(conversation)).to_have_value("Second question")
+    expect(edited(conversation)).to_have_value("Another wording")
     edited(conversation).press("Shift+Enter")
-    expect(edited(conversation)).to_have_value("Second question\n")
+    expect(edited(conversation)).to_have_value("Another wording\n")
     conversation.get_by_role("link", name="Cancel").click()
     expect(edited(conversation)).to_have_count(0)
+    edit(conversation)
+    expect(edited(conversation)).to_have_value("Second question")
+    edited(conversation).press("Escape")
     expect(questions(conversation)).to_have_text(["First question", "Second question"])
 
 
