@@ -85,6 +85,11 @@ def test_a_double_click_opens_one_editor(conversation: Page) -> None:
     expect(conversation.locator("[data-edit]")).to_have_count(1)
 
 
+def test_two_editors_have_their_own_names(conversation: Page) -> None:
+    conversation.get_by_role("link", name="Edit").evaluate_all("links => links.map((link) => link.click())")
+    expect(edited(conversation)).to_have_count(2)
+
+
 def test_what_is_refused_or_left_stays_in_the_field(conversation: Page, watch: Watch) -> None:
     watch.expect("status of 422")
     edit(conversation)
