@@ -257,8 +257,9 @@ export class Messages {
   #isSame(message, other) {
     if (message.id !== other.id) return false;
     if (message.hasAttribute("data-editing")) return true;
-    // Its stream brings whatever else is new.
-    return this.#running.has(message.id) || message.dataset.version === other.dataset.version;
+    // Its stream brings whatever else is new. The end of one reply may have brought another one, which nobody follows yet.
+    if (this.#running.has(message.id)) return true;
+    return !message.dataset.eventsUrl && message.dataset.version === other.dataset.version;
   }
 
   /** @param {HTMLElement} message */
