@@ -294,7 +294,8 @@ def test_wrapping_lasts_while_the_code_is_written_and_after(alice: Page, upstrea
 
 
 @pytest.mark.parametrize(
-    ("language", "name"), [("python", "code.py"), ("c++", "code.cpp"), ("", "code.txt"), ("a-b", "code.txt")]
+    ("language", "name"),
+    [("python", "code.py"), ("c++", "code.cpp"), ("", "code.txt"), ("a-b", "code.txt"), ("constructor", "code.txt")],
 )
 def test_code_can_be_downloaded(alice: Page, upstream: Upstream, language: str, name: str) -> None:
     upstream.script(text(f"```{language}\na = 1\n```"), finish())
