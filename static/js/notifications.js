@@ -30,7 +30,8 @@ export function offerNotifications(offer, choice, refusal) {
 export function notify(status, conversation) {
   const title = NOTICES[status];
   if (!title || !isOn()) return;
-  const notice = new Notification(title, { body: conversation });
+  // Of all tabs with one conversation, one notification shows.
+  const notice = new Notification(title, { body: conversation, tag: location.pathname });
   notice.addEventListener("click", () => {
     window.focus();
     notice.close();

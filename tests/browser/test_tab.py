@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -20,7 +21,7 @@ NOTE = """{
         static permission = "granted";
         constructor(title, options) {
             super(title, options);
-            window.notices.push([title, options.body]);
+            window.notices.push([title, options.body, options.tag]);
         }
     };
 }"""
@@ -94,7 +95,7 @@ def test_a_person_is_notified_only_if_they_asked_for_it(alice: Page, upstream: U
     hide(alice, is_hidden=True)
     upstream.release("more")
     expect_end(alice, "complete")
-    assert notices(alice) == [["Your reply is ready", "Hello? · Parley"]]
+    assert notices(alice) == [["Your reply is ready", "Hello? · Parley", urlsplit(alice.url).path]]
 
 
 def test_nobody_is_notified_of_a_reply_they_see(alice: Page, upstream: Upstream) -> None:
