@@ -4,12 +4,10 @@ import { LiveMarkdown } from "./live.js";
 import { Reasoning } from "./reasoning.js";
 import { fragment, Problem } from "./requests.js";
 import { RECONNECTING } from "./sentences.js";
+import { FAILURES_BEFORE_ASKING } from "./stream.js";
 import { swap } from "./swap.js";
 
 /** @typedef {keyof typeof import("./sentences.js").ENDINGS} Ending */
-
-// An EventSource hides why it failed. After this many failures in a row the page asks the server.
-const FAILURES_BEFORE_ASKING = 3;
 
 /** A reply while it is written: takes over what the server rendered, and hands back to the server at the end. */
 export class RunningReply {

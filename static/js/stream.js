@@ -10,7 +10,7 @@ const HIDDEN_MS = 5_000;
 const NAP_MS = 20_000;
 const LOOK_MS = 2_000;
 // An EventSource hides why it failed. After this many failures in a row the page asks the server.
-const FAILURES_BEFORE_ASKING = 3;
+export const FAILURES_BEFORE_ASKING = 3;
 
 /**
  * @typedef {object} Handlers what to do with each kind of event of a reply, and with the connection
