@@ -62,8 +62,8 @@ export class Conversation {
     if (this.#queued instanceof HTMLElement) closeEdits(this.#queued);
     this.#queued?.addEventListener("submit", (event) => this.#submitted(/** @type {SubmitEvent} */ (event)));
     list.addEventListener("click", (event) => this.#clicked(event));
-    list.addEventListener("input", withdrawComplaint);
-    this.#queued?.addEventListener("input", withdrawComplaint);
+    list.addEventListener("input", edited);
+    this.#queued?.addEventListener("input", edited);
   }
 
   /** What the page shows of the conversation, for the server. */
@@ -109,6 +109,7 @@ export class Conversation {
     if (form.ariaBusy === "true") return;
     form.ariaBusy = "true";
     this.#chooseModel(form, event.submitter);
+    withdrawComplaint(form);
     try {
       await submit(form, event.submitter);
       form.dispatchEvent(new CustomEvent("sent", { detail: event.submitter }));
@@ -172,8 +173,12 @@ export class Conversation {
  * What was refused is no longer what stands there.
  * @param {Event} event
  */
-function withdrawComplaint({ target }) {
-  if (!(target instanceof HTMLTextAreaElement)) return;
-  target.removeAttribute("aria-invalid");
-  target.form?.querySelector("[data-error]")?.replaceChildren();
+function edited({ target }) {
+  if (target instanceof HTMLTextAreaElement && target.form) withdrawComplaint(target.form);
+}
+
+/** @param {HTMLFormElement} form */
+function withdrawComplaint(form) {
+  form.querySelector("textarea")?.removeAttribute("aria-invalid");
+  form.querySelector("[data-error]")?.replaceChildren();
 }
