@@ -81,9 +81,10 @@ def block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _open(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    at, last = state.bMarks[start], end - 1
+    at, last = state.bMarks[start] + state.tShift[start], end - 1
+    is_long = utf16.length(state.src[at : at + FORMULA_CHARS + 1]) > FORMULA_CHARS
     # A line end may follow the last line.
-    if len(state.src) - at > FORMULA_CHARS or len(state.src) - state.eMarks[last] > 1:
+    if is_long or len(state.src) - state.eMarks[last] > 1:
         return False
     source = _source(state, start, last, len(state.src))
     if not source:

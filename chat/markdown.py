@@ -51,7 +51,7 @@ from chat import footnotes, formulas, utf16
 from chat.links import bare, other_place
 
 # Raise it with every change of the markup, so that no page shows HTML made by earlier rules.
-VERSION = 8
+VERSION = 9
 
 # The budget of a text. Seconds are CPU seconds.
 MARKDOWN_CHARS = 100_000

@@ -66,6 +66,14 @@ def test_a_formula_has_a_greatest_length(mark: str) -> None:
     assert formulas(longest.replace("x", "\N{GRINNING FACE}", 1)) == []
 
 
+def test_a_formula_without_its_end_is_measured_from_its_mark() -> None:
+    longest = "\\[\n" + "x" * (FORMULA_CHARS - 3)
+    assert render(f"   {longest}") == f'<p dir="ltr">{longest}</p>\n'
+    assert "ltr" not in render(f"{longest}x")
+    # Two units of UTF-16.
+    assert "ltr" not in render(f"{longest[:-1]}\N{GRINNING FACE}")
+
+
 def test_a_text_has_a_greatest_number_of_formulas_to_draw() -> None:
     html = render("$x_1$ " * (DRAWN_CHARS // 5 + 2))
     assert html.count('class="formula"') == DRAWN_CHARS // 5

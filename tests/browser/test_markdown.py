@@ -69,6 +69,7 @@ ORDINARY = [
     "$$\na &= b \\\\\n- c\n$$\n\n$$\n\n$$ a $$ b\n\n> \\[a\n> # b\\]\n\n- $$c$$\n- \\[d",
     "Never closed:\n\\[\n- a\n1. b\n# c",
     "\\[\n- a\n\n# closed too late \\]",
+    "   \\[\n" + "x" * 4_995 + "\N{GRINNING FACE}",
     "H~2~O x^2^ ==mark== :smile: [^1]\n\n[^1]: note",
 ]
 
