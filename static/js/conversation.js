@@ -1,7 +1,7 @@
 import { Composer } from "./composer.js";
 import { find } from "./dom.js";
 import { Editor } from "./editor.js";
-import { Messages } from "./messages.js";
+import { loadReplies, Messages } from "./messages.js";
 import { loadMoreNearby } from "./paging.js";
 import { goBetweenQuestions } from "./questions.js";
 import { closeEdits } from "./queue.js";
@@ -38,6 +38,8 @@ export class Conversation {
     );
     const list = page.querySelector("[data-messages]");
     if (list instanceof HTMLElement) this.#show(page, list);
+    // Whoever writes will see a reply being written in a moment.
+    for (const event of ["input", "submit"]) page.addEventListener(event, () => void loadReplies(), { once: true });
   }
 
   /** @param {Document} page @param {HTMLElement} list */

@@ -1,7 +1,6 @@
 import { backoff } from "./backoff.js";
 import { find } from "./dom.js";
 import { showQueued } from "./queue.js";
-import { RunningReply } from "./reply.js";
 import { fragment, Problem } from "./requests.js";
 import { swap } from "./swap.js";
 
@@ -27,7 +26,7 @@ export class Messages {
   #follower;
   #stream;
   #listener;
-  /** @type {Map<string, RunningReply>} by the id of the message */
+  /** @type {Map<string, AbortController>} ends the following of a reply, by the id of the message */
   #running = new Map();
   #news;
   /** @type {Promise<void>} the refresh under way */
@@ -265,9 +264,20 @@ export class Messages {
   /** @param {HTMLElement} message */
   #watch(message) {
     if (!message.dataset.eventsUrl) return;
-    this.#running.set(message.id, new RunningReply(message, this.#stream, (status) => this.#ended(message, status)));
+    this.#running.set(message.id, this.#follow(message));
     this.#news.observe(message);
     this.#listener.began();
+  }
+
+  /** @param {HTMLElement} message */
+  #follow(message) {
+    const left = new AbortController();
+    loadReplies().then(({ RunningReply }) => {
+      if (left.signal.aborted) return;
+      const reply = new RunningReply(message, this.#stream, (status) => this.#ended(message, status));
+      left.signal.addEventListener("abort", () => reply.close());
+    });
+    return left;
   }
 
   /** @param {HTMLElement} message @param {Ending} status */
@@ -288,7 +298,7 @@ export class Messages {
     this.#news.unobserve(message);
     const running = this.#running.get(message.id);
     if (!running) return;
-    running.close();
+    running.abort();
     this.#running.delete(message.id);
     this.#listener.left();
   }
@@ -299,6 +309,17 @@ export class Messages {
 
   #firstInWindow() {
     return this.#shown.find((message) => message.getBoundingClientRect().bottom > 0) ?? this.last;
+  }
+}
+
+/** What draws a reply while it is written: half of all scripts, which a page that is only read does without. */
+export async function loadReplies() {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await import("./reply.js");
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, backoff(failures)));
+    }
   }
 }
 

@@ -112,6 +112,17 @@ def test_a_page_shows_what_it_has_missed_before_it_sends(alice: Page, upstream: 
     assert contents == ["How are you?", "Hello world", "And now?", "Hello world", "And you?"]
 
 
+def test_what_draws_a_reply_is_fetched_when_somebody_writes(alice: Page) -> None:
+    fetched: list[str] = []
+    alice.on("request", lambda request: fetched.append(request.url))
+    alice.reload()
+    alice.wait_for_load_state("networkidle")
+    assert any("/messages." in url for url in fetched)
+    assert not any("markdown-it" in url for url in fetched)
+    with alice.expect_request(re.compile("markdown-it")):
+        question(alice).press("H")
+
+
 def test_the_demo_model_answers_and_says_what_it_is(alice: Page, server: Server, start_server: Servers) -> None:
     demo = start_server(server.database, DEBUG="0")
     alice.goto(demo.url)
