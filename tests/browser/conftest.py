@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, expect
 from pytest_playwright import CreateContextCallback
 
 from tests.nginx import HOST
@@ -62,11 +62,17 @@ class Watch:
     def faults(self) -> list[str]:
         return [fault for fault in self._faults if not any(part in fault for part in self._expected)]
 
-    def over(self, context: BrowserContext) -> None:
-        context.on("console", self._console)
-        context.on("weberror", self._error)
-        context.on("dialog", self._dialog)
-        context.on("request", self._request)
+    def begin(self, context: BrowserContext) -> None:
+        for event, record in self._records.items():
+            context.on(event, record)  # type: ignore[call-overload]
+
+    def end(self, context: BrowserContext) -> None:
+        for event, record in self._records.items():
+            context.remove_listener(event, record)
+
+    @property
+    def _records(self) -> dict[str, Callable[[Any], None]]:
+        return {"console": self._console, "weberror": self._error, "dialog": self._dialog, "request": self._request}
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -93,12 +99,15 @@ def watch() -> Iterator[Watch]:
 
 
 @pytest.fixture
-def new_context(new_context: CreateContextCallback, watch: Watch) -> NewContext:
-    """Makes watched contexts. The plugin's own `context` and `page` use it too."""
+def new_context(new_context: CreateContextCallback, watch: Watch, start_server: Servers) -> NewContext:
+    """Makes watched contexts. The plugin's own `context` and `page` use it too.
+
+    They close before the servers end that the test starts.
+    """
 
     def watched(**options: Any) -> BrowserContext:
         context = new_context(**options)
-        watch.over(context)
+        watch.begin(context)
         return context
 
     return watched
@@ -120,14 +129,44 @@ class Visit(Protocol):
     def __call__(self, username: str = "", **options: Any) -> Page: ...
 
 
+@pytest.fixture(scope="module")
+def context_options(server: Server) -> dict[str, Any]:
+    # No authority has signed the certificate of a test.
+    return {"base_url": server.url, "ignore_https_errors": True}
+
+
+@pytest.fixture(scope="module")
+def kept_context(
+    browser: Browser, browser_context_args: dict[str, Any], context_options: dict[str, Any]
+) -> Iterator[BrowserContext]:
+    """The tests of a module use it in turn, so that it fetches and compiles the scripts of pages once."""
+    context = browser.new_context(**browser_context_args, **context_options)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def visit(server: Server, new_context: NewContext) -> Visit:
+def first_context(kept_context: BrowserContext, watch: Watch, start_server: Servers) -> Iterator[BrowserContext]:
+    """The kept one, as if it were new."""
+    kept_context.set_storage_state({})
+    kept_context.clear_permissions()
+    watch.begin(kept_context)
+    yield kept_context
+    for page in kept_context.pages:
+        page.close()
+    watch.end(kept_context)
+
+
+@pytest.fixture
+def visit(
+    server: Server, new_context: NewContext, context_options: dict[str, Any], first_context: BrowserContext
+) -> Visit:
     """Opens a browser for a person, who is signed in if named: `visit("bob", color_scheme="dark")`."""
     server.database.run(forget_everybody)
+    fresh = [first_context]
 
     def visit(username: str = "", **options: Any) -> Page:
-        # No authority has signed the certificate of a test.
-        context = new_context(**{"base_url": server.url, "ignore_https_errors": True, **options})
+        context = new_context(**context_options | options) if options or not fresh else fresh.pop()
         if username:
             value = server.session_cookie(username)
             name = "__Host-sessionid" if server.url.startswith("https:") else "sessionid"
