@@ -107,9 +107,13 @@ function push(state, type, tag, source, lines) {
   state.line = lines[1];
 }
 
-/** @param {string} text */
-function trim(text) {
-  return text.replace(/^[ \t\n]+|[ \t\n]+$/g, "");
+/**
+ * Without spaces, tabs and line ends at its ends.
+ * @param {string} text
+ */
+export function trim(text) {
+  // Without the look behind, a long row of spaces in the middle would be searched from each of them.
+  return text.replace(/^[ \t\n]+|(?<![ \t\n])[ \t\n]+$/g, "");
 }
 
 /**

@@ -50,7 +50,7 @@ function withoutEnd(text) {
  */
 export function otherPlace(href, text) {
   const place = START.exec(href)?.[1] ?? "";
-  const trimmed = text.replace(/^[ \n]+|[ \n]+$/g, "");
+  const trimmed = text.replace(/^[ \n]+|(?<![ \n])[ \n]+$/g, "");
   const shown = START.exec(trimmed) ?? START.exec(`https://${trimmed}`);
   return shown?.[1].toLowerCase() === place.toLowerCase() ? "" : place;
 }

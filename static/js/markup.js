@@ -206,7 +206,7 @@ function deep(state, start, end, silent) {
   while (line < end && (state.isEmpty(line) || state.sCount[line] < 0 || state.sCount[line] >= state.blkIndent)) line++;
   state.push("paragraph_open", "p", 1);
   const inline = state.push("inline", "", 0);
-  inline.content = state.getLines(start, line, state.blkIndent, false).replace(/^[ \t\n]+|[ \t\n]+$/g, "");
+  inline.content = formulas.trim(state.getLines(start, line, state.blkIndent, false));
   inline.map = [start, line];
   inline.children = [];
   state.push("paragraph_close", "p", -1);

@@ -336,6 +336,7 @@ BEYOND_THE_BUDGET = {
     "HTML of one block": "# Title\n" + "- ```\n" * (MARKDOWN_CHARS // 6),
     "cells": "|a|b|\n|-|-|\n" + "|1|2|\n" * 10_000 + "\n|c|\n|-|\n",
 }
+SPACES_INSIDE = f"[a{' ' * 48_000}b](https://x.example)\n\n{'> ' * 19}a{' ' * 48_000}b"
 # Each opens a formula, and the search for its end is in vain.
 NEVER_CLOSED = [r"\\$", r"\(", r"\[", "\\[\n"]
 
@@ -365,8 +366,12 @@ def test_the_start_of_a_very_long_text_keeps_its_form(blank: Page) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["# Title\n" + "> |a|\n> |-|\n|a|b|\n|-|-|\n" * (MARKDOWN_CHARS // 24), *(mark * 25_000 for mark in NEVER_CLOSED)],
-    ids=["tables", "dollars", "brackets in a line", "brackets", "lines of brackets"],
+    [
+        "# Title\n" + "> |a|\n> |-|\n|a|b|\n|-|-|\n" * (MARKDOWN_CHARS // 24),
+        SPACES_INSIDE,
+        *(mark * 25_000 for mark in NEVER_CLOSED),
+    ],
+    ids=["tables", "spaces", "dollars", "brackets in a line", "brackets", "lines of brackets"],
 )
 def test_no_text_freezes_the_page(blank: Page, text: str) -> None:
     took, shown = blank.evaluate(
