@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from chat.models import User
 from tests.browser.conftest import Visit, Watch
@@ -246,6 +246,27 @@ def test_continue_completes_a_cut_reply_in_the_same_message(alice: Page, upstrea
     expect(words(alice)).to_have_text("One two three.")
     expect_end(alice, "complete")
     expect(alice.locator("[data-role=assistant]")).to_have_count(1)
+
+
+def test_a_reply_that_was_continued_elsewhere_at_its_end_is_followed(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), pause("cut"), cut())
+    upstream.script(text(" two"), pause("rest"), text(" three."), finish())
+    ask(alice, "Count.")
+    expect(words(alice)).to_have_text("One")
+    tab = alice.context.new_page()
+    tab.goto(alice.url)
+    tab.wait_for_load_state()
+    ends: list[Route] = []
+    alice.route("**/replies/*/", lambda route: ends.append(route), times=1)  # noqa: PLW0108 (it is marked)
+    with alice.expect_request("**/replies/*/"):
+        upstream.release("cut")
+    button(tab, "Continue").click()
+    expect(words(tab)).to_have_text("One two")
+    ends[0].continue_()
+    expect(words(alice)).to_have_text("One two")
+    upstream.release("rest")
+    expect(words(alice)).to_have_text("One two three.")
+    expect_end(alice, "complete")
 
 
 # The session
