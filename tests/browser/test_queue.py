@@ -232,6 +232,20 @@ def test_the_focus_stays_on_a_queued_question(writing: Page, server: Server) -> 
     expect(button(queue(writing), "Withdraw")).to_be_focused()
 
 
+def test_a_complaint_goes_when_the_form_is_accepted(writing: Page, watch: Watch) -> None:
+    watch.expect("ERR_INTERNET_DISCONNECTED", *CUT)
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    queue(writing).get_by_label("Queued question").fill("2nd")
+    writing.context.set_offline(True)
+    button(queue(writing), "Save").click()
+    expect(queue(writing).get_by_text("The server can't be reached.")).to_be_visible()
+    writing.context.set_offline(False)
+    button(queue(writing), "Save").click()
+    expect(queued(writing)).to_have_text(["2nd"])
+    expect(queue(writing).locator("[data-error]")).to_have_text(["", ""])
+
+
 def test_escape_closes_an_edit_and_stops_nothing(writing: Page, upstream: Upstream) -> None:
     send(writing, "Second")
     queue(writing).get_by_text("Edit", exact=True).click()
