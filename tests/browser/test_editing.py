@@ -90,6 +90,13 @@ def test_two_editors_have_their_own_names(conversation: Page) -> None:
     expect(edited(conversation)).to_have_count(2)
 
 
+def test_the_end_of_a_composition_does_not_close_an_editor(conversation: Page) -> None:
+    edit(conversation)
+    escape = "text => text.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', keyCode: 229, bubbles: true }))"
+    edited(conversation).evaluate(escape)
+    expect(edited(conversation)).to_be_focused()
+
+
 def test_what_is_refused_or_left_stays_in_the_field(conversation: Page, watch: Watch) -> None:
     watch.expect("status of 422")
     edit(conversation)
