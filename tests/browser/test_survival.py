@@ -250,22 +250,27 @@ def test_continue_completes_a_cut_reply_in_the_same_message(alice: Page, upstrea
 
 def test_a_reply_that_was_continued_elsewhere_at_its_end_is_followed(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("One"), pause("cut"), cut())
-    upstream.script(text(" two"), pause("rest"), text(" three."), finish())
+    upstream.script(text(" two"), pause("rest"), text(" three."), pause("end"), finish())
     ask(alice, "Count.")
     expect(words(alice)).to_have_text("One")
     tab = alice.context.new_page()
     tab.goto(alice.url)
     tab.wait_for_load_state()
-    ends: list[Route] = []
-    alice.route("**/replies/*/", lambda route: ends.append(route), times=1)  # noqa: PLW0108 (it is marked)
-    with alice.expect_request("**/replies/*/"):
-        upstream.release("cut")
-    button(tab, "Continue").click()
+    held: list[Route] = []
+    held_back = re.compile("/replies/[^/]+/$|/transcript/")
+    alice.route(held_back, lambda route: held.append(route) if len(held) < 2 else route.continue_())
+    with alice.expect_request("**/transcript/**"):
+        with alice.expect_request("**/replies/*/"):
+            upstream.release("cut")
+        button(tab, "Continue").click()
     expect(words(tab)).to_have_text("One two")
-    ends[0].continue_()
+    # First what the reply has become, and then what has changed.
+    held[0].continue_()
     expect(words(alice)).to_have_text("One two")
+    held[1].continue_()
     upstream.release("rest")
     expect(words(alice)).to_have_text("One two three.")
+    upstream.release("end")
     expect_end(alice, "complete")
 
 
