@@ -178,7 +178,7 @@ def test_escape_closes_what_is_open_before_it_stops(writing: Page) -> None:
     expect(account).to_be_visible()
     writing.keyboard.press("Escape")
     expect(account).to_be_hidden()
-    expect(answer(writing)).to_have_attribute("data-status", "streaming")
+    expect(answer(writing)).to_have_attribute("data-phase", "writing")
     writing.keyboard.press("Escape")
     expect_end(writing, "stopped")
 
