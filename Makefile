@@ -55,8 +55,10 @@ some: $(VENV)/dev
 sqlite: $(VENV)/dev
 	$(PYTEST) -m "not chromium" --cov
 
+# Each of these workers has a browser and a server besides: four take longer than three.
+browser: WORKERS := 3
 browser: $(VENV)/dev
-	$(PYTEST) -m chromium
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m chromium
 
 postgresql: $(VENV)/dev
 	$(BIN)/python -m tests.stores postgresql $(PARALLEL) -m "stores and not redis"
