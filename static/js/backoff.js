@@ -8,3 +8,11 @@ const LONGEST_MS = 15_000;
 export function backoff(failures) {
   return Math.min(LONGEST_MS, SHORTEST_MS * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
 }
+
+/**
+ * Wait this long; by default only until the page has drawn and answered what is due.
+ * @param {number} [milliseconds]
+ */
+export function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

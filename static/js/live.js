@@ -1,5 +1,6 @@
 // Markdown, drawn while it is being written.
 
+import { pause } from "./backoff.js";
 import { Budget, finishedChars, MARKDOWN_CHARS, render } from "./markup.js";
 import { TOO_MUCH } from "./sentences.js";
 
@@ -223,6 +224,6 @@ async function highlight(codes) {
   for (const code of codes) {
     highlight(code);
     // The page may answer in between: hostile code of the greatest length takes half a second.
-    await new Promise((resolve) => setTimeout(resolve));
+    await pause();
   }
 }

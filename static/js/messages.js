@@ -1,4 +1,4 @@
-import { backoff } from "./backoff.js";
+import { backoff, pause } from "./backoff.js";
 import { find } from "./dom.js";
 import { showQueued } from "./queue.js";
 import { fragment, Problem } from "./requests.js";
@@ -211,7 +211,7 @@ export class Messages {
       } catch (error) {
         if (!Problem.from(error).isPassing) throw error;
       }
-      await new Promise((resolve) => setTimeout(resolve, backoff(failures)));
+      await pause(backoff(failures));
     }
   }
 
@@ -318,7 +318,7 @@ export async function loadReplies() {
     try {
       return await import("./reply.js");
     } catch {
-      await new Promise((resolve) => setTimeout(resolve, backoff(failures)));
+      await pause(backoff(failures));
     }
   }
 }
@@ -332,10 +332,6 @@ function isLater(message, old, index) {
 function slices(messages) {
   const count = Math.ceil(messages.length / SLICE);
   return Array.from({ length: count }, (_, index) => messages.slice(index * SLICE, (index + 1) * SLICE));
-}
-
-function pause() {
-  return new Promise((resolve) => setTimeout(resolve));
 }
 
 /** @param {Element} list */

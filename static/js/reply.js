@@ -1,4 +1,4 @@
-import { backoff } from "./backoff.js";
+import { backoff, pause } from "./backoff.js";
 import { find } from "./dom.js";
 import { LiveMarkdown } from "./live.js";
 import { Reasoning } from "./reasoning.js";
@@ -88,7 +88,7 @@ export class RunningReply {
         const problem = Problem.from(error);
         if (!problem.isPassing) return problem.show(this.#connection);
       }
-      await new Promise((resolve) => setTimeout(resolve, backoff(failures)));
+      await pause(backoff(failures));
     }
   }
 
