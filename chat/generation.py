@@ -195,7 +195,7 @@ class Run:
             metrics.ended.labels(end.status).inc()
 
     async def _end(self, writer: Writer, end: End) -> None:
-        """Store the end as soon as the database takes it: what the model has written is lost for nobody meanwhile."""
+        """Store the end, however long the database stays away; raises StoreAway when the run is to be dropped."""
         while True:
             try:
                 return await writer.end(end, self._upstream_id)

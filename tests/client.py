@@ -43,7 +43,7 @@ class Client:
 
     def __init__(self, enforce_csrf_checks: bool = False, headers: dict[str, str] | None = None) -> None:
         self._client = AsyncClient(enforce_csrf_checks)
-        # Each request has an event loop of its own.
+        # Each request has its own event loop.
         self._client.handler.process = Still.from_settings()
         self._headers = headers or {}
 

@@ -1,6 +1,6 @@
 """Starts servers by forking an interpreter that has imported their libraries: a quarter of the work of a new one.
 
-Each is a process of its own, with its own environment, which it reads after the fork.
+Each is a separate process, and reads its environment after the fork.
 """
 
 import json

@@ -197,7 +197,7 @@ class Comparison(models.Model):
         return f"comparison {self.pk}"
 
     def replace(self, answer: Message, by: Message) -> None:
-        """Put another answer in the place of this one."""
+        """Compare another answer instead of this one."""
         if self.first_id == answer.pk:
             self.first = by
         else:

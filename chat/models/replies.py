@@ -180,7 +180,7 @@ class Reply(models.Model):
         self.more_shown = False
         ended = ["more_shown", "ended", "usage", "finish_reason", "error_code", "error_params"]
         self.save(update_fields=["model", "ledger_entry", "status", "queued", *ended])
-        # In the same transaction, so that nobody who reads the log in the database finds the old End.
+        # In the same transaction: no reader of the log in the database finds the old End.
         self.events.filter(kind=ReplyEvent.Kind.END).delete()
 
 
