@@ -6,8 +6,10 @@ config/server to look at.
 
 import asyncio
 import inspect
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,13 +26,15 @@ from django.test import RequestFactory
 from django.utils.deprecation import MiddlewareMixin
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.web import http
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from config.server import middleware
 from config.server.connections import Channel, Factory, Request
+from config.server.daphne import _stop_listening as stop_listening
 from config.server.staticfiles import StaticFilesMiddleware
 
 GET = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
@@ -227,8 +231,29 @@ def test_a_full_buffer_pauses_the_producer() -> None:
 
 def test_a_port_accepts_several_connections_at_once() -> None:
     assert "numAccepts = self.numberAccepts" in source(tcp.Port.doRead), (
-        "Twisted changed how a port accepts connections: look at _end in config/server/daphne.py"
+        "Twisted changed how a port accepts connections: look at config/server/daphne.py"
     )
+
+
+def test_a_closing_port_serves_or_refuses_each_connection() -> None:
+    """The system would reset those that come between the last look for some and the closing."""
+    accepted: list[Any] = []
+
+    class Accepting(Protocol):
+        def connectionMade(self) -> None:  # noqa: N802
+            accepted.append(self.transport)
+
+    reactor = MemoryReactorClock()  # type: ignore[no-untyped-call]
+    factory: Any = ServerFactory.forProtocol(Accepting)
+    port: Any = tcp.Port(0, factory, interface="127.0.0.1", reactor=reactor)
+    port.startListening()
+    address = ("127.0.0.1", port.getHost().port)
+    with socket.create_connection(address):
+        stop_listening(SimpleNamespace(ports=[port]))
+        [transport] = accepted
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        transport.connectionLost(connectionDone)
 
 
 def test_a_request_has_the_form_parser_switched_off() -> None:

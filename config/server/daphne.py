@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import Error as DatabaseAway
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
 
 from chat.process import Process
 from config.server.connections import Channel, Factory
@@ -89,9 +90,10 @@ def _stop_listening(self: server.Server) -> None:
     """Serve the connections that the system has accepted, and refuse new ones: a proxy then tries another process."""
     ports, self.ports = getattr(self, "ports", []), []
     for port in ports:
-        port.numberAccepts = port.backlog
+        port.numberAccepts = 2 * port.backlog
         port.doRead()
-        port.stopListening()
+        # Twisted's own method closes the socket a turn of the loop later. What came until then would be reset.
+        port.connectionLost(connectionDone)
 
 
 def _requests(self: server.Server) -> list[tuple[Any, asyncio.Task[None]]]:
