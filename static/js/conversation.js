@@ -38,8 +38,9 @@ export class Conversation {
     );
     const list = page.querySelector("[data-messages]");
     if (list instanceof HTMLElement) this.#show(page, list);
-    // Whoever writes will see a reply being written in a moment.
-    for (const event of ["input", "submit"]) page.addEventListener(event, () => void loadReplies(), { once: true });
+    // Whoever writes will see a reply being written in a moment, which tries again what fails here.
+    const prepare = () => void loadReplies().catch(() => {});
+    for (const event of ["input", "submit"]) page.addEventListener(event, prepare, { once: true });
   }
 
   /** @param {Document} page @param {HTMLElement} list */

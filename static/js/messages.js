@@ -2,6 +2,8 @@ import { backoff, pause } from "./backoff.js";
 import { find } from "./dom.js";
 import { showQueued } from "./queue.js";
 import { fragment, Problem } from "./requests.js";
+import { RECONNECTING } from "./sentences.js";
+import { FAILURES_BEFORE_ASKING } from "./stream.js";
 import { swap } from "./swap.js";
 
 /** @typedef {import("./reply.js").Ending} Ending */
@@ -272,9 +274,9 @@ export class Messages {
   /** @param {HTMLElement} message */
   #follow(message) {
     const left = new AbortController();
-    loadReplies().then(({ RunningReply }) => {
-      if (left.signal.aborted) return;
-      const reply = new RunningReply(message, this.#stream, (status) => this.#ended(message, status));
+    loadRepliesFor(message, left.signal).then((replies) => {
+      if (!replies || left.signal.aborted) return;
+      const reply = new replies.RunningReply(message, this.#stream, (status) => this.#ended(message, status));
       left.signal.addEventListener("abort", () => reply.close());
     });
     return left;
@@ -313,13 +315,36 @@ export class Messages {
 }
 
 /** What draws a reply while it is written: half of all scripts, which a page that is only read does without. */
-export async function loadReplies() {
-  for (let failures = 1; ; failures++) {
+export function loadReplies() {
+  return import("./reply.js");
+}
+
+/** @param {HTMLElement} message that is being written @param {AbortSignal} left tells when it is no longer on the page */
+async function loadRepliesFor(message, left) {
+  for (let failures = 1; !left.aborted; failures++) {
     try {
-      return await import("./reply.js");
+      return await loadReplies();
     } catch {
-      await pause(backoff(failures));
+      find(message, "[data-connection]", HTMLElement).textContent = RECONNECTING;
     }
+    if (failures % FAILURES_BEFORE_ASKING === 0) await reload(message);
+    await pause(backoff(failures));
+  }
+}
+
+/**
+ * Reload the page, once, if the server can be reached: some browsers do not fetch again what they could not fetch, and
+ * after an upgrade the server may have other scripts. The reader's place and drafts stay.
+ * @param {HTMLElement} message
+ */
+async function reload(message) {
+  const [navigation] = performance.getEntriesByType("navigation");
+  if (navigation instanceof PerformanceNavigationTiming && navigation.type === "reload") return;
+  try {
+    await fragment(message.dataset.messageUrl ?? "");
+    location.reload();
+  } catch (error) {
+    Problem.from(error);
   }
 }
 

@@ -123,6 +123,26 @@ def test_what_draws_a_reply_is_fetched_when_somebody_writes(alice: Page) -> None
         question(alice).press("H")
 
 
+def test_a_page_that_cannot_fetch_its_scripts_reloads_once(alice: Page, upstream: Upstream, watch: Watch) -> None:
+    """Some browsers do not fetch them again, and after an upgrade the server has other ones."""
+    watch.expect("status of 404", "ERR_FAILED")
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    alice.route("**/js/reply.*", lambda route: route.fulfill(status=404))
+    # As long as it cannot be reached, a page stays.
+    alice.route("**/replies/*/", lambda route: route.abort())
+    ask(alice, "Count.")
+    expect(answer(alice).get_by_text("Reconnecting…")).to_be_visible()
+    question(alice).fill("half a question")
+    alice.unroute("**/replies/*/")
+    alice.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
+    expect(question(alice)).to_have_value("half a question")
+    expect(answer(alice).get_by_text("Reconnecting…")).to_be_visible()
+    alice.unroute("**/js/reply.*")
+    upstream.release("rest")
+    expect(words(alice)).to_have_text("One two.")
+    expect_end(alice, "complete")
+
+
 def test_the_demo_model_answers_and_says_what_it_is(alice: Page, server: Server, start_server: Servers) -> None:
     demo = start_server(server.database, DEBUG="0")
     alice.goto(demo.url)
