@@ -68,7 +68,9 @@ def follow_up(
     check_chosen(conversation, leaf)
     if Reply.objects.running().filter(pk=leaf).exists():
         raise ReplyRunning
-    return _ask(conversation, text, model, leaf)
+    reply = _ask(conversation, text, model, leaf)
+    QueuedQuestion.objects.move(leaf, reply.message)
+    return reply
 
 
 def check_chosen(conversation: Conversation, leaf: UUID) -> None:
@@ -103,29 +105,35 @@ def compare(ask: Callable[[], Reply], model: str) -> list[Reply]:
 
 @transaction.atomic
 def edit(question: Message, text: str, model: str) -> Reply:
-    """The queued reply to another wording of a question, next to the first."""
+    """The queued reply to another wording of a question, next to the first.
+
+    Its branch is on screen from now on, and so is what was queued at the end of the one before, however far below.
+    """
     conversation = question.conversation
     check_person(conversation.owner_id)
-    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    leaf = Conversation.objects.select_for_update().get(pk=conversation.pk).leaf_id
     User.remember_model(conversation.owner_id, model)
     reply = _ask(conversation, text, model, question.parent_id)
-    # What is queued after an answer to the old wording follows the new one, which is on screen from now on.
-    QueuedQuestion.objects.move(question, reply.message)
+    QueuedQuestion.objects.move(leaf, reply.message)
     return reply
 
 
 @transaction.atomic
 def retry(reply: Reply, model: str) -> Reply:
-    """A queued second reply to the same question, next to the first; or in its place, if it is one of two to choose."""
+    """A queued second reply to the same question, next to the first; or in its place, if it is one of two to choose.
+
+    What was queued at the end of the branch on screen follows it, as with `edit`.
+    """
     conversation = reply.message.conversation
     check_person(conversation.owner_id)
-    Conversation.objects.select_for_update().get(pk=conversation.pk)
+    leaf = Conversation.objects.select_for_update().get(pk=conversation.pk).leaf_id
     question = conversation.messages.get(children=reply.message)
     comparison = Comparison.objects.of(reply.message).first()
     rivals = {"pk": reply.pk} if comparison else {"message__parent": question}
     if Reply.objects.running().filter(**rivals).exists():
         raise ReplyRunning
     again = _queue(question, model)
+    QueuedQuestion.objects.move(leaf, again.message)
     if comparison:
         comparison.replace(reply.message, again.message)
         conversation.leaf = question
@@ -159,7 +167,6 @@ def _queue(question: Message, model: str) -> Reply:
     answer = Message.objects.create(conversation=conversation, parent=question, role=Message.Role.ASSISTANT)
     entry = _entry(conversation.owner_id, answer.pk, model)
     reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry)
-    QueuedQuestion.objects.move(question, answer)
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
     conversation.change("leaf", "model", "updated")
     User.change_list(conversation.owner_id)

@@ -22,16 +22,21 @@ RETRY = 10
 
 
 @transaction.atomic
-def add(conversation: Conversation, text: str, model: str, parent: UUID | None = None) -> QueuedQuestion:
+def add(
+    conversation: Conversation, text: str, model: str, parent: UUID | None = None, seen: UUID | None = None
+) -> QueuedQuestion:
     """Queue a question at the end of the branch through the answer `parent`, by default of the one on screen.
 
-    Raises Message.DoesNotExist for a parent that is no answer of this conversation, AnswerNotChosen, and OverLimit.
+    Raises Message.DoesNotExist for a parent that is no answer of this conversation, ConversationChanged if the branch
+    of which a person has `seen` this message last is no longer on screen, AnswerNotChosen, and OverLimit.
     """
     lock_person(conversation.owner_id)
     leaf = Conversation.objects.values_list("leaf", flat=True).get(pk=conversation.pk)
+    # What was queued earlier may have been asked since.
+    if seen and tree.newest_leaf(seen) != leaf:
+        raise asking.ConversationChanged
     asking.check_chosen(conversation, leaf)
     answers = conversation.messages.filter(role=Message.Role.ASSISTANT)
-    # The one on the page may have been followed by others since.
     newest = tree.newest_leaf(answers.get(pk=parent or leaf).pk)
     asking.check_chosen(conversation, newest)
     end = answers.get(pk=newest)

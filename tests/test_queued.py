@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from chat import asking, process, queued
-from chat.asking import AnswerNotChosen, QuestionsQueued, ReplyRunning
+from chat.asking import AnswerNotChosen, ConversationChanged, QuestionsQueued, ReplyRunning
 from chat.database import in_thread
 from chat.limits import PERIOD, OverLimit, lock_person
 from chat.models import Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User
@@ -61,6 +61,33 @@ def test_what_is_queued_follows_the_new_wording_of_its_question(running: Reply, 
     end(running)
     assert (waiting(running), waiting(edited)) == ([], ["Second"])
     assert ask_due() is None, "the new answer is being written"
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda reply: asking.edit(Message.objects.get(children=reply.message), "Other words", "demo"),
+        lambda reply: asking.retry(reply, "demo"),
+    ],
+    ids=["another wording", "another answer"],
+)
+def test_what_is_queued_stays_on_screen_when_the_branch_begins_anew_further_up(
+    running: Reply, conversation: Conversation, again: Callable[[Reply], Reply]
+) -> None:
+    end(running, "One")
+    second = asking.ask(conversation, "Second", "demo")
+    queued.add(conversation, "Third", "demo")
+    new = again(running)
+    assert (waiting(second), waiting(new)) == ([], ["Third"])
+
+
+def test_what_is_queued_out_of_sight_stays_there(running: Reply, conversation: Conversation) -> None:
+    end(running, "One")
+    other = asking.retry(running, "demo")
+    queued.add(conversation, "Second", "demo")
+    conversation.show(running.message)
+    asking.ask(conversation, "Else", "demo")
+    assert waiting(other) == ["Second"]
 
 
 def test_a_queued_question_does_not_choose_the_model_again(
@@ -136,6 +163,22 @@ def test_a_stale_page_adds_to_the_end_of_its_branch(running: Reply, conversation
     assert second
     queued.add(conversation, "Third", "demo", parent=running.pk)
     assert waiting(second) == ["Third"]
+
+
+def test_a_page_that_shows_what_was_asked_meanwhile_adds_after_it(running: Reply, conversation: Conversation) -> None:
+    queued.add(conversation, "Second", "demo")
+    end(running, "One")
+    second = ask_due()
+    assert second
+    queued.add(conversation, "Third", "demo", seen=running.pk)
+    assert waiting(second) == ["Third"]
+
+
+def test_a_question_is_not_queued_out_of_sight(running: Reply, conversation: Conversation) -> None:
+    asking.edit(Message.objects.get(children=running.message), "Other words", "demo")
+    with pytest.raises(ConversationChanged):
+        queued.add(conversation, "Second", "demo", seen=running.pk)
+    assert not QueuedQuestion.objects.exists()
 
 
 def test_a_question_is_asked_in_its_branch_while_another_one_is_on_screen(

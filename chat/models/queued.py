@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Q
 from django.utils import timezone
 
 from chat.models.conversations import Message
@@ -22,9 +21,9 @@ class QueuedQuestionQuerySet(models.QuerySet["QueuedQuestion"]):
         """Those of active people whose reply is complete: the first one after each is to be asked."""
         return self.filter(after__reply__status=Reply.Status.COMPLETE, after__conversation__owner__is_active=True)
 
-    def move(self, question: Message, answer: Message) -> None:
-        """Let those that would have followed the answer before `question`, or another answer to it, follow `answer`."""
-        self.filter(Q(after=question.parent_id) | Q(after__parent=question)).update(after=answer)
+    def move(self, leaf: UUID | None, answer: Message) -> None:
+        """Let those at the end of a branch follow `answer`, whose branch takes the place of that one on screen."""
+        self.filter(after=leaf).update(after=answer)
 
 
 class QueuedQuestion(models.Model):

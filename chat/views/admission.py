@@ -37,8 +37,7 @@ async def admit[T](request: SignedInRequest, store: Callable[[], T]) -> T:
         sentence = gettext("Two answers can't be compared while questions are queued. Send or withdraw those first.")
         raise Refusal(409, "questions_queued", sentence) from None
     except ConversationChanged:
-        sentence = gettext("This conversation has changed in another window. Read what is new, then send again.")
-        raise Refusal(409, "conversation_changed", sentence) from None
+        raise changed() from None
     except OverLimit as limit:
         raise Refusal.of(limit) from None
 
@@ -51,6 +50,11 @@ def check_room(request: SignedInRequest) -> None:
         raise Refusal(503, "busy", sentence, BUSY_RETRY)
     if _kind(request) == "text/event-stream":
         process.shares.check_streams(request.user)
+
+
+def changed() -> Refusal:
+    sentence = gettext("This conversation has changed in another window. Read what is new, then send again.")
+    return Refusal(409, "conversation_changed", sentence)
 
 
 def not_chosen() -> Refusal:

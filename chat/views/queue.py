@@ -8,13 +8,13 @@ from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.translation import gettext
 
 from chat import queued
-from chat.asking import AnswerNotChosen
+from chat.asking import AnswerNotChosen, ConversationChanged
 from chat.database import in_thread
 from chat.forms import QuestionForm
 from chat.limits import OverLimit, check_questions
 from chat.models import Conversation, Message, QueuedQuestion
 from chat.process import Process
-from chat.views.admission import admit, check_room, not_chosen, queue_and_respond, stop_reply, unknown_parent
+from chat.views.admission import admit, changed, check_room, not_chosen, queue_and_respond, stop_reply, unknown_parent
 from chat.views.pages import (
     SeeOther,
     check,
@@ -33,7 +33,7 @@ from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 @signed_in
 @to_conversation
 async def queue(request: SignedInRequest, conversation: Conversation) -> HttpResponseBase:
-    """Add a question, which follows the end of its branch."""
+    """Add a question, which follows the end of the branch; if that through `leaf`, where it is given, is on screen."""
     form = question_form(request, fields(request), conversation.model)
     try:
         question = await _add(conversation, form)
@@ -93,7 +93,9 @@ async def _add(conversation: Conversation, form: QuestionForm) -> QueuedQuestion
     check(form)
     question, model, parent, leaf = (form.cleaned_data[name] for name in ("text", "model", "parent", "leaf"))
     try:
-        return await in_thread(queued.add)(conversation, question, model, parent or leaf)
+        return await in_thread(queued.add)(conversation, question, model, parent, leaf)
+    except ConversationChanged:
+        raise changed() from None
     except AnswerNotChosen:
         raise not_chosen() from None
     except Message.DoesNotExist:

@@ -168,6 +168,28 @@ def test_the_address_of_a_form_leads_back_to_the_conversation(
     assert texts() == ["Second"]
 
 
+@pytest.mark.parametrize("change", ["another wording", "a choice"])
+def test_a_question_from_a_page_that_shows_another_branch_is_refused(
+    client: Client, conversation: Conversation, running: Reply, change: str
+) -> None:
+    leaf = running.message
+    if change == "another wording":
+        asking.edit(Message.objects.get(children=leaf), "Other words", "demo")
+    else:
+        endings.end(running, "One")
+        first, _ = asking.compare(lambda: asking.ask(conversation, "Which?", "demo"), "demo")
+        leaf = Message.objects.get(children=first.message)
+        conversation.show(first.message)
+    fields = {"text": "my next words", "leaf": str(leaf.pk)}
+    response = client.post(address(conversation), fields)
+    assert response.status_code == 409
+    assert "This conversation has changed in another window." in response.text
+    assert "my next words</textarea>" in response.text
+    response = client.post(address(conversation), fields, headers=JSON)
+    assert response.json()["error"]["code"] == "conversation_changed"
+    assert texts() == []
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [({"text": " "}, "empty_question"), ({"text": "And?", "parent": "none"}, "unknown_parent")],
