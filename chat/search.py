@@ -4,7 +4,7 @@ import re
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from chat.models import Conversation, Message
+from chat.models import Conversation, Message, QueuedQuestion
 
 # Each word scans all remaining texts, so their number needs a limit.
 SEARCHED_CHARS = 200
@@ -13,14 +13,16 @@ SEARCHED_CHARS = 200
 def search(conversations: QuerySet[Conversation], words: str) -> QuerySet[Conversation]:
     """The conversations that contain every word: in the title, the owner's name or address, or a message.
 
-    Parts of words match, whatever their case. A reply is found once it has ended.
+    Queued questions are searched too. Parts of words match, whatever their case. A reply is found once it has ended.
     """
     for word in words[:SEARCHED_CHARS].split():
+        queued = QueuedQuestion.objects.filter(_contains("text", word))
         conversations = conversations.filter(
             _contains("title", word)
             | _contains("owner__username", word)
             | _contains("owner__email", word)
             | Exists(Message.objects.filter(_contains("text", word), conversation=OuterRef("pk")))
+            | Q(pk__in=queued.values("after__conversation"))
         )
     return conversations
 

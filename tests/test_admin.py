@@ -13,7 +13,7 @@ from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
 from chat.admin.transcripts import MESSAGES_PER_PAGE
-from chat.models import Comparison, Conversation, Message, Reply, ReplyEvent, User
+from chat.models import Comparison, Conversation, Message, QueuedQuestion, Reply, ReplyEvent, User
 from tests.client import Client
 
 LIST = reverse("admin:chat_conversation_changelist")
@@ -55,6 +55,12 @@ def add_answer(question: Message, text: str, created: datetime, **reply: object)
     answer = question.conversation.messages.create(role="assistant", text=text, created=created, parent=question)
     Reply.objects.create(message=answer, **{"model": "demo", "status": "complete", **reply})
     return answer
+
+
+def queue(conversation: Conversation, text: str, created: datetime = NOON) -> QueuedQuestion:
+    """Queue a question after the reply on screen."""
+    assert conversation.leaf
+    return conversation.leaf.queued.create(text=text, model="large-1", created=created)
 
 
 def change(conversation: Conversation) -> str:
@@ -285,9 +291,47 @@ def test_a_long_transcript_takes_few_queries(
     staff: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_PER_PAGE)))
-    # Session, person, conversation, its owner, the type of the object, a count, the messages.
-    with django_assert_max_num_queries(7):
-        page(staff, change(conversation))
+    for index in range(5):
+        queue(conversation, f"Next {index}?")
+    # Session, person, conversation, its owner, the type of the object, a count, the messages, what is queued.
+    with django_assert_max_num_queries(8):
+        assert page(staff, change(conversation) + "?p=2").count("Next ") == 5
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("streaming", "Queued"), ("complete", "Queued"), ("stopped", "Held"), ("failed", "Held"), ("interrupted", "Held")],
+)
+def test_a_transcript_ends_with_the_queued_questions(staff: Client, alice: User, status: str, state: str) -> None:
+    conversation = talk(alice, "Answer.", status=status)
+    queue(conversation, "First **queued**?")
+    queue(conversation, "Second queued?", NOON + timedelta(minutes=5))
+    transcript, queued = page(staff, change(conversation)).split("Queued questions</h2>")
+    assert "Question 0?" in transcript
+    first, second = queued.split("Second queued?")
+    assert "First **queued**?" in first
+    for facts, minute in [(first, 0), (second, 5)]:
+        assert f">{state}</span>" in facts
+        assert "<dt>Model</dt><dd>large-1</dd>" in facts
+        assert f"<dt>Sent</dt><dd>March 1, 2026, 12:0{minute}:00 p.m.</dd>" in facts
+        assert "<dt>Follows</dt><dd>the message of March 1, 2026, 12:00:01 p.m.</dd>" in facts
+
+
+def test_a_transcript_shows_the_questions_queued_on_other_branches(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "First answer.", status="stopped")
+    queue(conversation, "After the first?")
+    conversation.leaf = add_answer(conversation.messages.get(role="user"), "Second answer.", NOON)
+    conversation.save()
+    assert "After the first?" in page(staff, change(conversation))
+
+
+def test_queued_questions_are_on_the_last_page(staff: Client, alice: User) -> None:
+    conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_PER_PAGE)))
+    assert "Queued questions" not in page(staff, change(conversation) + "?p=2")
+    queue(conversation, "Last?")
+    assert "Last?" not in page(staff, change(conversation))
+    assert "Last?" in page(staff, change(conversation) + "?p=2")
 
 
 def test_a_conversation_without_messages_is_shown(staff: Client, alice: User) -> None:
@@ -313,13 +357,16 @@ def test_nothing_can_be_added_or_changed(staff: Client, alice: User) -> None:
 
 def test_deleting_asks_first(staff: Client, alice: User) -> None:
     conversation = talk(alice, "Running", title="To go", status="streaming")
+    queue(conversation, "And then?")
     ReplyEvent.objects.create(reply=Reply.objects.get(), seq=1, kind="delta", data="So far")
     html = page(staff, delete(conversation))
     assert "To go" in html
     assert "Messages: 2" in html
+    assert "Queued questions: 1" in html
     assert staff.post(delete(conversation), {"post": "yes"}).status_code == 302
     assert not Message.objects.exists()
     assert not ReplyEvent.objects.exists()
+    assert not QueuedQuestion.objects.exists()
 
 
 def test_several_conversations_are_deleted_together(staff: Client, alice: User) -> None:
@@ -347,10 +394,10 @@ def test_deleting_a_person_deletes_their_conversations(staff: Client, alice: Use
 
 
 def test_deleting_a_person_shows_figures_instead_of_rows(staff: Client, alice: User) -> None:
-    talk(alice, "One.", "Two.")
+    queue(talk(alice, "One.", "Two."), "Question 3?")
     ReplyEvent.objects.create(reply=Reply.objects.all()[0], seq=1, kind="delta", data="Two.")
     html = page(staff, reverse("admin:chat_user_delete", args=[alice.pk]))
-    for figure in ["Users: 1", "Conversations: 1", "Messages: 4"]:
+    for figure in ["Users: 1", "Conversations: 1", "Messages: 4", "Queued questions: 1"]:
         assert f"<li>{figure}</li>" in html
     assert "Question" not in html
     assert "event" not in html
@@ -382,6 +429,7 @@ def test_hostile_messages_are_text(staff: Client, alice: User) -> None:
     error: dict[str, Any] = {"error_code": HOSTILE[:64], "error_params": {"retry_after": HOSTILE}}
     conversation = talk(alice, HOSTILE, finish_reason=HOSTILE[:60], reasoning=HOSTILE, **error)
     conversation.messages.filter(role="user").update(text=HOSTILE)
+    queue(conversation, HOSTILE)
     html = page(staff, change(conversation))
     assert "<script>alert" not in html
     assert "<img" not in html[html.index('class="transcript"') :]

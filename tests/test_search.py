@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat.models import Conversation, Message, User
+from chat.models import Conversation, Message, Reply, User
 from chat.search import search
 
 
@@ -36,6 +36,15 @@ def found(words: str) -> set[str]:
 )
 def test_a_word_is_found(words: str, titles: set[str]) -> None:
     assert found(words) == titles
+
+
+def test_a_queued_question_is_found() -> None:
+    conversation = Conversation.objects.get(title="Soup for six")
+    answer = conversation.messages.create(role=Message.Role.ASSISTANT)
+    Reply.objects.create(message=answer, model="demo")
+    answer.queued.create(text="And PEPPER?", model="demo")
+    assert found("pepper") == found("salt pepper") == {"Soup for six"}
+    assert found("pepper mines") == set()
 
 
 def test_every_word_must_be_in_the_conversation() -> None:

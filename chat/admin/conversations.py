@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from chat.admin.lookups import NamedLookups
 from chat.admin.transcripts import transcript
 from chat.database import retry_on_deadlock
-from chat.models import Conversation, Message, Reply, User
+from chat.models import Conversation, Message, QueuedQuestion, Reply, User
 from chat.process import Process
 from chat.search import search
 from chat.security_log import record
@@ -92,7 +92,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     show_full_result_count = False
     # A non-empty list enables the search box; get_search_results does the searching.
     search_fields = ["title"]
-    search_help_text = _("Finds conversations that contain every word, in the title, the owner or the messages.")
+    search_help_text = _(
+        "Finds conversations that contain every word, in the title, the owner, the messages or the queued questions."
+    )
     fields = [("owner", "model", "message_count", "created", "updated", "last_status")]
     readonly_fields = ["message_count", "created", "updated", "last_status"]
     # Only its owner can open its page in the chat.
@@ -141,7 +143,11 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Titles and figures. Django's own list names each row and loads all texts for that."""
         messages = Message.objects.filter(conversation__in=objs).count()
-        figures = {gettext("conversations"): len(objs), gettext("messages"): messages}
+        figures = {
+            gettext("conversations"): len(objs),
+            gettext("messages"): messages,
+            gettext("queued questions"): QueuedQuestion.objects.filter(after__conversation__in=objs).count(),
+        }
         return list(map(str, objs)), figures, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Conversation) -> None:

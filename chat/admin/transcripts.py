@@ -1,4 +1,4 @@
-"""A conversation as a reviewer reads it: all messages of all branches by time, in pages."""
+"""A conversation as a reviewer reads it: all messages of all branches by time, in pages, and then what is queued."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 
 from chat import sentences
 from chat.live import read_live
-from chat.models import Conversation, Message, Reply
+from chat.models import Conversation, Message, QueuedQuestion, Reply
 from chat.process import Process
 
 MESSAGES_PER_PAGE = 50
@@ -22,14 +22,20 @@ MESSAGES_PER_PAGE = 50
 async def transcript(process: Process, conversation: Conversation, page_number: str) -> dict[str, Any]:
     """The template's context: each message of a page with its facts, the page, and the numbers of its neighbours.
 
-    A page number out of range gives the nearest page, and text that is no number the first.
+    The last page also has the queued questions with their facts. A page number out of range gives the nearest page, and
+    text that is no number the first.
     """
     page = await sync_to_async(_page)(conversation, page_number)
     messages: list[Message] = list(page.object_list)
     await read_live(process.log, messages)
     await process.rendering.show(messages)
-    pages = page.paginator.get_elided_page_range(page.number)
-    return {"entries": [(message, dict(_facts(message))) for message in messages], "page": page, "pages": pages}
+    queued = [] if page.has_next() else await sync_to_async(_queued)(conversation)
+    return {
+        "entries": [(message, dict(_facts(message))) for message in messages],
+        "page": page,
+        "pages": page.paginator.get_elided_page_range(page.number),
+        "queued": [(question, _queued_facts(question)) for question in queued],
+    }
 
 
 def _page(conversation: Conversation, number: str) -> Page[Any]:
@@ -49,6 +55,11 @@ def _page(conversation: Conversation, number: str) -> Page[Any]:
     return page
 
 
+def _queued(conversation: Conversation) -> list[QueuedQuestion]:
+    of_all_branches = QueuedQuestion.objects.filter(after__conversation=conversation)
+    return list(of_all_branches.select_related("after__reply").order_by("created", "pk"))
+
+
 def _facts(message: Any) -> Iterator[tuple[str, str]]:
     is_answer = message.role == Message.Role.ASSISTANT
     if message.count > 1:
@@ -56,14 +67,20 @@ def _facts(message: Any) -> Iterator[tuple[str, str]]:
         yield gettext("Answer") if is_answer else gettext("Question"), position
     # Messages of several branches alternate here, so the one above need not be the parent.
     if message.parent_id != message.before:
-        parent = gettext("nothing")
-        if message.parent_id:
-            parent = gettext("the message of %(time)s") % {"time": _time(message.parent_created)}
+        parent = _message_of(message.parent_created) if message.parent_id else gettext("nothing")
         yield gettext("In reply to"), parent
     if is_answer:
         yield from _reply_facts(message.reply)
     else:
         yield gettext("Asked"), _time(message.created)
+
+
+def _queued_facts(question: QueuedQuestion) -> dict[str, str]:
+    return {
+        gettext("Model"): question.model,
+        gettext("Sent"): _time(question.created),
+        gettext("Follows"): _message_of(question.after.created),
+    }
 
 
 def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
@@ -83,6 +100,10 @@ def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
         yield gettext("Upstream id"), reply.upstream_id
     if reply.error:
         yield gettext("Error"), sentences.for_staff(reply.error)
+
+
+def _message_of(moment: datetime) -> str:
+    return gettext("the message of %(time)s") % {"time": _time(moment)}
 
 
 def _time(moment: datetime) -> str:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 
 from chat.admin.lookups import NamedLookups
 from chat.database import retry_on_deadlock
-from chat.models import Conversation, Message, Reply, User
+from chat.models import Conversation, Message, QueuedQuestion, Reply, User
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -54,6 +54,7 @@ class UserAdmin(NamedLookups, DjangoUserAdmin):  # type: ignore[type-arg]  # It 
             gettext("users"): len(objs),
             gettext("conversations"): conversations,
             gettext("messages"): messages,
+            gettext("queued questions"): QueuedQuestion.objects.filter(after__conversation__owner__in=objs).count(),
         }
         return list(map(str, objs)), figures, missing, []
 

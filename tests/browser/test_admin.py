@@ -41,7 +41,9 @@ def sam(visit: Visit, server: Server) -> Page:
     return visit("sam")
 
 
-def talk(server: Server, title: str, *answers: str, question: str = "How much?", status: str = "complete") -> str:
+def talk(
+    server: Server, title: str, *answers: str, question: str = "How much?", status: str = "complete", queued: str = ""
+) -> str:
     """Create a conversation of Alice's and return the URL of its transcript."""
 
     def store() -> str:
@@ -60,6 +62,8 @@ def talk(server: Server, title: str, *answers: str, question: str = "How much?",
             Reply.objects.create(message=leaf, status=status, **made, **times)
             conversation.leaf = leaf
         conversation.save()
+        if conversation.leaf and queued:
+            conversation.leaf.queued.create(text=queued, model="scripted")
         return f"{LIST}{conversation.pk}/change/"
 
     return server.database.run(store)
@@ -145,7 +149,7 @@ def test_several_conversations_are_deleted_together(sam: Page, server: Server) -
 
 
 def test_hostile_text_stays_text(sam: Page, server: Server) -> None:
-    transcript = talk(server, HOSTILE[:200], HOSTILE, question=HOSTILE)
+    transcript = talk(server, HOSTILE[:200], HOSTILE, question=HOSTILE, queued=HOSTILE)
     for address in [LIST, transcript, transcript.replace("/change/", "/delete/")]:
         sam.goto(address)
         expect(sam.locator("#content")).to_contain_text("<script>alert(1)</script>")
@@ -199,7 +203,7 @@ def test_our_part_of_the_admin_is_accessible(visit: Visit, sam: Page, server: Se
     # axe itself sets styles.
     page = visit("sam", color_scheme=scheme, bypass_csp=True)
     statuses = ["complete", "stopped", "interrupted", "failed"]
-    parts = [(talk(server, status, ANSWER, status=status), ".transcript") for status in statuses]
+    parts = [(talk(server, status, ANSWER, status=status, queued="And then?"), ".transcript") for status in statuses]
     for address, part in [*parts, (LIST, "#result_list .status")]:
         page.goto(address)
         expect(page.locator(part).first).to_be_visible()
@@ -210,7 +214,7 @@ def test_our_part_of_the_admin_is_accessible(visit: Visit, sam: Page, server: Se
 def test_nothing_is_wider_than_the_screen(visit: Visit, sam: Page, server: Server, width: int) -> None:
     page = visit("sam", viewport={"width": width, "height": 800})
     title = "A title that has " + "no" * 60
-    for address in [talk(server, title, ANSWER, "long" * 100), LIST]:
+    for address in [talk(server, title, ANSWER, "long" * 100, queued="long" * 100), LIST]:
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
