@@ -27,7 +27,7 @@ from tests.hosts import StartHost
 from tests.hosts import stored as stored_row
 from tests.redis import RedisServer
 from tests.replylogs import DONE, Stores, claimed_reply, everything
-from tests.server import Server, Servers
+from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, cut, finish, hang, pause, reasoning, text
 from tests.visitor import PATIENCE, Visitor, written
 
@@ -35,9 +35,10 @@ pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as redis:
-        yield redis
+def redis(redis_server: RedisServer) -> RedisServer:
+    """An empty one; whatever a test does to it, the next one finds it as new."""
+    redis_server.restart()
+    return redis_server
 
 
 @pytest.fixture
@@ -365,15 +366,27 @@ async def test_a_reply_is_asked_for_again_if_nothing_of_it_may_be_shown(
 # Processes
 
 
-@pytest.fixture
-def server(start_server: Servers, redis: RedisServer, upstream: Upstream) -> Server:
-    return start_server(REDIS_URL=redis.url, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
+@pytest.fixture(scope="module")
+def processes(databases: Databases, redis_server: RedisServer, endpoint: Upstream) -> Iterator[list[Server]]:
+    """Two on the same database and the same Redis."""
+    with Servers(databases) as start:
+        options = {"REDIS_URL": redis_server.url, "OPENAI_BASE_URL": endpoint.url, "OPENAI_MODEL": "small"}
+        first = start(None, **options)
+        yield [first, start(first.database, **options)]
+        # They let their replies end before they stop; those that hang would keep them.
+        endpoint.stop()
 
 
 @pytest.fixture
-def other(start_server: Servers, server: Server, redis: RedisServer, upstream: Upstream) -> Server:
-    """A second process on the same database and the same Redis."""
-    return start_server(server.database, REDIS_URL=redis.url, OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small")
+def server(processes: list[Server], redis: RedisServer, upstream: Upstream) -> Server:
+    for process in processes:
+        process.as_new()
+    return processes[0]
+
+
+@pytest.fixture
+def other(processes: list[Server], server: Server) -> Server:
+    return processes[1]
 
 
 @pytest.fixture
