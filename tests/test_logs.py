@@ -155,3 +155,5 @@ async def test_a_failing_store_leaves_no_text_in_the_log(server: Server, upstrea
         failed = await asyncio.to_thread(server.wait_for, failures)
     assert failed[0]["exception"].startswith("django.db.utils.")
     assert MARKER not in server.log()
+    # It would try for a while to store the reply.
+    server.kill()

@@ -34,7 +34,7 @@ async def test_conversations_move_from_sqlite_to_postgresql(
     server: Server, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> None:
     async with Visitor(server, "alice") as alice:
-        reply = await alice.ask("Hello?")
+        reply = await alice.ask("/long 30")
         text = written(await alice.whole(reply))
     command = re.search(r"manage\.py (dumpdata .+?)parley\.json", README, re.DOTALL)
     assert command

@@ -8,6 +8,7 @@ import pytest
 from chat import sse
 from chat.models import Message, Reply
 from tests.server import Server, SharedServers
+from tests.upstream import Upstream
 from tests.visitor import Visitor
 
 
@@ -56,8 +57,8 @@ async def test_a_question_can_be_answered_by_its_event_stream(alice: Visitor) ->
     assert response.content.startswith(b"retry: 2000\n\n")
 
 
-async def test_another_model_tries_again(share_server: SharedServers) -> None:
-    server = share_server(OPENAI_BASE_URL="http://127.0.0.1:1", OPENAI_MODEL="small,large")
+async def test_another_model_tries_again(share_server: SharedServers, upstream: Upstream) -> None:
+    server = share_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small,large")
     async with Visitor(server, "alice") as alice:
         reply = await alice.ask("Hello?")
         await alice.whole(reply)

@@ -72,7 +72,7 @@ async def test_a_retry_is_a_sibling_of_the_first_answer(server: Server, alice: V
 
 
 async def test_streams_share_a_few_threads(server: Server, alice: Visitor) -> None:
-    reply = await alice.ask("/slow")
+    reply = await alice.ask("/stall")
     before = threads(server)
     streams = [alice.follow(reply) for _ in range(40)]
     for stream in streams:
@@ -90,7 +90,7 @@ def threads(server: Server) -> int:
 async def test_a_person_follows_a_limited_number_of_replies(start_server: Servers) -> None:
     server = start_server(None, CHAT_PERSON_STREAMS="2")
     async with Visitor(server, "alice") as alice:
-        reply = await alice.ask("/slow")
+        reply = await alice.ask("/stall")
         first, second = alice.follow(reply), alice.follow(reply)
         await anext(first)
         await anext(second)
