@@ -19,9 +19,12 @@ def bare(state: StateInline, silent: bool) -> bool:
     if state.linkLevel or not state.src.startswith("://", state.pos):
         return False
     scheme = SCHEME.search(state.src[max(0, state.pos - 6) : state.pos])
+    if not scheme:
+        # First, so that no text is scanned again and again.
+        return False
     rest = REST.match(state.src, state.pos + 3, state.posMax)
     text = _without_end(rest[0]) if rest else ""
-    if not scheme or not text:
+    if not text:
         return False
     typed = f"{scheme[0]}://{text}"
     href = state.md.normalizeLink(typed)

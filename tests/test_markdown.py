@@ -495,6 +495,14 @@ def test_twice_the_text_takes_twice_the_work(monkeypatch: pytest.MonkeyPatch, pi
     assert calls(piece * 2 * repeats) < 2.5 * calls(piece * repeats)
 
 
+@pytest.mark.parametrize("piece", ["://a"])
+def test_an_address_costs_the_same_in_a_long_text(monkeypatch: pytest.MonkeyPatch, piece: str) -> None:
+    """To scan a text is one call, however long it is."""
+    monkeypatch.setattr("chat.markdown.RENDER_SECONDS", 1000)
+    repeats = MARKDOWN_CHARS // len(piece)
+    assert cpu_seconds(piece * repeats) < 25 * cpu_seconds(piece * (repeats // 10))
+
+
 # Each of these kept Pygments busy for minutes at this length.
 SLOW_CODE = [("c", "\n"), ("c#", "a\n"), ("java", "\n"), ("java", "a "), ("make", "a"), ("ini", "="), ("ini", "a=\n")]
 

@@ -12,10 +12,12 @@ const START = /^(?:https?:\/\/|mailto:)([^/?#]*)/i;
 export function bare(state, silent) {
   if (state.linkLevel || !state.src.startsWith("://", state.pos)) return false;
   const scheme = SCHEME.exec(state.src.slice(Math.max(0, state.pos - 6), state.pos))?.[0];
+  // First, so that no text is scanned again and again.
+  if (!scheme) return false;
   REST.lastIndex = state.pos + 3;
   const rest = REST.exec(state.src.slice(0, state.posMax))?.[0];
   const text = withoutEnd(rest ?? "");
-  if (!scheme || !text) return false;
+  if (!text) return false;
   const typed = `${scheme}://${text}`;
   const href = state.md.normalizeLink(typed);
   if (!silent) {
