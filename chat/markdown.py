@@ -343,8 +343,9 @@ def _restrict_links(tokens: list[Token]) -> list[Token]:
 
 def _link_text(tokens: list[Token], index: int) -> str:
     """The text of the link that starts there."""
-    contents = takewhile(lambda token: token.type != "link_close", tokens[index:])
-    return "".join(token.content for token in contents)
+    # Without a copy of the tokens, as a text may hold thousands of links.
+    following = map(tokens.__getitem__, range(index, len(tokens)))
+    return "".join(token.content for token in takewhile(lambda token: token.type != "link_close", following))
 
 
 def _place(href: str, text: str) -> dict[str, str]:
