@@ -11,7 +11,7 @@ from pytest_playwright import CreateContextCallback
 
 from tests.nginx import HOST
 from tests.programs import program
-from tests.server import Databases, Server, Servers, forget_everybody
+from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream
 
 # A busy machine is slow.
@@ -148,6 +148,7 @@ def kept_context(
 @pytest.fixture
 def first_context(kept_context: BrowserContext, watch: Watch, start_server: Servers) -> Iterator[BrowserContext]:
     """The kept one, as if it were new."""
+    kept_context.set_offline(False)
     kept_context.set_storage_state({})
     kept_context.clear_permissions()
     watch.begin(kept_context)
@@ -162,7 +163,7 @@ def visit(
     server: Server, new_context: NewContext, context_options: dict[str, Any], first_context: BrowserContext
 ) -> Visit:
     """Opens a browser for a person, who is signed in if named: `visit("bob", color_scheme="dark")`."""
-    server.database.run(forget_everybody)
+    server.as_new()
     fresh = [first_context]
 
     def visit(username: str = "", **options: Any) -> Page:
@@ -180,5 +181,13 @@ def visit(
 def alice(visit: Visit, upstream: Upstream) -> Page:
     """Alice's browser; she is signed in and has no conversation yet."""
     page = visit("alice")
+    page.goto("/")
+    return page
+
+
+@pytest.fixture
+def clocked(visit: Visit, server: Server, upstream: Upstream) -> Page:
+    """Alice's browser, for a test that sets its clock: that of the kept context would stay so."""
+    page = visit("alice", base_url=server.url)
     page.goto("/")
     return page

@@ -91,19 +91,19 @@ def test_a_reply_continues_when_its_tab_is_closed(alice: Page, upstream: Upstrea
     expect_end(tab, "complete")
 
 
-def test_a_hidden_tab_disconnects_and_catches_up_when_shown(alice: Page, upstream: Upstream) -> None:
+def test_a_hidden_tab_disconnects_and_catches_up_when_shown(clocked: Page, upstream: Upstream) -> None:
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
-    ask(alice, "Count.")
-    expect(words(alice)).to_have_text("One")
-    alice.clock.install()
-    hide(alice, is_hidden=True)
-    with alice.expect_event("requestfailed", lambda request: "/events/" in request.url):
-        alice.clock.fast_forward(31_000)
+    ask(clocked, "Count.")
+    expect(words(clocked)).to_have_text("One")
+    clocked.clock.install()
+    hide(clocked, is_hidden=True)
+    with clocked.expect_event("requestfailed", lambda request: "/events/" in request.url):
+        clocked.clock.fast_forward(31_000)
     upstream.release("rest")
-    expect(words(alice)).to_have_text("One")
-    hide(alice, is_hidden=False)
-    expect(words(alice)).to_have_text("One two.")
-    expect_end(alice, "complete")
+    expect(words(clocked)).to_have_text("One")
+    hide(clocked, is_hidden=False)
+    expect(words(clocked)).to_have_text("One two.")
+    expect_end(clocked, "complete")
 
 
 # The network
