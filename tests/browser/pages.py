@@ -1,6 +1,7 @@
 """Where things are on a page, and what people do there."""
 
 import re
+from urllib.parse import urljoin
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -36,6 +37,36 @@ def expect_end(page: Page, status: str) -> None:
 
 def button(page: Page | Locator, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
+
+
+def keep_still(page: Page) -> None:
+    """Follow the link that ends the reloads of a page without scripts; such a reload can swallow a click."""
+    link = page.get_by_role("link", name="Keep the page still to write")
+    page.goto(urljoin(page.url, link.get_attribute("href") or ""))
+
+
+def several_frames(page: Page) -> None:
+    """Wait until the page has drawn itself a few times: long enough for observers to report again."""
+    page.evaluate(SEVERAL_FRAMES)
+
+
+SEVERAL_FRAMES = """() => new Promise((done) => {
+    let left = 20;
+    const frame = () => (left-- ? requestAnimationFrame(frame) : done());
+    frame();
+})"""
+
+
+def top_at_rest(element: Locator) -> float:
+    """Pixels between the top of the window and the element, once nothing moves."""
+    position: float = element.evaluate("""async (element) => {
+        for (let before; before !== element.getBoundingClientRect().top; ) {
+            before = element.getBoundingClientRect().top;
+            for (let frame = 0; frame < 10; frame++) await new Promise(requestAnimationFrame);
+        }
+        return element.getBoundingClientRect().top;
+    }""")
+    return position
 
 
 def hide(page: Page, *, is_hidden: bool) -> None:

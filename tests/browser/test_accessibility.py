@@ -79,6 +79,13 @@ def store_everything(server: Server, username: str) -> str:
     return server.database.run(store)
 
 
+def open_everything(page: Page, server: Server) -> None:
+    """Show Alice's conversation with everything."""
+    page.goto(store_everything(server, "alice"))
+    # What draws formulas comes after the page.
+    expect(page.locator(".formula .katex").first).to_be_attached()
+
+
 def end(reply: Reply, text: str, **fields: Any) -> None:
     """What a worker would store at the end."""
     now = timezone.now()
@@ -134,7 +141,7 @@ def test_axe_finds_nothing_on_a_new_conversation(visit: Visit, scheme: str) -> N
 
 def test_axe_finds_nothing_in_a_conversation_with_everything(visit: Visit, server: Server, scheme: str) -> None:
     page = visit("alice", color_scheme=scheme)
-    page.goto(store_everything(server, "alice"))
+    open_everything(page, server)
     page.locator("summary").filter(has_text="Thought for 4 s").click()
     button(page, "alice").click()
     expect(page.get_by_role("group", name="Appearance")).to_be_visible()
@@ -175,7 +182,7 @@ def test_axe_finds_nothing_in_queued_questions(visit: Visit, upstream: Upstream,
 
 def test_axe_finds_nothing_in_the_open_drawer_of_a_phone(visit: Visit, server: Server, scheme: str) -> None:
     page = visit("alice", color_scheme=scheme, **PHONE)
-    page.goto(store_everything(server, "alice"))
+    open_everything(page, server)
     button(page, "Menu").click()
     expect(page.get_by_role("link", name="New conversation")).to_be_visible()
     expect_accessible(page)
@@ -284,7 +291,7 @@ def test_the_composer_has_the_focus_when_a_page_opens(alice: Page) -> None:
 
 def test_the_keyboard_reaches_everything_visibly_in_reading_order(visit: Visit, server: Server) -> None:
     page = visit("alice")
-    page.goto(store_everything(server, "alice"))
+    open_everything(page, server)
     button(page, "alice").click()
     title = page.locator("[data-title]").inner_text()
     stops = tab_through(page, "Send")
@@ -388,13 +395,13 @@ def test_on_a_phone_enter_starts_a_new_line(visit: Visit, upstream: Upstream) ->
 def test_no_page_scrolls_sideways_on_the_narrowest_phone(visit: Visit, server: Server, watch: Watch) -> None:
     watch.expect("status of 404")
     page = visit("alice", **NARROWEST)
-    url = store_everything(server, "alice")
-    for path in (url, f"{url}delete/", "/", "/accounts/password/change/", "/accounts/logout/", "/nowhere/"):
-        page.goto(path)
-        expect_no_sideways_scrolling(page)
-    page.goto(url)
+    open_everything(page, server)
+    expect_no_sideways_scrolling(page)
     button(page, "Menu").tap()
     expect_no_sideways_scrolling(page)
+    for path in (f"{page.url}delete/", "/", "/accounts/password/change/", "/accounts/logout/", "/nowhere/"):
+        page.goto(path)
+        expect_no_sideways_scrolling(page)
     page.context.clear_cookies()
     for path in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"):
         page.goto(path)

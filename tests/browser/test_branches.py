@@ -88,6 +88,7 @@ def test_typing_goes_on_after_continue(alice: Page, upstream: Upstream) -> None:
     upstream.script(pause("rest"), text("So far and on."), finish())
     button(alice, "Continue").click()
     expect(answer(alice)).to_have_attribute("data-phase", "writing")
+    expect(question(alice)).to_be_focused()
     alice.keyboard.type("And then")
     expect(question(alice)).to_have_value("And then")
     upstream.release("rest")
@@ -105,22 +106,6 @@ def test_messages_that_stay_are_not_touched(alice: Page, server: Server, upstrea
     ask(alice, "And?")
     expect_end(alice, "complete")
     assert asked.evaluate("message => message.isSame")
-
-
-def test_a_running_reply_that_leaves_the_page_goes_on_and_comes_back(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("First try"), finish())
-    ask(alice, "Hello?")
-    expect_end(alice, "complete")
-    upstream.script(text("Second"), pause("rest"), text(" try"), finish())
-    ask(alice, "And?")
-    expect(words(alice)).to_have_text("Second")
-    tab = alice.context.new_page()
-    tab.goto(alice.url)
-    expect(words(tab)).to_have_text("Second")
-    upstream.release("rest")
-    for page in (alice, tab):
-        expect(words(page)).to_have_text("Second try")
-        expect_end(page, "complete")
 
 
 def test_a_deep_branch_is_shown_without_leaving_its_fork(alice: Page, server: Server, visit: Visit) -> None:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, words
 from tests.upstream import Upstream, finish, hang, text
 
 pytestmark = pytest.mark.chromium
@@ -82,6 +82,7 @@ def test_a_double_click_opens_one_editor(conversation: Page) -> None:
     is_second = iter([False, True])
     with conversation.expect_request_finished(lambda request: request.url.endswith("/edit/") and next(is_second)):
         conversation.get_by_role("link", name="Edit").last.evaluate("link => { link.click(); link.click(); }")
+    several_frames(conversation)
     expect(conversation.locator("[data-edit]")).to_have_count(1)
 
 

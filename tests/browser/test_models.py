@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import KEY, Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.pages import answer, ask, button, expect_end, keep_still, question, words
 from tests.browser.test_accessibility import expect_accessible
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, error, finish, pause, text
@@ -135,6 +135,9 @@ def compare(page: Page, upstream: Upstream) -> None:
     page.get_by_label("Compare with").select_option("large")
     question(page).fill("Hello?")
     button(page, "Send").click()
+    expect(page).to_have_url(re.compile("/c/[0-9a-f-]{36}/"))
+    # Until its scripts run, a page follows nothing.
+    page.wait_for_load_state()
     expect(page.get_by_text("First", exact=True)).to_be_visible()
     expect(page.get_by_text("Second", exact=True)).to_be_visible()
 
@@ -143,18 +146,24 @@ def answers(page: Page) -> Locator:
     return page.locator("[data-role=assistant]")
 
 
+def boxes(page: Page) -> list[dict[str, float]]:
+    """Where the answers are in the window, all at one moment."""
+    found: list[dict[str, float]] = answers(page).evaluate_all(
+        "all => all.map((one) => one.getBoundingClientRect().toJSON())"
+    )
+    return found
+
+
 @pytest.mark.parametrize("chosen", [0, 1])
 def test_two_models_answer_side_by_side_and_one_is_chosen(alice: Page, upstream: Upstream, chosen: int) -> None:
     compare(alice, upstream)
-    boxes = [answers(alice).nth(index).bounding_box() for index in range(2)]
-    assert boxes[0]
-    assert boxes[1]
-    assert boxes[0]["y"] == boxes[1]["y"]
-    assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
+    left, right = boxes(alice)
+    assert left["y"] == right["y"]
+    assert left["right"] < right["x"]
     assert sorted(asked(upstream)) == ["large", "small"]
     upstream.release("both")
     for index in range(2):
-        expect(answers(alice).nth(index)).to_contain_text("answer")
+        expect(answers(alice).nth(index).locator("[data-text]")).to_contain_text("answer")
         expect(answers(alice).nth(index)).not_to_have_attribute("data-events-url", re.compile("."))
     words_chosen = answers(alice).nth(chosen).locator("[data-text]").inner_text()
     button(alice, "Continue with this answer").nth(chosen).click()
@@ -271,11 +280,9 @@ def test_two_answers_are_stacked_on_a_phone(visit: Visit, upstream: Upstream) ->
     page = visit("alice", viewport={"width": 390, "height": 844})
     page.goto("/")
     compare(page, upstream)
-    boxes = [answers(page).nth(index).bounding_box() for index in range(2)]
-    assert boxes[0]
-    assert boxes[1]
-    assert boxes[0]["x"] == boxes[1]["x"]
-    assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]
+    upper, lower = boxes(page)
+    assert upper["x"] == lower["x"]
+    assert upper["bottom"] <= lower["y"]
     upstream.release("both")
 
 
@@ -295,8 +302,7 @@ def test_without_scripts_stop_ends_both_answers(visit: Visit, upstream: Upstream
     page = visit("alice", java_script_enabled=False)
     page.goto("/")
     compare(page, upstream)
-    # Otherwise the page would reload under the button.
-    page.get_by_role("link", name="Keep the page still to write").click()
+    keep_still(page)
     button(page, "Stop").click()
     expect(page.get_by_text("Stopped.", exact=True)).to_have_count(2)
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit, Watch
-from tests.browser.pages import answer, button, question, words
+from tests.browser.pages import answer, button, keep_still, question, words
 from tests.upstream import Upstream, finish, hang, pause, text
 
 pytestmark = pytest.mark.chromium
@@ -49,10 +49,9 @@ def test_a_question_is_queued_edited_and_sent_after_the_reply(alice: Page, upstr
     upstream.script(text("One"), pause("end"), finish())
     send(alice, "Count.")
     expect(words(alice)).to_have_text("One")
-    # Otherwise the page would reload under what is being typed.
-    alice.get_by_role("link", name="Keep the page still to write").click()
+    keep_still(alice)
     send(alice, "And two?")
-    alice.get_by_role("link", name="Keep the page still to write").click()
+    keep_still(alice)
     queued = alice.get_by_role("region", name="Queued questions")
     expect(queued.get_by_text("Will be sent when this reply is complete.")).to_be_visible()
     queued.get_by_text("Edit").click()
@@ -71,11 +70,13 @@ def test_a_queued_question_is_withdrawn_or_sent_at_once(alice: Page, upstream: U
     send(alice, "Count.")
     expect(words(alice)).to_have_text("One")
     for question_text in ("And two?", "And three?"):
-        alice.get_by_role("link", name="Keep the page still to write").click()
+        keep_still(alice)
         send(alice, question_text)
     queued = alice.get_by_role("region", name="Queued questions")
+    keep_still(alice)
     button(queued, "Withdraw").first.click()
     expect(queued.locator(".message__text")).to_have_text("And three?")
+    keep_still(alice)
     button(queued, "Stop and send").click()
     expect(alice.locator("[data-role=assistant]").first.get_by_text("Stopped.")).to_be_visible()
     expect(words(alice)).to_have_text("Hello world")
@@ -86,6 +87,7 @@ def test_a_reply_is_stopped_and_asked_for_again(alice: Page, upstream: Upstream)
     upstream.script(text("So far"), hang())
     send(alice, "Hello?")
     expect(words(alice)).to_have_text("So far")
+    keep_still(alice)
     button(alice, "Stop").click()
     upstream.next_request().wait_closed()
     expect(answer(alice).get_by_text("Stopped.")).to_be_visible()

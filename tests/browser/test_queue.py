@@ -178,7 +178,7 @@ def test_escape_closes_what_is_open_before_it_stops(writing: Page) -> None:
     expect(account).to_be_visible()
     writing.keyboard.press("Escape")
     expect(account).to_be_hidden()
-    expect(answer(writing)).to_have_attribute("data-phase", "writing")
+    expect(button(writing, "Stop")).to_be_visible()
     writing.keyboard.press("Escape")
     expect_end(writing, "stopped")
 
@@ -251,5 +251,6 @@ def test_escape_closes_an_edit_and_stops_nothing(writing: Page, upstream: Upstre
     queue(writing).get_by_text("Edit", exact=True).click()
     queue(writing).get_by_label("Queued question").press("Escape")
     expect(queue(writing).get_by_label("Queued question")).to_be_hidden()
+    expect(button(writing, "Stop")).to_be_visible()
     upstream.release("rest")
     expect(questions(writing)).to_have_text(["First", "Second"])

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import KEY, Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, hide, question, words
+from tests.browser.pages import answer, ask, button, expect_end, hide, question, top_at_rest, words
 from tests.browser.test_history import entries, remember
 from tests.server import Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, text
@@ -95,18 +95,6 @@ def test_a_reader_of_an_earlier_message_keeps_their_place(alice: Page, tab: Page
     expect(questions(tab)).to_have_text(["First", "Second", "Third"])
     expect_end(tab, "complete")
     assert abs(top_at_rest(line) - before) < 2
-
-
-def top_at_rest(line: Locator) -> float:
-    """The position in the window, once nothing moves."""
-    position: float = line.evaluate("""async (line) => {
-        for (let before; before !== line.getBoundingClientRect().top; ) {
-            before = line.getBoundingClientRect().top;
-            for (let frame = 0; frame < 10; frame++) await new Promise(requestAnimationFrame);
-        }
-        return line.getBoundingClientRect().top;
-    }""")
-    return position
 
 
 def test_a_deletion_is_told_and_the_draft_stays(alice: Page, tab: Page) -> None:
@@ -207,19 +195,19 @@ def test_hidden_tabs_leave_connections_to_the_one_in_front(alice: Page, upstream
         hide(front, is_hidden=True)
 
 
-def test_a_hidden_tab_looks_whether_its_reply_has_ended(alice: Page, upstream: Upstream) -> None:
+def test_a_hidden_tab_looks_whether_its_reply_has_ended(clocked: Page, upstream: Upstream) -> None:
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
-    ask(alice, "Count.")
-    expect(words(alice)).to_have_text("One")
-    alice.clock.install()
-    hide(alice, is_hidden=True)
-    with alice.expect_event("requestfailed", lambda request: "/events/" in request.url):
-        alice.clock.fast_forward(6_000)
+    ask(clocked, "Count.")
+    expect(words(clocked)).to_have_text("One")
+    clocked.clock.install()
+    hide(clocked, is_hidden=True)
+    with clocked.expect_event("requestfailed", lambda request: "/events/" in request.url):
+        clocked.clock.fast_forward(6_000)
     upstream.release("rest")
-    with alice.expect_request(lambda request: "/events/" in request.url):
-        alice.clock.fast_forward(21_000)
-    expect(words(alice)).to_have_text("One two.")
-    expect_end(alice, "complete")
+    with clocked.expect_request(lambda request: "/events/" in request.url):
+        clocked.clock.fast_forward(21_000)
+    expect(words(clocked)).to_have_text("One two.")
+    expect_end(clocked, "complete")
 
 
 def test_an_idle_page_says_that_its_session_has_ended(alice: Page, tab: Page, watch: Watch) -> None:
