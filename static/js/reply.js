@@ -12,6 +12,7 @@ import { swap } from "./swap.js";
 /** A reply while it is written: takes over what the server rendered, and hands back to the server at the end. */
 export class RunningReply {
   #element;
+  #stream;
   #text;
   #live;
   #reasoning;
@@ -26,6 +27,7 @@ export class RunningReply {
    */
   constructor(element, stream, ended) {
     this.#element = element;
+    this.#stream = stream;
     this.#ended = ended;
     this.#connection = find(element, "[data-connection]", HTMLElement);
     this.#reasoning = new Reasoning(find(element, "[data-reasoning]", HTMLDetailsElement));
@@ -105,8 +107,13 @@ export class RunningReply {
     } catch (error) {
       const problem = Problem.from(error);
       if (problem.isPassing || this.#isSettled()) return;
-      this.#unfollow();
-      this.#settle("lost");
+      if (problem.status === 401) {
+        // The stream goes on from here if the person signs in elsewhere and comes back.
+        this.#stream.sleep();
+      } else {
+        this.#unfollow();
+        this.#settle("lost");
+      }
       problem.show(this.#connection);
     }
   }

@@ -56,6 +56,8 @@ export class PageStream {
     this.#url = url;
     this.#page = page;
     document.addEventListener("visibilitychange", () => this.#sleepOrWake());
+    // A page may be left for another window and stay visible.
+    addEventListener("focus", () => this.#wake());
     addEventListener("online", () => this.#connect());
     addEventListener("offline", () => this.#connect());
     addEventListener("pagehide", () => this.#disconnect());

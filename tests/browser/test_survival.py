@@ -300,6 +300,30 @@ def test_signing_in_again_brings_back_a_running_reply(
     expect_end(remote, "complete")
 
 
+@pytest.mark.parametrize("event", ["focus", "visibilitychange"])
+def test_signing_in_elsewhere_brings_back_a_running_reply(
+    visit: Visit, server: Server, proxy: Proxy, upstream: Upstream, watch: Watch, event: str
+) -> None:
+    watch.expect("status of 401", *CUT)
+    remote = visit("alice", base_url=proxy.url)
+    remote.goto("/")
+    upstream.script(text("One"), pause("rest"), text(" two."), pause("end"), finish())
+    ask(remote, "Count.")
+    expect(words(remote)).to_have_text("One")
+    server.database.run(Session.objects.all().delete)
+    proxy.cut()
+    expect(answer(remote).get_by_text("You've been signed out.")).to_be_visible()
+    cookie = {"name": "sessionid", "value": server.session_cookie("alice"), "url": proxy.url}
+    remote.context.add_cookies([cookie])
+    remote.evaluate("(name) => { dispatchEvent(new Event(name)); document.dispatchEvent(new Event(name)); }", event)
+    upstream.release("rest")
+    expect(words(remote)).to_have_text("One two.")
+    expect(answer(remote).get_by_text("You've been signed out.")).to_have_count(0)
+    expect(button(remote, "Stop")).to_be_visible()
+    upstream.release("end")
+    expect_end(remote, "complete")
+
+
 def test_a_question_survives_being_signed_out(alice: Page, server: Server, watch: Watch) -> None:
     watch.expect("status of 401")
     question(alice).fill("Am I here?")
