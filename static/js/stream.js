@@ -92,6 +92,8 @@ export class PageStream {
     this.#isConnecting = true;
     queueMicrotask(() => {
       this.#isConnecting = false;
+      // What put a visible page to sleep has passed, as the server has answered to a question.
+      if (!document.hidden) this.#isAsleep = false;
       if (this.#isAsleep) this.#nap();
       else this.#connect();
     });

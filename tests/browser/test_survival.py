@@ -277,6 +277,11 @@ def test_a_reply_that_was_continued_elsewhere_at_its_end_is_followed(alice: Page
 # The session
 
 
+def sign_in(page: Page, server: Server, proxy: Proxy) -> None:
+    """Sign Alice in, in another tab so to speak: the page does not notice."""
+    page.context.add_cookies([{"name": "sessionid", "value": server.session_cookie("alice"), "url": proxy.url}])
+
+
 def test_signing_in_again_brings_back_a_running_reply(
     visit: Visit, server: Server, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
@@ -313,8 +318,7 @@ def test_signing_in_elsewhere_brings_back_a_running_reply(
     server.database.run(Session.objects.all().delete)
     proxy.cut()
     expect(answer(remote).get_by_text("You've been signed out.")).to_be_visible()
-    cookie = {"name": "sessionid", "value": server.session_cookie("alice"), "url": proxy.url}
-    remote.context.add_cookies([cookie])
+    sign_in(remote, server, proxy)
     remote.evaluate("(name) => { dispatchEvent(new Event(name)); document.dispatchEvent(new Event(name)); }", event)
     upstream.release("rest")
     expect(words(remote)).to_have_text("One two.")
@@ -322,6 +326,24 @@ def test_signing_in_elsewhere_brings_back_a_running_reply(
     expect(button(remote, "Stop")).to_be_visible()
     upstream.release("end")
     expect_end(remote, "complete")
+
+
+def test_a_page_that_was_signed_out_follows_what_is_asked_on_it(
+    remote: Page, server: Server, proxy: Proxy, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 401", *CUT)
+    ask(remote, "Hello?")
+    expect_end(remote, "complete")
+    server.database.run(Session.objects.all().delete)
+    proxy.cut()
+    expect(remote.get_by_role("alert").filter(has_text="You've been signed out.")).to_be_visible()
+    sign_in(remote, server, proxy)
+    upstream.script(text("One"), pause("rest"), text(" two."), finish())
+    ask(remote, "Count.")
+    expect(words(remote)).to_have_text("One")
+    upstream.release("rest")
+    # A page that sleeps looks again after twenty seconds.
+    expect(words(remote)).to_have_text("One two.", timeout=15_000)
 
 
 def test_a_question_survives_being_signed_out(alice: Page, server: Server, watch: Watch) -> None:
