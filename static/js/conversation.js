@@ -110,7 +110,7 @@ export class Conversation {
     event.preventDefault();
     const form = /** @type {HTMLFormElement} */ (event.target);
     if (form.ariaBusy === "true") return;
-    form.ariaBusy = "true";
+    setBusy(form, true);
     this.#chooseModel(form, event.submitter);
     withdrawComplaint(form);
     try {
@@ -123,7 +123,7 @@ export class Conversation {
       Problem.from(error).show(find(form, "[data-error]", HTMLElement));
       form.querySelector("textarea")?.setAttribute("aria-invalid", "true");
     } finally {
-      form.ariaBusy = null;
+      setBusy(form, false);
     }
   }
 
@@ -178,6 +178,14 @@ export class Conversation {
  */
 function edited({ target }) {
   if (target instanceof HTMLTextAreaElement && target.form) withdrawComplaint(target.form);
+}
+
+/** @param {HTMLFormElement} form @param {boolean} isBusy */
+function setBusy(form, isBusy) {
+  form.ariaBusy = isBusy ? "true" : null;
+  const text = form.querySelector("textarea");
+  // What was typed now would be neither sent nor kept.
+  if (text) text.readOnly = isBusy;
 }
 
 /** @param {HTMLFormElement} form */

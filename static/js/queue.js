@@ -1,3 +1,4 @@
+import { find } from "./dom.js";
 import { counterpart } from "./swap.js";
 import { isComposing } from "./typing.js";
 
@@ -15,13 +16,17 @@ export function closeEdits(element) {
 
 /** @param {CustomEvent<HTMLElement | null>} event of a form, with its button */
 function closeEdit({ target, detail: button }) {
+  const edit = editOf(target);
   // What was written about a question has been saved, or is no longer needed. A question that was sent had the words
   // from before.
-  if (!button?.hasAttribute("data-send")) editOf(target)?.removeAttribute("open");
+  if (!edit || button?.hasAttribute("data-send")) return;
+  edit.open = false;
+  const text = find(edit, "textarea", HTMLTextAreaElement);
+  text.defaultValue = text.value;
 }
 
 /**
- * Show the questions that are queued now. An edit under way stays as it is.
+ * Show the questions that are queued now. An edit that is open or not saved stays as it is.
  * @param {HTMLElement} element the ones on the page
  * @param {HTMLElement} next the server's rendering of them
  * @returns {string[]} what was being written about questions that are no longer queued
@@ -29,25 +34,25 @@ function closeEdit({ target, detail: button }) {
 export function showQueued(element, next) {
   const focused = document.activeElement;
   const lost = [];
-  let find = () => /** @type {HTMLElement | null | undefined} */ (null);
+  let again = () => /** @type {HTMLElement | null | undefined} */ (null);
   for (const question of element.querySelectorAll("article")) {
     const same = next.querySelector(`#${question.id}`);
-    const edit = question.querySelector("details[open]");
-    const text = edit?.querySelector("textarea");
+    const edit = find(question, "details", HTMLDetailsElement);
+    const { value, defaultValue } = find(edit, "textarea", HTMLTextAreaElement);
     if (!(same instanceof HTMLElement)) {
-      if (text && text.value !== text.defaultValue) lost.push(text.value);
+      if (value !== defaultValue) lost.push(value);
       continue;
     }
-    if (edit) same.querySelector("details")?.replaceWith(edit);
+    if (edit.open || value !== defaultValue) same.querySelector("details")?.replaceWith(edit);
     keepErrors(question, same);
     if (question.contains(focused)) {
       const inOther = counterpart(question);
-      find = () => inOther(same);
+      again = () => inOther(same);
     }
   }
   element.replaceChildren(...next.childNodes);
   // What is moved or replaced loses the focus.
-  const control = focused instanceof HTMLElement && element.contains(focused) ? focused : find();
+  const control = focused instanceof HTMLElement && element.contains(focused) ? focused : again();
   control?.focus({ preventScroll: true });
   return lost.filter((text) => text.trim());
 }

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, words
@@ -113,6 +113,19 @@ def test_what_is_refused_or_left_stays_in_the_field(conversation: Page, watch: W
     conversation.reload()
     edit(conversation)
     expect(edited(conversation)).to_have_value("Half a word")
+
+
+def test_an_edit_takes_no_words_while_it_is_sent(conversation: Page, watch: Watch) -> None:
+    watch.expect("ERR_FAILED")
+    edit(conversation)
+    routes: list[Route] = []
+    conversation.route("**/edit/", lambda route: routes.append(route), times=1)  # noqa: PLW0108 (it is marked)
+    edited(conversation).fill("Another wording")
+    edited(conversation).press("Enter")
+    expect(edited(conversation)).not_to_be_editable()
+    routes[0].abort()
+    expect(edited(conversation)).to_be_editable()
+    expect(edited(conversation)).to_be_focused()
 
 
 def test_a_question_is_edited_while_its_answer_is_written(alice: Page, upstream: Upstream) -> None:

@@ -1,9 +1,11 @@
 """Asking while a reply is being written: the question is queued, and can be edited, withdrawn, or sent at once."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from chat.models import Conversation, QueuedQuestion
 from tests.browser.conftest import Visit, Watch
@@ -30,6 +32,15 @@ def queued(page: Page) -> Locator:
 def send(page: Page, words: str) -> None:
     question(page).fill(words)
     question(page).press("Enter")
+
+
+@contextmanager
+def held(page: Page, url: str) -> Iterator[None]:
+    """Let the next request to this address reach the server only afterwards."""
+    routes: list[Route] = []
+    page.route(url, lambda route: routes.append(route), times=1)  # noqa: PLW0108 (it is marked)
+    yield
+    routes[0].continue_()
 
 
 @pytest.fixture
@@ -117,16 +128,53 @@ def test_a_queued_question_is_edited_in_its_place(writing: Page, upstream: Upstr
     expect(queued(writing)).to_have_text(["2nd", "Third"])
     upstream.release("rest")
     expect(questions(writing)).to_have_text(["First", "2nd", "Third"])
+    expect(question(writing)).to_have_value("")
 
 
-def test_an_edit_of_a_question_that_has_been_sent_comes_back_to_the_box(writing: Page, upstream: Upstream) -> None:
+def change_elsewhere(page: Page, server: Server) -> None:
+    """Change the conversation, and wait until the page has drawn its queued questions anew."""
+    page.locator("#queued").evaluate("element => element.dataset.isOld = true")
+    server.database.run(lambda: Conversation.objects.get().change())
+    expect(page.locator("#queued[data-is-old]")).to_have_count(0)
+
+
+def test_an_edit_that_was_closed_is_kept(writing: Page, server: Server) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    queue(writing).get_by_label("Queued question").fill("Better words")
+    queue(writing).get_by_label("Queued question").press("Escape")
+    change_elsewhere(writing, server)
+    expect(queue(writing).get_by_label("Queued question")).to_be_hidden()
+    queue(writing).get_by_text("Edit", exact=True).click()
+    expect(queue(writing).get_by_label("Queued question")).to_have_value("Better words")
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_an_edit_of_a_question_that_has_been_sent_comes_back_to_the_box(
+    writing: Page, upstream: Upstream, is_open: bool
+) -> None:
     send(writing, "Second")
     queue(writing).get_by_text("Edit").click()
     queue(writing).get_by_label("Queued question").fill("Better words")
+    if not is_open:
+        queue(writing).get_by_label("Queued question").press("Escape")
     upstream.release("rest")
     expect(questions(writing)).to_have_text(["First", "Second"])
     expect(question(writing)).to_have_value("Better words")
     expect(writing.get_by_role("alert").filter(has_text="This question is no longer queued here.")).to_be_visible()
+
+
+def test_an_edit_takes_no_words_while_it_is_saved(writing: Page) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    edit = queue(writing).get_by_label("Queued question")
+    edit.fill("2nd")
+    with held(writing, "**/edit/"):
+        button(queue(writing), "Save").click()
+        expect(edit).not_to_be_editable()
+    expect(queued(writing)).to_have_text(["2nd"])
+    queue(writing).get_by_text("Edit", exact=True).click()
+    expect(edit).to_be_editable()
 
 
 def test_sending_a_question_keeps_an_edit_that_was_not_saved(writing: Page) -> None:
@@ -226,9 +274,7 @@ def test_an_edit_that_changed_nothing_does_not_come_back(writing: Page, upstream
 def test_the_focus_stays_on_a_queued_question(writing: Page, server: Server) -> None:
     send(writing, "Second")
     button(queue(writing), "Withdraw").focus()
-    writing.locator("#queued").evaluate("element => element.dataset.isOld = true")
-    server.database.run(lambda: Conversation.objects.get().change())
-    expect(writing.locator("#queued[data-is-old]")).to_have_count(0)
+    change_elsewhere(writing, server)
     expect(button(queue(writing), "Withdraw")).to_be_focused()
 
 
