@@ -6,6 +6,9 @@ import { isComposing } from "./typing.js";
 /** @typedef {import("./requests.js").Started} Started */
 /** @typedef {import("./requests.js").Queued} Queued */
 
+// Between what stands in the box and what comes to it.
+const GAP = "\n\n";
+
 /** The form for questions: it sends, stops, and keeps a draft. */
 export class Composer {
   #form;
@@ -26,7 +29,7 @@ export class Composer {
    * @param {HTMLFormElement} form
    * @param {HTMLFormElement} stopForm
    * @param {(answer: Started | Queued) => Promise<void>} onAsked shows what the server has stored
-   * @param {() => Promise<void>} onStale shows what another page has changed meanwhile
+   * @param {() => Promise<void>} onStale shows what another page has changed meanwhile, or says why it cannot
    */
   constructor(form, stopForm, onAsked, onStale) {
     this.#form = form;
@@ -71,8 +74,8 @@ export class Composer {
    * @param {string} text
    */
   take(text) {
-    this.#text.value = [this.#text.value, text].filter(Boolean).join("\n\n");
-    this.#edited();
+    this.#text.value = [this.#text.value, text].filter(Boolean).join(GAP);
+    this.#keep();
     this.#complain(NOT_QUEUED);
   }
 
@@ -90,6 +93,11 @@ export class Composer {
     // A model that answered earlier may no longer be offered.
     const option = [...(this.#models?.options ?? [])].find(({ value }) => value === name);
     if (option) option.selected = true;
+  }
+
+  /** The choice of a second model to compare with. */
+  get #also() {
+    return /** @type {HTMLSelectElement | null} */ (this.#form.querySelector("select[name=also]"));
   }
 
   get #models() {
@@ -119,6 +127,10 @@ export class Composer {
   #edited() {
     // What was refused is no longer what stands there.
     this.#complain("");
+    this.#keep();
+  }
+
+  #keep() {
     sessionStorage.setItem(this.#draftKey, this.#text.value);
     this.#grow();
   }
@@ -148,18 +160,17 @@ export class Composer {
     event.preventDefault();
     const isExample = event.submitter?.getAttribute("name") === "example";
     if (this.#send.disabled || !(isExample || this.#text.value.trim())) return;
+    const sent = this.#text.value;
     this.#sending(true);
     try {
-      const answer = await this.#ask(event.submitter);
-      if (!isExample) this.#clear();
+      const answer = await this.#ask(event.submitter).finally(() => this.#sending(false));
+      if (!isExample) this.#clear(sent);
       await this.#onAsked(answer);
     } catch (error) {
       const problem = Problem.from(error);
       problem.show(this.#error);
       this.#text.setAttribute("aria-invalid", "true");
-      if (problem.code === "conversation_changed") this.#onStale();
-    } finally {
-      this.#sending(false);
+      if (problem.code === "conversation_changed") await this.#onStale();
     }
   }
 
@@ -186,11 +197,11 @@ export class Composer {
     if (isSending) this.#complain("");
   }
 
-  #clear() {
-    this.#text.value = "";
-    const also = this.#form.querySelector("select[name=also]");
-    if (also instanceof HTMLSelectElement) also.value = "";
-    this.#edited();
+  /** @param {string} sent what the box held when it was sent; more may have come to it meanwhile */
+  #clear(sent) {
+    this.#text.value = this.#text.value.slice((sent + GAP).length);
+    if (this.#also) this.#also.value = "";
+    this.#keep();
   }
 
   /** @param {string} sentence */

@@ -34,7 +34,8 @@ export class Conversation {
       find(page, "[data-composer]", HTMLFormElement),
       find(page, "[data-stop-form]", HTMLFormElement),
       (started) => this.#asked(started),
-      async () => this.#messages?.renew(),
+      // There is a newer version, whatever its number.
+      () => this.reach(Infinity),
     );
     const list = page.querySelector("[data-messages]");
     if (list instanceof HTMLElement) this.#show(page, list);
@@ -99,6 +100,8 @@ export class Conversation {
     if (location.pathname !== conversation.url) return location.assign(conversation.url);
     // The question is far below what is on screen.
     if (this.#messages?.hasLater) return location.assign(conversation.url);
+    // The next question may be sent before the page shows this one.
+    if ("reply" in answer) this.#composer.continueFrom(answer.reply.id);
     await this.#messages?.refresh(this.#messages.last);
     const question = this.#messages?.lastQuestion;
     // A queued question waits below, and the person reads on.

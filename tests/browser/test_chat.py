@@ -93,7 +93,9 @@ def test_an_example_is_asked_by_a_click(alice: Page) -> None:
     expect_end(alice, "complete")
 
 
-def test_a_page_shows_what_it_has_missed_before_it_sends(alice: Page, upstream: Upstream, watch: Watch) -> None:
+@pytest.fixture
+def stale(alice: Page, watch: Watch) -> Page:
+    """Another tab of Alice's, which does not know of her last question."""
     watch.expect("status of 409", "ERR_FAILED")
     ask(alice, "How are you?")
     expect_end(alice, "complete")
@@ -102,6 +104,11 @@ def test_a_page_shows_what_it_has_missed_before_it_sends(alice: Page, upstream: 
     tab.goto(alice.url)
     ask(alice, "And now?")
     expect_end(alice, "complete")
+    return tab
+
+
+def test_a_page_shows_what_it_has_missed_before_it_sends(stale: Page, upstream: Upstream) -> None:
+    tab = stale
     question(tab).fill("And you?")
     question(tab).press("Enter")
     expect(tab.get_by_role("alert").filter(has_text="has changed in another window.")).to_be_visible()
@@ -113,6 +120,34 @@ def test_a_page_shows_what_it_has_missed_before_it_sends(alice: Page, upstream: 
     expect_end(tab, "complete")
     contents = [message["content"] for message in upstream.requests[-1].body["messages"]]
     assert contents == ["How are you?", "Hello world", "And now?", "Hello world", "And you?"]
+
+
+def test_a_page_says_why_it_cannot_show_what_it_has_missed(stale: Page, watch: Watch) -> None:
+    watch.expect("status of 404")
+    stale.route("**/transcript/**", lambda route: route.fulfill(status=404))
+    question(stale).fill("And you?")
+    question(stale).press("Enter")
+    expect(stale.get_by_role("alert").filter(has_text="This conversation has been deleted.")).to_be_visible()
+    expect(question(stale)).to_have_value("And you?")
+
+
+def test_the_next_question_is_written_and_sent_before_the_page_shows_the_last_one(
+    alice: Page, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 503", "status of 409")
+    ask(alice, "How are you?")
+    expect_end(alice, "complete")
+    upstream.script(text("Fine"), pause("rest"), finish())
+    alice.route("**/transcript/**", lambda route: route.fulfill(status=503))
+    for words_sent in ("And now?", "And then?"):
+        question(alice).fill(words_sent)
+        question(alice).press("Enter")
+        expect(question(alice)).to_have_value("")
+    alice.unroute("**/transcript/**")
+    expect(alice.get_by_role("region", name="Queued questions")).to_contain_text("And then?")
+    upstream.release("rest")
+    asked = ["How are you?", "And now?", "And then?"]
+    expect(alice.locator("[data-role=user] [data-text]")).to_have_text(asked)
 
 
 def test_what_draws_a_reply_is_fetched_when_somebody_writes(alice: Page) -> None:

@@ -164,6 +164,22 @@ def test_an_edit_of_a_question_that_has_been_sent_comes_back_to_the_box(
     expect(writing.get_by_role("alert").filter(has_text="This question is no longer queued here.")).to_be_visible()
 
 
+def test_an_edit_that_comes_back_stays_when_a_question_is_accepted(writing: Page, upstream: Upstream) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    queue(writing).get_by_label("Queued question").fill("Better words")
+    with held(writing, "**/queue/"):
+        send(writing, "Third")
+        upstream.release("rest")
+        expect(questions(writing)).to_have_text(["First", "Second"])
+        expect(question(writing)).to_have_value("Third\n\nBetter words")
+    expect(question(writing)).to_have_value("Better words")
+    expect(writing.get_by_role("alert").filter(has_text="What you wrote is in the box.")).to_be_visible()
+    expect(questions(writing)).to_have_text(["First", "Second", "Third"])
+    writing.reload()
+    expect(question(writing)).to_have_value("Better words")
+
+
 def test_an_edit_takes_no_words_while_it_is_saved(writing: Page) -> None:
     send(writing, "Second")
     queue(writing).get_by_text("Edit", exact=True).click()
