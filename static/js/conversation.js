@@ -100,12 +100,13 @@ export class Conversation {
     if (location.pathname !== conversation.url) return location.assign(conversation.url);
     // The question is far below what is on screen.
     if (this.#messages?.hasLater) return location.assign(conversation.url);
+    // A queued question waits below, and the person reads on.
+    if ("queued" in answer) return this.#messages?.renew();
     // The next question may be sent before the page shows this one.
-    if ("reply" in answer) this.#composer.continueFrom(answer.reply.id);
+    this.#composer.continueFrom(answer.reply.id);
     await this.#messages?.refresh(this.#messages.last);
     const question = this.#messages?.lastQuestion;
-    // A queued question waits below, and the person reads on.
-    if (question && !("queued" in answer)) this.#follower?.toTop(question);
+    if (question) this.#follower?.toTop(question);
   }
 
   /** @param {SubmitEvent} event of a form in a message or in a queued question, after which other ones may be on screen */

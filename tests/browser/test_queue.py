@@ -193,6 +193,22 @@ def test_an_edit_takes_no_words_while_it_is_saved(writing: Page) -> None:
     expect(edit).to_be_editable()
 
 
+def test_whoever_follows_the_text_still_does_after_a_question(alice: Page, upstream: Upstream) -> None:
+    lines = "".join(f"Line {number}.\n\n" for number in range(80))
+    upstream.script(text(lines), pause("rest"), text(lines), finish())
+    ask(alice, "First")
+    expect(words(alice).get_by_text("Line 79.")).to_be_attached()
+    alice.keyboard.press("End")
+    expect(words(alice).get_by_text("Line 79.")).to_be_in_viewport()
+    expect(alice.locator("[data-to-end]")).to_be_hidden()
+    send(alice, "Second")
+    expect(queued(alice)).to_be_in_viewport()
+    upstream.release("rest")
+    expect(questions(alice)).to_have_text(["First", "Second"])
+    expect_end(alice, "complete")
+    expect(words(alice)).to_be_in_viewport()
+
+
 def test_sending_a_question_keeps_an_edit_that_was_not_saved(writing: Page) -> None:
     send(writing, "Second")
     queue(writing).get_by_text("Edit", exact=True).click()
