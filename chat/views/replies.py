@@ -1,5 +1,6 @@
 """One reply: its events, its stop, and its message as the server renders it."""
 
+import asyncio
 from uuid import UUID
 
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
@@ -49,9 +50,13 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     reply = await get_reply(request, pk)
     if request.method == "GET":
         return SeeOther(reply.message.get_absolute_url())
-    await stop_reply(request, reply.pk)
+    stops = [stop_reply(request, reply.pk)]
     if also := await find_message(reply.message.conversation, request.POST.get("also", "")):
-        await stop_reply(request, also.pk)
+        stops.append(stop_reply(request, also.pk))
+    # What fails for one of them must not keep the other.
+    for failure in await asyncio.gather(*stops, return_exceptions=True):
+        if failure:
+            raise failure
     if not wants_json(request):
         return SeeOther(reply.message.get_absolute_url())
     await reply.arefresh_from_db(fields=["status"])

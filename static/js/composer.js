@@ -216,15 +216,18 @@ export class Composer {
     if (this.#stop.ariaDisabled === "true") return;
     this.#showStop(STOPPING, true);
     try {
-      // The page shows the stop when the reply's stream reports it.
-      for (const url of this.#stopUrls) {
-        this.#stopForm.action = url;
-        await submit(this.#stopForm);
-      }
+      // The page shows each stop when the reply's stream reports it.
+      await Promise.all(this.#stopUrls.map((url) => this.#stopAt(url)));
     } catch (error) {
       Problem.from(error).show(this.#error);
       this.#showStop(STOP, false);
     }
+  }
+
+  /** @param {string} url */
+  #stopAt(url) {
+    this.#stopForm.action = url;
+    return submit(this.#stopForm);
   }
 
   /** @param {string} label @param {boolean} isDisabled */

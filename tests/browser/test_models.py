@@ -257,6 +257,18 @@ def test_nothing_is_asked_before_an_answer_is_chosen(alice: Page, upstream: Upst
     expect(answers(alice)).to_have_count(2)
 
 
+def test_one_answer_is_stopped_though_the_other_is_not(alice: Page, upstream: Upstream, watch: Watch) -> None:
+    watch.expect("status of 503")
+    compare(alice, upstream)
+    problem = {"error": {"code": "not_stopped", "message": "The reply couldn't be stopped. Try again."}}
+    alice.route("**/stop/", lambda route: route.fulfill(status=503, json=problem), times=1)
+    button(alice, "Stop").click()
+    expect(alice.get_by_role("alert").filter(has_text="The reply couldn't be stopped.")).to_be_visible()
+    expect(alice.get_by_text("Stopped.", exact=True)).to_have_count(1)
+    button(alice, "Stop").click()
+    expect(alice.get_by_text("Stopped.", exact=True)).to_have_count(2)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_what_offers_a_choice(visit: Visit, upstream: Upstream, scheme: str) -> None:
     page = visit("alice", color_scheme=scheme)

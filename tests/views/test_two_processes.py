@@ -1,6 +1,7 @@
 """Answers and questions in processes: what one of them stores holds in the other, as far as they have room."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -75,6 +76,30 @@ async def test_what_is_asked_again_outlives_its_process(
     await here.die()
     await there.reconcile()
     assert await there.read(reply) == ("one two", End("complete", "stop"))
+
+
+async def test_one_answer_is_stopped_though_the_other_is_not(
+    start_host: StartHost, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        upstream.script(text("so far"), hang())
+    host = await start_host()
+    client = await host.browser(alice)
+    assert (await post(client, "/c/", text="Hello?", also="small")).status_code == 201
+    first, second = [reply async for reply in Reply.objects.order_by("asked")]
+    await host.until(second, "so far")
+    stop = host.stop
+
+    async def stop_second(reply_id: UUID) -> None:
+        if reply_id == first.pk:
+            raise TimeoutError
+        await stop(reply_id)
+
+    monkeypatch.setattr(host, "stop", stop_second)
+    refused = await post(client, f"/replies/{first.pk}/stop/", also=second.pk)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_stopped")
+    assert (await stored(second)).status == "stopped"
+    assert (await stored(first)).is_running
 
 
 async def test_two_answers_need_room_for_two(start_host: StartHost, alice: User) -> None:
