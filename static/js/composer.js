@@ -183,7 +183,8 @@ export class Composer {
       return await submit(this.#form, submitter);
     } catch (error) {
       const url = this.#form.dataset.queueUrl;
-      if (Problem.from(error).code !== "reply_running" || !url) throw error;
+      // A queued question gets one answer.
+      if (Problem.from(error).code !== "reply_running" || !url || this.#also?.value) throw error;
       this.#send.setAttribute("formaction", url);
       return await submit(this.#form, this.#send).finally(() => this.#send.removeAttribute("formaction"));
     }

@@ -10,7 +10,7 @@ from tests.browser.conftest import KEY, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, keep_still, question, words
 from tests.browser.test_accessibility import expect_accessible
 from tests.server import Databases, Server, Servers
-from tests.upstream import Upstream, error, finish, pause, text
+from tests.upstream import Upstream, error, finish, hang, pause, text
 
 pytestmark = pytest.mark.chromium
 
@@ -267,6 +267,23 @@ def test_one_answer_is_stopped_though_the_other_is_not(alice: Page, upstream: Up
     expect(alice.get_by_text("Stopped.", exact=True)).to_have_count(1)
     button(alice, "Stop").click()
     expect(alice.get_by_text("Stopped.", exact=True)).to_have_count(2)
+
+
+def test_two_models_are_not_asked_by_the_queue(alice: Page, upstream: Upstream, watch: Watch) -> None:
+    """The reply that is being written is out of sight."""
+    watch.expect("status of 409")
+    upstream.script(text("One"), hang())
+    ask(alice, "Hello?")
+    expect(words(alice)).to_have_text("One")
+    # Nor does the page get it into sight.
+    alice.route("**/transcript/**", lambda _: None)
+    alice.goto(f"{alice.url}?from=start&last=1")
+    alice.get_by_label("Compare with").select_option("large")
+    question(alice).fill("And?")
+    question(alice).press("Enter")
+    expect(alice.get_by_role("alert").filter(has_text="The previous reply is still being written.")).to_be_visible()
+    expect(question(alice)).to_have_value("And?")
+    expect(alice.get_by_label("Compare with")).to_have_value("large")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
