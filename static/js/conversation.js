@@ -7,7 +7,7 @@ import { goBetweenQuestions } from "./questions.js";
 import { closeEdits } from "./queue.js";
 import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
-import { DELETED, ENDINGS, WRITING } from "./sentences.js";
+import { ENDINGS, GONE, WRITING } from "./sentences.js";
 import { Tab } from "./tab.js";
 
 /** @typedef {import("./requests.js").Started} Started */
@@ -77,12 +77,12 @@ export class Conversation {
 
   /**
    * Show what has been changed elsewhere.
-   * @param {number | null} version of the conversation by now; null when it has been deleted
+   * @param {number | null} version of the conversation by now; null when it is deleted or somebody else's
    */
   async reach(version) {
     if (!this.#messages) return;
     try {
-      if (version === null) throw new Problem(DELETED, 404);
+      if (version === null) throw new Problem(GONE, 404);
       await this.#messages.reach(version);
     } catch (error) {
       this.tell(Problem.from(error));

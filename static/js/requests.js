@@ -1,7 +1,7 @@
 // Requests to the server, and what to tell people when one fails.
 
 import { find } from "./dom.js";
-import { DELETED, SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
+import { GONE, SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
 
 /**
  * @typedef {object} Started what the server answers to a question
@@ -91,8 +91,8 @@ async function ask(url, options) {
   });
   // The address of a fragment redirects to the sign-in page after signing out.
   if (response.redirected || response.status === 401) throw new Problem(SIGNED_OUT, 401);
-  // Only whole conversations are deleted.
-  if (response.status === 404) throw new Problem(DELETED, 404);
+  // Only whole conversations are deleted. Somebody else may have signed in in another tab.
+  if (response.status === 404) throw new Problem(GONE, 404);
   if (response.ok) return response;
   const body = await response.json().catch(() => null);
   throw new Problem(body?.error?.message ?? UNREACHABLE, response.status, body?.error?.code);

@@ -277,9 +277,9 @@ def test_a_reply_that_was_continued_elsewhere_at_its_end_is_followed(alice: Page
 # The session
 
 
-def sign_in(page: Page, server: Server, proxy: Proxy) -> None:
-    """Sign Alice in, in another tab so to speak: the page does not notice."""
-    page.context.add_cookies([{"name": "sessionid", "value": server.session_cookie("alice"), "url": proxy.url}])
+def sign_in(page: Page, server: Server, proxy: Proxy, username: str = "alice") -> None:
+    """Sign a person in, in another tab so to speak: the page does not notice."""
+    page.context.add_cookies([{"name": "sessionid", "value": server.session_cookie(username), "url": proxy.url}])
 
 
 def test_signing_in_again_brings_back_a_running_reply(
@@ -344,6 +344,18 @@ def test_a_page_that_was_signed_out_follows_what_is_asked_on_it(
     upstream.release("rest")
     # A page that sleeps looks again after twenty seconds.
     expect(words(remote)).to_have_text("One two.", timeout=15_000)
+
+
+def test_a_page_says_that_its_conversation_may_be_somebody_elses(
+    remote: Page, server: Server, proxy: Proxy, watch: Watch
+) -> None:
+    watch.expect(*CUT)
+    ask(remote, "Hello?")
+    expect_end(remote, "complete")
+    sign_in(remote, server, proxy, "bob")
+    proxy.cut()
+    expect(remote.get_by_role("alert").filter(has_text="or belongs to another account.")).to_be_visible()
+    expect(words(remote)).to_have_text("Hello world")
 
 
 def test_a_question_survives_being_signed_out(alice: Page, server: Server, watch: Watch) -> None:

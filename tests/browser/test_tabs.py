@@ -104,7 +104,7 @@ def test_a_deletion_is_told_and_the_draft_stays(alice: Page, tab: Page) -> None:
     delete.press("Enter")
     button(alice, "Delete").click()
     expect(alice).to_have_url(re.compile("/$"))
-    expect(tab.get_by_role("alert").filter(has_text="This conversation has been deleted.")).to_be_visible()
+    expect(tab.get_by_role("alert").filter(has_text="This conversation has been deleted")).to_be_visible()
     expect(question(tab)).to_have_value("My long text")
     expect(entries(tab)).to_have_count(0)
 
@@ -125,7 +125,7 @@ def test_a_reply_whose_conversation_is_deleted_does_not_look_stopped(
     delete.focus()
     delete.press("Enter")
     button(alice, "Delete").click()
-    expect(answer(tab).get_by_text("This conversation has been deleted.")).to_be_visible()
+    expect(answer(tab).get_by_text("This conversation has been deleted")).to_be_visible()
     assert "stopped" not in tab.evaluate("window.announced")
 
 
