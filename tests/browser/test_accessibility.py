@@ -4,12 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import FloatRect, Page, Request, expect
 
 from chat import asking
 from chat.models import Conversation, Message, Reply, User
+from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.server import Server, SharedServers
@@ -96,51 +96,30 @@ def end(reply: Reply, text: str, **fields: Any) -> None:
 
 # Axe
 
-GRAVE = ("serious", "critical")
 
-
-def expect_accessible(page: Page) -> None:
-    violations = Axe().run(page).response["violations"]
-    found = [
-        f"{violation['id']}: {node['html']} ({node['failureSummary']})"
-        for violation in violations
-        if violation["impact"] in GRAVE
-        for node in violation["nodes"]
-    ]
-    assert found == []
-
-
-@pytest.fixture(params=["light", "dark"])
-def scheme(request: pytest.FixtureRequest) -> str:
-    scheme: str = request.param
-    return scheme
-
-
-@pytest.mark.parametrize("path", ["/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"])
-def test_axe_finds_nothing_on_pages_of_accounts(visit: Visit, scheme: str, path: str) -> None:
-    page = visit(color_scheme=scheme)
-    page.goto(path)
-    expect_accessible(page)
-
-
-def test_axe_finds_nothing_on_a_login_that_failed(visit: Visit, scheme: str) -> None:
-    page = visit(color_scheme=scheme)
-    page.goto("/accounts/login/")
-    page.get_by_label("Username").fill(f"nobody {scheme}")
+def test_axe_finds_nothing_on_pages_of_accounts(visit: Visit) -> None:
+    page = visit()
+    for path in ("/accounts/signup/", "/accounts/password/reset/", "/accounts/login/"):
+        page.goto(path)
+        expect_accessible(page)
+    page.get_by_label("Username").fill("nobody")
     page.get_by_label("Password").fill("wrong")
     button(page, "Sign in").click()
     expect(page.get_by_role("alert")).to_be_visible()
     expect_accessible(page)
 
 
-def test_axe_finds_nothing_on_a_new_conversation(visit: Visit, scheme: str) -> None:
-    page = visit("alice", color_scheme=scheme)
-    page.goto("/")
-    expect_accessible(page)
+def test_axe_finds_nothing_on_a_new_conversation_and_in_its_dialogs(alice: Page) -> None:
+    expect_accessible(alice)
+    for keys in ("Control+k", "Control+/"):
+        alice.keyboard.press(keys)
+        expect(alice.get_by_role("dialog")).to_be_visible()
+        expect_accessible(alice)
+        alice.keyboard.press("Escape")
 
 
-def test_axe_finds_nothing_in_a_conversation_with_everything(visit: Visit, server: Server, scheme: str) -> None:
-    page = visit("alice", color_scheme=scheme)
+def test_axe_finds_nothing_in_a_conversation_with_everything(visit: Visit, server: Server) -> None:
+    page = visit("alice")
     open_everything(page, server)
     page.locator("summary").filter(has_text="Thought for 4 s").click()
     button(page, "alice").click()
@@ -148,86 +127,67 @@ def test_axe_finds_nothing_in_a_conversation_with_everything(visit: Visit, serve
     expect_accessible(page)
 
 
-def test_axe_finds_nothing_while_the_model_waits_and_thinks(visit: Visit, upstream: Upstream, scheme: str) -> None:
-    page = visit("alice", color_scheme=scheme)
-    page.goto("/")
+def test_axe_finds_nothing_while_the_model_waits_and_thinks(alice: Page, upstream: Upstream) -> None:
     upstream.script(hang())
     upstream.script(reasoning("Let me see."), hang())
-    ask(page, "Hello?")
-    expect(page.get_by_text("Waiting for the model…")).to_be_visible()
-    expect_accessible(page)
-    button(page, "Stop").click()
-    expect_end(page, "stopped")
-    ask(page, "And now?")
-    expect(page.get_by_text("Thinking…")).to_be_visible()
-    expect_accessible(page)
+    ask(alice, "Hello?")
+    expect(alice.get_by_text("Waiting for the model…")).to_be_visible()
+    expect_accessible(alice)
+    button(alice, "Stop").click()
+    expect_end(alice, "stopped")
+    ask(alice, "And now?")
+    expect(alice.get_by_text("Thinking…")).to_be_visible()
+    expect_accessible(alice)
 
 
-@pytest.mark.parametrize("held", [False, True])
-def test_axe_finds_nothing_in_queued_questions(visit: Visit, upstream: Upstream, scheme: str, held: bool) -> None:
-    page = visit("alice", color_scheme=scheme)
-    page.goto("/")
+def test_axe_finds_nothing_in_queued_and_held_questions(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("So far"), hang())
-    ask(page, "Hello?")
-    expect(words(page)).to_have_text("So far")
-    question(page).fill("And then?")
-    question(page).press("Enter")
-    queue = page.get_by_role("region", name="Queued questions")
-    queue.get_by_text("Edit").click()
-    if held:
-        question(page).press("Escape")
-        expect(button(page, "Send now")).to_be_visible()
-    expect_accessible(page)
+    ask(alice, "Hello?")
+    expect(words(alice)).to_have_text("So far")
+    question(alice).fill("And then?")
+    question(alice).press("Enter")
+    alice.get_by_role("region", name="Queued questions").get_by_text("Edit").click()
+    expect_accessible(alice)
+    question(alice).press("Escape")
+    expect(button(alice, "Send now")).to_be_visible()
+    expect_accessible(alice)
 
 
-def test_axe_finds_nothing_in_the_open_drawer_of_a_phone(visit: Visit, server: Server, scheme: str) -> None:
-    page = visit("alice", color_scheme=scheme, **PHONE)
+def test_axe_finds_nothing_in_the_open_drawer_of_a_phone(visit: Visit, server: Server) -> None:
+    page = visit("alice", **PHONE)
     open_everything(page, server)
     button(page, "Menu").click()
     expect(page.get_by_role("link", name="New conversation")).to_be_visible()
     expect_accessible(page)
 
 
-@pytest.mark.parametrize("keys", ["Control+k", "Control+/"])
-def test_axe_finds_nothing_in_the_dialogs_of_the_keyboard(visit: Visit, scheme: str, keys: str) -> None:
-    page = visit("alice", color_scheme=scheme)
-    page.goto("/")
-    page.keyboard.press(keys)
-    expect(page.get_by_role("dialog")).to_be_visible()
-    expect_accessible(page)
-
-
-def test_axe_finds_nothing_in_what_the_page_says_and_hides(visit: Visit, watch: Watch, scheme: str) -> None:
+def test_axe_finds_nothing_in_what_the_page_says_and_hides(alice: Page, watch: Watch) -> None:
     watch.expect("status of 422")
-    page = visit("alice", color_scheme=scheme)
-    page.goto("/")
-    button(page, "alice").click()
-    page.get_by_label("Notify me when a reply is ready").click()
-    expect(page.get_by_text("This browser blocks notifications")).to_be_visible()
-    expect_accessible(page)
-    page.keyboard.press("Escape")
-    page.keyboard.press("Control+k")
-    page.keyboard.type("none of these")
-    expect(page.get_by_text("There is no such command.")).to_be_visible()
-    expect_accessible(page)
-    page.keyboard.press("Escape")
-    ask(page, "Hello?")
-    expect_end(page, "complete")
-    page.locator("[data-role=user]").hover()
-    page.get_by_role("link", name="Edit").click()
-    page.get_by_label("New wording").fill(" ")
-    page.get_by_label("New wording").press("Enter")
-    expect(page.get_by_text("Write a question first.")).to_be_visible()
-    button(page, "Hide the sidebar").click()
-    expect(button(page, "Menu")).to_be_focused()
-    expect_accessible(page)
+    button(alice, "alice").click()
+    alice.get_by_label("Notify me when a reply is ready").click()
+    expect(alice.get_by_text("This browser blocks notifications")).to_be_visible()
+    expect_accessible(alice)
+    alice.keyboard.press("Escape")
+    alice.keyboard.press("Control+k")
+    alice.keyboard.type("none of these")
+    expect(alice.get_by_text("There is no such command.")).to_be_visible()
+    expect_accessible(alice)
+    alice.keyboard.press("Escape")
+    ask(alice, "Hello?")
+    expect_end(alice, "complete")
+    alice.locator("[data-role=user]").hover()
+    alice.get_by_role("link", name="Edit").click()
+    alice.get_by_label("New wording").fill(" ")
+    alice.get_by_label("New wording").press("Enter")
+    expect(alice.get_by_text("Write a question first.")).to_be_visible()
+    button(alice, "Hide the sidebar").click()
+    expect(button(alice, "Menu")).to_be_focused()
+    expect_accessible(alice)
 
 
-def test_axe_finds_nothing_on_the_first_page_of_an_administrator(
-    visit: Visit, share_server: SharedServers, scheme: str
-) -> None:
+def test_axe_finds_nothing_on_the_first_page_of_an_administrator(visit: Visit, share_server: SharedServers) -> None:
     demo = share_server()
-    page = visit(base_url=demo.url, color_scheme=scheme)
+    page = visit(base_url=demo.url)
     cookie = demo.session_cookie("sam", is_staff=True)
     page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": demo.url}])
     page.goto("/")
@@ -236,8 +196,8 @@ def test_axe_finds_nothing_on_the_first_page_of_an_administrator(
     expect_accessible(page)
 
 
-def test_axe_finds_nothing_in_the_question_before_a_deletion(visit: Visit, server: Server, scheme: str) -> None:
-    page = visit("alice", color_scheme=scheme)
+def test_axe_finds_nothing_in_the_question_before_a_deletion(visit: Visit, server: Server) -> None:
+    page = visit("alice")
     url = store_everything(server, "alice")
     page.goto("/")
     page.get_by_role("link", name="Delete “").click()
@@ -247,9 +207,9 @@ def test_axe_finds_nothing_in_the_question_before_a_deletion(visit: Visit, serve
     expect_accessible(page)
 
 
-def test_axe_finds_nothing_on_an_error_page(visit: Visit, watch: Watch, scheme: str) -> None:
+def test_axe_finds_nothing_on_an_error_page(visit: Visit, watch: Watch) -> None:
     watch.expect("status of 404")
-    page = visit("alice", color_scheme=scheme)
+    page = visit("alice")
     page.goto("/nowhere/")
     expect(page.get_by_text("It doesn't exist, or it belongs to someone else.")).to_be_visible()
     expect_accessible(page)
@@ -267,10 +227,19 @@ def name_of_focus(page: Page) -> str:
 
 
 def shows_focus(page: Page) -> bool:
-    """Whether the page looks different without the focus; the next Tab continues from where it was."""
-    with_focus = page.screenshot(animations="disabled")
+    """Whether what has the focus looks different without it; the next Tab continues from where it was."""
+    focused = page.locator(":focus").bounding_box()
+    assert focused
+    # The mark of the focus is around it.
+    around: FloatRect = {
+        "x": max(focused["x"] - 8, 0),
+        "y": max(focused["y"] - 8, 0),
+        "width": focused["width"] + 16,
+        "height": focused["height"] + 16,
+    }
+    with_focus = page.screenshot(animations="disabled", clip=around)
     page.evaluate("document.activeElement.blur()")
-    return page.screenshot(animations="disabled") != with_focus
+    return page.screenshot(animations="disabled", clip=around) != with_focus
 
 
 def tab_through(page: Page, last: str) -> list[str]:

@@ -1,14 +1,15 @@
 """The admin in a browser. The `watch` fixture fails tests whose pages violate the policy or load from elsewhere."""
 
 from datetime import timedelta
+from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from chat.admin.transcripts import MESSAGES_PER_PAGE
 from chat.models import Conversation, Message, Reply, ReplyEvent, ServerProcess, User
+from tests.browser.axe import violations
 from tests.browser.conftest import Visit, Watch
 from tests.server import Server
 
@@ -198,25 +199,24 @@ def test_a_transcript_draws_formulas_and_copies_code(sam: Page, server: Server) 
     assert sam.evaluate("navigator.clipboard.readText()").startswith("def spoons")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_our_part_of_the_admin_is_accessible(visit: Visit, sam: Page, server: Server, scheme: str) -> None:
+def test_our_part_of_the_admin_is_accessible(visit: Visit, sam: Page, server: Server) -> None:
     # axe itself sets styles.
-    page = visit("sam", color_scheme=scheme, bypass_csp=True)
+    page = visit("sam", bypass_csp=True)
     statuses = ["complete", "stopped", "interrupted", "failed"]
     parts = [(talk(server, status, ANSWER, status=status, queued="And then?"), ".transcript") for status in statuses]
     for address, part in [*parts, (LIST, "#result_list .status")]:
         page.goto(address)
         expect(page.locator(part).first).to_be_visible()
-        assert Axe().run(page, context=part).response["violations"] == []
+        assert violations(page, part) == []
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_is_wider_than_the_screen(visit: Visit, sam: Page, server: Server, width: int) -> None:
-    page = visit("sam", viewport={"width": width, "height": 800})
+def test_nothing_is_wider_than_the_screen(sam: Page, server: Server) -> None:
     title = "A title that has " + "no" * 60
     for address in [talk(server, title, ANSWER, "long" * 100, queued="long" * 100), LIST]:
-        page.goto(address)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        sam.goto(address)
+        for width in (1280, 360):
+            sam.set_viewport_size({"width": width, "height": 800})
+            assert sam.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_every_column_of_the_list_fits_beside_the_filters(sam: Page, server: Server) -> None:
@@ -226,11 +226,12 @@ def test_every_column_of_the_list_fits_beside_the_filters(sam: Page, server: Ser
     assert results.evaluate("results => results.scrollWidth <= results.clientWidth")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_chats_styles_do_not_change_the_admins(visit: Visit, sam: Page, server: Server, scheme: str) -> None:
-    page = visit("sam", color_scheme=scheme)
-    colours = set()
-    for address in ["/admin/", talk(server, "Salt", ANSWER)]:
-        page.goto(address)
-        colours.add(page.locator("#site-name a").evaluate("link => getComputedStyle(link).color"))
-    assert len(colours) == 1
+def test_the_chats_styles_do_not_change_the_admins(sam: Page, server: Server) -> None:
+    schemes: list[Literal["light", "dark"]] = ["light", "dark"]
+    for scheme in schemes:
+        sam.emulate_media(color_scheme=scheme)
+        colours = set()
+        for address in ["/admin/", talk(server, "Salt", ANSWER)]:
+            sam.goto(address)
+            colours.add(sam.locator("#site-name a").evaluate("link => getComputedStyle(link).color"))
+        assert len(colours) == 1

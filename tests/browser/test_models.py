@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.axe import expect_accessible
 from tests.browser.conftest import KEY, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, keep_still, question, words
-from tests.browser.test_accessibility import expect_accessible
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, error, finish, hang, pause, text
 
@@ -286,30 +286,26 @@ def test_two_models_are_not_asked_by_the_queue(alice: Page, upstream: Upstream, 
     expect(alice.get_by_label("Compare with")).to_have_value("large")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_what_offers_a_choice(visit: Visit, upstream: Upstream, scheme: str) -> None:
-    page = visit("alice", color_scheme=scheme)
-    page.goto("/")
-    compare(page, upstream)
-    button(page, "Stop").click()
-    expect(button(page, "Try again")).to_have_count(2)
-    expect_accessible(page)
-    button(page, "Continue with this answer").last.click()
-    expect(answers(page)).to_have_count(1)
-    button(page, "Try again with another model").click()
-    expect_accessible(page)
-    page.keyboard.press("Escape")
-    page.locator("[data-role=user]").hover()
-    page.get_by_role("link", name="Edit").click()
-    expect(page.get_by_label("New wording")).to_be_focused()
-    expect_accessible(page)
+def test_axe_finds_nothing_in_what_offers_a_choice(alice: Page, upstream: Upstream) -> None:
+    compare(alice, upstream)
+    button(alice, "Stop").click()
+    expect(button(alice, "Try again")).to_have_count(2)
+    expect_accessible(alice)
+    button(alice, "Continue with this answer").last.click()
+    expect(answers(alice)).to_have_count(1)
+    button(alice, "Try again with another model").click()
+    expect_accessible(alice)
+    alice.keyboard.press("Escape")
+    alice.locator("[data-role=user]").hover()
+    alice.get_by_role("link", name="Edit").click()
+    expect(alice.get_by_label("New wording")).to_be_focused()
+    expect_accessible(alice)
 
 
-def test_two_answers_are_stacked_on_a_phone(visit: Visit, upstream: Upstream) -> None:
-    page = visit("alice", viewport={"width": 390, "height": 844})
-    page.goto("/")
-    compare(page, upstream)
-    upper, lower = boxes(page)
+def test_two_answers_are_stacked_on_a_phone(alice: Page, upstream: Upstream) -> None:
+    alice.set_viewport_size({"width": 390, "height": 844})
+    compare(alice, upstream)
+    upper, lower = boxes(alice)
     assert upper["x"] == lower["x"]
     assert upper["bottom"] <= lower["y"]
     upstream.release("both")

@@ -1,0 +1,31 @@
+"""What axe finds on a page, in light and in dark."""
+
+from typing import Any, Literal
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+GRAVE = ("serious", "critical")
+# The dark page has the same elements, in other colours.
+COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
+
+
+def expect_accessible(page: Page) -> None:
+    """Nothing grave, that is."""
+    found = [
+        f"{violation['id']}: {node['html']} ({node['failureSummary']})"
+        for violation in violations(page)
+        if violation["impact"] in GRAVE
+        for node in violation["nodes"]
+    ]
+    assert found == []
+
+
+def violations(page: Page, part: str | None = None) -> list[dict[str, Any]]:
+    """What is wrong with the page, or with the part of it that this selector finds."""
+    found: list[dict[str, Any]] = []
+    schemes: list[tuple[Literal["light", "dark"], dict[str, Any]]] = [("dark", COLOURS), ("light", {})]
+    for scheme, rules in schemes:
+        page.emulate_media(color_scheme=scheme)
+        found += Axe().run(page, context=part, options={"resultTypes": ["violations"], **rules}).response["violations"]
+    return found
