@@ -1,13 +1,13 @@
-"""Long conversations, stored at once."""
+"""Conversations, stored at once."""
 
 import itertools
 
-from chat.models import Conversation, Message, Reply, User
+from chat.models import Conversation, Message, Reply, User, title_of
 
 
 def conversation_of(person: User, texts: list[str]) -> Conversation:
     """Questions and answers in turn, each after the one before; the last one is on screen."""
-    conversation = Conversation.objects.create(owner=person, title="Long", model="demo")
+    conversation = Conversation.objects.create(owner=person, title=title_of(texts[0]), model="demo")
     messages: list[Message] = []
     for text, role in zip(texts, itertools.cycle(Message.Role.values), strict=False):
         parent = messages[-1] if messages else None

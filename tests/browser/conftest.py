@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError, expect
 from pytest_playwright import CreateContextCallback
 
+from tests.browser.pages import store
 from tests.nginx import HOST
 from tests.programs import program
 from tests.server import Databases, Server, Servers
@@ -183,6 +184,22 @@ def alice(visit: Visit, upstream: Upstream) -> Page:
     page = visit("alice")
     page.goto("/")
     return page
+
+
+class Show(Protocol):
+    def __call__(self, *texts: str) -> Page: ...
+
+
+@pytest.fixture
+def show(visit: Visit, server: Server, upstream: Upstream) -> Show:
+    """Opens Alice's browser where these questions and answers are stored: `show("Hello?", "Hello!")`."""
+
+    def show(*texts: str) -> Page:
+        page = visit("alice")
+        page.goto(store(server, *texts))
+        return page
+
+    return show
 
 
 @pytest.fixture

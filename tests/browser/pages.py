@@ -5,6 +5,10 @@ from urllib.parse import urljoin
 
 from playwright.sync_api import Locator, Page, expect
 
+from chat.models import User
+from tests.conversations import conversation_of
+from tests.server import Server
+
 
 def question(page: Page) -> Locator:
     return page.get_by_label("Your question")
@@ -18,6 +22,11 @@ def ask(page: Page, text: str) -> None:
     # Until its scripts run, a page follows nothing.
     page.wait_for_load_state()
     expect(page.locator("[data-role=user]").last).to_contain_text(text)
+
+
+def store(server: Server, *texts: str) -> str:
+    """Store a conversation of Alice's with these questions and answers, in turn; returns its address."""
+    return server.database.run(lambda: conversation_of(User.objects.get(username="alice"), [*texts]).get_absolute_url())
 
 
 def answer(page: Page) -> Locator:

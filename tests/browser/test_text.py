@@ -3,8 +3,9 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Visit
-from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.conftest import Show, Visit
+from tests.browser.pages import answer, ask, button, expect_end, question, store, words
+from tests.server import Server
 from tests.upstream import Upstream, finish, hang, pause, reasoning, text
 
 pytestmark = pytest.mark.chromium
@@ -23,10 +24,8 @@ An English paragraph.
 """
 
 
-def test_text_from_right_to_left_is_set_so(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text(ARABIC), finish())
-    ask(alice, "كيف حالك؟")
-    expect_end(alice, "complete")
+def test_text_from_right_to_left_is_set_so(show: Show) -> None:
+    alice = show("كيف حالك؟", ARABIC)
     expect(alice.locator("[data-role=user] [data-text] p")).to_have_css("direction", "rtl")
     for block, direction in {"p >> nth=0": "rtl", "ul": "rtl", "table": "rtl", "p >> nth=1": "ltr"}.items():
         expect(answer(alice).locator(block)).to_have_css("direction", direction)
@@ -68,23 +67,17 @@ def test_formulas_are_drawn_while_the_reply_is_written(alice: Page, upstream: Up
     assert sources(alice) == ["\\(ax^2\\)", "$$b$$"]
 
 
-def test_formulas_are_drawn_after_a_reload(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text(ROOTS), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
-    alice.reload()
+def test_stored_formulas_are_drawn_in_their_own_fonts(show: Show) -> None:
+    alice = show("How?", ROOTS)
     expect(alice.locator(".formula .katex")).to_have_count(3)
     expect(alice.locator("div.formula .katex-display")).to_be_visible()
-    # With its own fonts.
     assert alice.evaluate("document.fonts.ready.then(() => document.fonts.check('16px KaTeX_Math'))")
     expect(words(alice)).to_contain_text("the book costs $5 or $10.")
 
 
-def test_copying_formulas_gives_their_source(alice: Page, upstream: Upstream) -> None:
+def test_copying_formulas_gives_their_source(show: Show) -> None:
+    alice = show("How?", ROOTS)
     alice.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    upstream.script(text(ROOTS), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
     expect(alice.locator(".formula .katex")).to_have_count(3)
     # From inside the first formula to the end.
     alice.evaluate(
@@ -142,22 +135,17 @@ def test_hostile_formulas_load_nothing_and_stay_in_their_place(alice: Page, upst
     assert alice.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_formula_wider_than_the_page_takes_the_focus(alice: Page, upstream: Upstream) -> None:
+def test_a_formula_wider_than_the_page_takes_the_focus(show: Show) -> None:
     wide = f"\\frac{{{'+ x_1 ' * 100}}}{{2}}"
-    upstream.script(text(f"$${wide}$$\n\nSo ${wide}$ and $${wide}$$ but $y$"), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
+    alice = show("How?", f"$${wide}$$\n\nSo ${wide}$ and $${wide}$$ but $y$")
     expect(alice.locator(".formula .katex")).to_have_count(4)
     expect(alice.locator(".formula[tabindex='0']")).to_have_count(3)
     assert alice.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_without_javascript_the_source_is_shown(visit: Visit, alice: Page, upstream: Upstream) -> None:
-    upstream.script(text(ROOTS), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
+def test_without_javascript_the_source_is_shown(visit: Visit, server: Server) -> None:
     plain = visit("alice", java_script_enabled=False)
-    plain.goto(alice.url)
+    plain.goto(store(server, "How?", ROOTS))
     expect(plain.locator("span.formula").first).to_have_text("\\(ax^2 + bx + c\\)")
     assert words(plain).inner_text().split() == ROOTS.split()
 
@@ -165,20 +153,16 @@ def test_without_javascript_the_source_is_shown(visit: Visit, alice: Page, upstr
 # Links, tasks, footnotes
 
 
-def test_a_link_says_where_it_leads(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("Ask [your bank](https://evil.example/login) or https://bank.example."), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
+def test_a_link_says_where_it_leads(show: Show) -> None:
+    alice = show("How?", "Ask [your bank](https://evil.example/login) or https://bank.example.")
     # What screen readers say; what is copied is the text alone.
     expect(alice.get_by_role("link", name="your bank (evil.example)")).to_be_visible()
     expect(alice.get_by_role("link", name="https://bank.example", exact=True)).to_be_visible()
     expect(words(alice)).to_have_text("Ask your bank or https://bank.example.")
 
 
-def test_a_footnote_is_one_press_away_from_its_mark(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("A claim[^1].\n\n" + "Text.\n\n" * 60 + "[^1]: The source."), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
+def test_a_footnote_is_one_press_away_from_its_mark(show: Show) -> None:
+    alice = show("How?", "A claim[^1].\n\n" + "Text.\n\n" * 60 + "[^1]: The source.")
     mark, note = button(alice, "Footnote 1"), alice.get_by_role("note")
     mark.click()
     expect(note).to_be_focused()
@@ -188,10 +172,8 @@ def test_a_footnote_is_one_press_away_from_its_mark(alice: Page, upstream: Upstr
     expect(mark).to_be_in_viewport()
 
 
-def test_tasks_can_be_read_and_not_changed(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("- [x] salt\n- [ ] pepper"), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
+def test_tasks_can_be_read_and_not_changed(show: Show) -> None:
+    alice = show("How?", "- [x] salt\n- [ ] pepper")
     expect(alice.get_by_role("checkbox", name="Done")).to_be_checked()
     expect(alice.get_by_role("checkbox", name="To do")).to_be_disabled()
 
@@ -222,23 +204,21 @@ def test_a_question_keeps_its_lines_and_shows_its_code(alice: Page, upstream: Up
     assert upstream.requests[-1].body["messages"][-1]["content"] == QUESTION.format("one\n  two\n\n")
 
 
-@pytest.mark.parametrize("javascript", [True, False])
-def test_a_long_question_is_folded(visit: Visit, alice: Page, upstream: Upstream, javascript: bool) -> None:
-    question(alice).fill(QUESTION.format("line\n" * 60))
-    question(alice).press("Enter")
-    expect_end(alice, "complete")
-    page = visit("alice", java_script_enabled=javascript)
-    page.goto(alice.url)
-    text = page.locator(".folded")
-    folded = text.bounding_box()
-    page.get_by_text("Show all").click()
-    expect(page.get_by_text("Show less")).to_be_visible()
-    whole = text.bounding_box()
-    assert folded
-    assert whole
-    assert folded["height"] * 3 < whole["height"]
-    page.get_by_text("Show less").click()
-    assert text.bounding_box() == folded
+def test_a_long_question_is_folded_with_and_without_scripts(show: Show, visit: Visit) -> None:
+    alice = show(QUESTION.format("line\n" * 60), "Yes.")
+    without_scripts = visit("alice", java_script_enabled=False)
+    without_scripts.goto(alice.url)
+    for page in (alice, without_scripts):
+        text = page.locator(".folded")
+        folded = text.bounding_box()
+        page.get_by_text("Show all").click()
+        expect(page.get_by_text("Show less")).to_be_visible()
+        whole = text.bounding_box()
+        assert folded
+        assert whole
+        assert folded["height"] * 3 < whole["height"]
+        page.get_by_text("Show less").click()
+        assert text.bounding_box() == folded
 
 
 # Code
@@ -246,10 +226,8 @@ def test_a_long_question_is_folded(visit: Visit, alice: Page, upstream: Upstream
 CODE = "```python\n" + "value = 1  # " + "long " * 60 + "\n" + "value += 1\n" * 80 + "```\n"
 
 
-def test_the_header_of_code_stays_in_sight(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text(CODE), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
+def test_the_header_of_code_stays_in_sight(show: Show) -> None:
+    alice = show("How?", CODE)
     for width in (1280, 390):
         alice.set_viewport_size({"width": width, "height": 700})
         alice.locator(".code").evaluate("(code) => scrollBy(0, code.getBoundingClientRect().top + 600)")
@@ -261,18 +239,16 @@ def test_the_header_of_code_stays_in_sight(alice: Page, upstream: Upstream) -> N
             assert tool.evaluate(is_on_top)
 
 
-@pytest.mark.parametrize("javascript", [True, False])
-def test_long_lines_of_code_can_be_wrapped(visit: Visit, alice: Page, upstream: Upstream, javascript: bool) -> None:
-    upstream.script(text(CODE), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
-    page = visit("alice", java_script_enabled=javascript)
-    page.goto(alice.url)
-    pre = page.locator(".code pre")
-    assert pre.evaluate("(pre) => pre.scrollWidth > pre.clientWidth")
-    page.get_by_text("Wrap", exact=True).click()
-    expect(page.get_by_label("Wrap")).to_be_checked()
-    assert pre.evaluate("(pre) => pre.scrollWidth === pre.clientWidth")
+def test_long_lines_of_code_are_wrapped_with_and_without_scripts(show: Show, visit: Visit) -> None:
+    alice = show("How?", CODE)
+    without_scripts = visit("alice", java_script_enabled=False)
+    without_scripts.goto(alice.url)
+    for page in (alice, without_scripts):
+        pre = page.locator(".code pre")
+        assert pre.evaluate("(pre) => pre.scrollWidth > pre.clientWidth")
+        page.get_by_text("Wrap", exact=True).click()
+        expect(page.get_by_label("Wrap")).to_be_checked()
+        assert pre.evaluate("(pre) => pre.scrollWidth === pre.clientWidth")
 
 
 def test_wrapping_lasts_while_the_code_is_written_and_after(alice: Page, upstream: Upstream) -> None:
@@ -293,43 +269,32 @@ def test_wrapping_lasts_while_the_code_is_written_and_after(alice: Page, upstrea
     expect(other).not_to_be_checked()
 
 
-@pytest.mark.parametrize(
-    ("language", "name"),
-    [("python", "code.py"), ("c++", "code.cpp"), ("", "code.txt"), ("a-b", "code.txt"), ("constructor", "code.txt")],
-)
-def test_code_can_be_downloaded(alice: Page, upstream: Upstream, language: str, name: str) -> None:
-    upstream.script(text(f"```{language}\na = 1\n```"), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
-    with alice.expect_download() as download:
-        button(alice, "Download").click()
-    assert download.value.suggested_filename == name
-    assert download.value.path().read_text() == "a = 1\n"
+def test_code_is_downloaded_under_the_name_of_its_language(show: Show) -> None:
+    names = {"python": "code.py", "c++": "code.cpp", "": "code.txt", "a-b": "code.txt", "constructor": "code.txt"}
+    alice = show("How?", "\n\n".join(f"```{language}\na = {language!r}\n```" for language in names))
+    for index, (language, name) in enumerate(names.items()):
+        with alice.expect_download() as download:
+            button(alice, "Download").nth(index).click()
+        assert download.value.suggested_filename == name
+        assert download.value.path().read_text() == f"a = {language!r}\n"
 
 
 # Figures, tables, paper
 
 
-def test_figures_are_lining(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("c = 0"), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
-    expect(words(alice)).to_have_css("font-variant-numeric", "lining-nums")
+def test_figures_are_lining(show: Show) -> None:
+    expect(words(show("How?", "c = 0"))).to_have_css("font-variant-numeric", "lining-nums")
 
 
-def test_many_columns_do_not_fold_their_words(alice: Page, upstream: Upstream) -> None:
-    rows = ["|".join(f"Column number {column}" for column in range(14)), "|".join(["-"] * 14)]
-    upstream.script(text("\n".join([*rows, rows[0]])), finish())
-    ask(alice, "How?")
-    expect_end(alice, "complete")
+def test_many_columns_do_not_fold_their_words(show: Show) -> None:
+    row = "|".join(f"Column number {column}" for column in range(14))
+    alice = show("How?", "\n".join([row, "|".join(["-"] * 14), row]))
     assert alice.locator("td").first.evaluate("(cell) => cell.offsetHeight") < 50
     assert alice.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_page_on_paper_has_its_title_and_no_buttons(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("```\na\n```"), finish())
-    ask(alice, "A question for paper")
-    expect_end(alice, "complete")
+def test_a_page_on_paper_has_its_title_and_no_buttons(show: Show) -> None:
+    alice = show("A question for paper", "```\na\n```")
     alice.emulate_media(media="print")
     heading = alice.get_by_role("heading", level=1).bounding_box()
     assert heading
@@ -361,15 +326,13 @@ SHOWS_RIGHT_EDGE = """(box) => {
 }"""
 
 
-def test_wide_code_and_tables_use_a_wide_window(alice: Page, upstream: Upstream) -> None:
+def test_wide_code_and_tables_use_a_wide_window(show: Show) -> None:
     columns = "|".join(f"Column number {number}" for number in range(14))
     table = f"|{columns}|\n|{'-|' * 14}\n|{'cell|' * 14}"
-    upstream.script(
-        text(f"A formula $x$.\n\n```py\n{'long = 1; ' * 40}\n```\n\n{table}\n\n```py\nshort = 1\n```\n"), finish()
+    alice = show(
+        "Wide, please.", f"A formula $x$.\n\n```py\n{'long = 1; ' * 40}\n```\n\n{table}\n\n```py\nshort = 1\n```\n"
     )
     alice.set_viewport_size({"width": 1920, "height": 900})
-    ask(alice, "Wide, please.")
-    expect_end(alice, "complete")
     expect(words(alice).locator(".katex")).to_be_attached()
     code, table_box = words(alice).locator(".code"), words(alice).locator(".table")
     wide, short = code.nth(0), code.nth(1)
