@@ -108,7 +108,7 @@ export class RunningReply {
       const problem = Problem.from(error);
       if (problem.isPassing || this.#isSettled()) return;
       if (problem.status === 401) {
-        // The stream goes on from here if the person signs in elsewhere and comes back.
+        // The stream continues from here if the person signs in elsewhere and comes back.
         this.#stream.sleep();
       } else {
         this.#unfollow();
