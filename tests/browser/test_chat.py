@@ -127,7 +127,7 @@ def test_a_page_says_why_it_cannot_show_what_it_has_missed(stale: Page, watch: W
     stale.route("**/transcript/**", lambda route: route.fulfill(status=404))
     question(stale).fill("And you?")
     question(stale).press("Enter")
-    expect(stale.get_by_role("alert").filter(has_text="This conversation has been deleted.")).to_be_visible()
+    expect(stale.get_by_role("alert").filter(has_text="This conversation has been deleted")).to_be_visible()
     expect(question(stale)).to_have_value("And you?")
 
 
