@@ -2,7 +2,7 @@ import { Composer } from "./composer.js";
 import { find } from "./dom.js";
 import { Editor } from "./editor.js";
 import { loadReplies, Messages } from "./messages.js";
-import { loadMoreNearby } from "./paging.js";
+import { hasLater, loadMoreNearby } from "./paging.js";
 import { goBetweenQuestions } from "./questions.js";
 import { closeEdits } from "./queue.js";
 import { Problem, submit } from "./requests.js";
@@ -99,7 +99,7 @@ export class Conversation {
     const conversation = "conversation" in answer ? answer.conversation : { url: location.pathname };
     if (location.pathname !== conversation.url) return location.assign(conversation.url);
     // The question is far below what is on screen.
-    if (this.#messages?.hasLater) return location.assign(conversation.url);
+    if (hasLater()) return location.assign(conversation.url);
     // A queued question waits below, and the person reads on.
     if ("queued" in answer) return this.#messages?.renew();
     // The next question may be sent before the page shows this one.

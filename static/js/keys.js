@@ -1,6 +1,7 @@
 // The keys that work everywhere on the page. The composer and the dialogs have their own.
 
 import { find } from "./dom.js";
+import { hasLater } from "./paging.js";
 import { Palette } from "./palette.js";
 import { isComposing, isField } from "./typing.js";
 
@@ -36,6 +37,7 @@ function isUpInEmptyComposer({ key, repeat, target, ctrlKey, altKey, metaKey, sh
 
 /** @param {Document} page */
 function editLastQuestion(page) {
+  if (hasLater()) return;
   const links = page.querySelectorAll("[data-edit-link]");
   /** @type {HTMLElement | undefined} */ ([...links].at(-1))?.click();
 }

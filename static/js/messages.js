@@ -59,11 +59,6 @@ export class Messages {
     return this.#shown.at(-1) ?? null;
   }
 
-  /** Whether the conversation continues after the last message. */
-  get hasLater() {
-    return document.querySelector("[data-later] a") !== null;
-  }
-
   /** The last question, which may have two answers. */
   get lastQuestion() {
     return this.#shown.findLast(({ dataset }) => dataset.role === "user");

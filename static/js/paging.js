@@ -13,6 +13,11 @@ export function loadMoreNearby(page, messages) {
   loadNear(find(page, "[data-later]", HTMLElement), () => messages.addLater());
 }
 
+/** Whether the conversation continues after the last message on the page. */
+export function hasLater() {
+  return document.querySelector("[data-later] a") !== null;
+}
+
 /** @param {HTMLElement} place that holds a link while there is more @param {() => Promise<void>} load */
 function loadNear(place, load) {
   const observer = new IntersectionObserver(

@@ -1,4 +1,5 @@
 import { find } from "./dom.js";
+import { hasLater } from "./paging.js";
 import { NO_COMMAND } from "./sentences.js";
 import { isComposing } from "./typing.js";
 
@@ -79,14 +80,16 @@ export class Palette {
 }
 
 /**
- * What the page offers now, by name. Of controls with one name, such as those of each message, the last one counts.
+ * What the page offers now, by name. Of controls with one name, such as those of each message, the last one counts, if it
+ * is that of the last message.
  * @returns {[string, HTMLElement][]}
  */
 function commands() {
   /** @type {Map<string, HTMLElement>} */
   const found = new Map();
+  const unavailable = hasLater() ? "[hidden], :disabled, [data-message]" : "[hidden], :disabled";
   for (const control of document.querySelectorAll("[data-command]")) {
-    if (control instanceof HTMLElement && !control.closest("[hidden], :disabled")) {
+    if (control instanceof HTMLElement && !control.closest(unavailable)) {
       found.set(control.dataset.command ?? "", control);
     }
   }

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.pages import ask, button, expect_end, question, words
@@ -82,6 +82,26 @@ def test_only_what_is_possible_now_is_offered(alice: Page, upstream: Upstream) -
     expect(words(alice)).to_have_text("So far")
     run(alice, "stop")
     expect_end(alice, "stopped")
+
+
+def test_the_last_messages_are_those_of_the_conversation(alice: Page) -> None:
+    """They may not be on the page yet."""
+    for asked in ["First?", "Second?"]:
+        ask(alice, asked)
+        expect_end(alice, "complete")
+    held: list[Route] = []
+    alice.route("**/transcript/**", lambda route: held.append(route), times=1)  # noqa: PLW0108 (it is marked)
+    with alice.expect_request("**/transcript/**"):
+        alice.goto(f"{alice.url}?from=start&last=2")
+    question(alice).press("ArrowUp")
+    alice.keyboard.press("Control+k")
+    alice.keyboard.type("last")
+    expect(palette(alice).get_by_role("option")).to_have_text(["Go to the last message"])
+    alice.keyboard.press("Escape")
+    held[0].continue_()
+    expect(alice.locator("[data-role=user]")).to_have_count(2)
+    question(alice).press("ArrowUp")
+    expect(alice.locator("[data-role=user] textarea")).to_have_value("Second?")
 
 
 def test_the_palette_works_by_touch(visit: Visit) -> None:
