@@ -1,5 +1,8 @@
 // Formulas, drawn by KaTeX, which is loaded with the first of them.
 
+import { backoff, pause } from "./backoff.js";
+import { find } from "./dom.js";
+
 /** What chat/markdown.py and markup.js make of a formula: its source with its marks. */
 const FORMULAS = ".formula:not(.formula--long, [data-tex])";
 const BLOCKS = "p, li, td, th, h1, h2, h3, h4, h5, h6, div";
@@ -44,10 +47,10 @@ function draw() {
   if (!("katex" in globalThis)) {
     return load();
   }
-  const pause = performance.now() + SLICE_MS;
+  const end = performance.now() + SLICE_MS;
   const drawn = [];
   for (const formula of formulas) {
-    if (performance.now() > pause) break;
+    if (performance.now() > end) break;
     drawOne(formula);
     drawn.push(formula);
   }
@@ -69,14 +72,33 @@ function isWide(formula) {
 async function load() {
   if (isLoading) return;
   isLoading = true;
-  const styles = document.querySelector("[data-math-styles]");
-  if (styles instanceof HTMLLinkElement && styles.disabled) {
-    const loaded = new Promise((resolve) => styles.addEventListener("load", resolve));
-    styles.disabled = false;
-    await loaded;
-  }
-  await import("../vendor/katex/katex.js");
+  for (let failures = 1; !(await isLoaded()); failures++) await pause(backoff(failures));
   draw();
+}
+
+async function isLoaded() {
+  try {
+    await loadStyles();
+    await import("../vendor/katex/katex.js");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function loadStyles() {
+  const styles = find(document, "[data-math-styles]", HTMLLinkElement);
+  if (!styles.disabled) return;
+  const loaded = new Promise((resolve, reject) => {
+    styles.onload = resolve;
+    styles.onerror = (error) => {
+      // Enabling them again fetches them again.
+      styles.disabled = true;
+      reject(error);
+    };
+  });
+  styles.disabled = false;
+  await loaded;
 }
 
 /** @param {HTMLElement} formula */

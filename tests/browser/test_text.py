@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Show, Visit
+from tests.browser.conftest import Show, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, store, words
 from tests.server import Server
 from tests.upstream import Upstream, finish, hang, pause, reasoning, text
@@ -93,6 +93,19 @@ def test_copying_formulas_gives_their_source(show: Show) -> None:
     button(alice, "Copy").click()
     expect(button(alice, "Copied")).to_be_visible()
     assert alice.evaluate("navigator.clipboard.readText()") == ROOTS
+
+
+@pytest.mark.parametrize("kind", ["css", "js"])
+def test_formulas_are_drawn_when_katex_can_be_fetched_again(
+    alice: Page, upstream: Upstream, watch: Watch, kind: str
+) -> None:
+    watch.expect("ERR_FAILED")
+    alice.route(f"**/katex.*{kind}", lambda route: route.abort(), times=1)
+    upstream.script(text(ROOTS), finish())
+    with alice.expect_event("requestfailed", lambda request: "katex" in request.url):
+        ask(alice, "Which roots?")
+    expect(alice.locator(".formula .katex")).to_have_count(3)
+    expect(alice.locator("div.formula .katex-display")).to_have_css("display", "block")
 
 
 def test_without_formulas_nothing_of_katex_is_loaded(alice: Page, upstream: Upstream) -> None:
@@ -224,6 +237,19 @@ def test_a_long_question_is_folded_with_and_without_scripts(show: Show, visit: V
 # Code
 
 CODE = "```python\n" + "value = 1  # " + "long " * 60 + "\n" + "value += 1\n" * 80 + "```\n"
+
+
+def test_code_is_coloured_when_the_colours_can_be_fetched_again(alice: Page, upstream: Upstream, watch: Watch) -> None:
+    watch.expect("ERR_FAILED")
+    alice.route("**/js/highlight.*", lambda route: route.abort(), times=1)
+    code = "```python\nimport this\n```\n\n"
+    upstream.script(text(code), pause("next"), text(code), pause("end"), finish())
+    with alice.expect_event("requestfailed", lambda request: "highlight" in request.url):
+        ask(alice, "Which poem?")
+    upstream.release("next")
+    expect(words(alice).locator(".hljs-keyword")).to_have_text(["import"])
+    upstream.release("end")
+    expect_end(alice, "complete")
 
 
 def test_the_header_of_code_stays_in_sight(show: Show) -> None:
