@@ -200,6 +200,10 @@ def store_long(server: Server, exchanges: int) -> str:
     return server.database.run(store)
 
 
+def asked(page: Page, number: int) -> Locator:
+    return page.locator("[data-role=user]", has_text=f"Question {number}?")
+
+
 def first_in_window(page: Page) -> str:
     """The id of the first message of which something is on screen."""
     found: str = page.evaluate(
@@ -224,7 +228,7 @@ def test_earlier_messages_come_as_one_scrolls_up_without_a_jump(alice: Page, ser
         expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
         assert top(message) == pytest.approx(before, abs=1)
         shown = count(alice)
-    expect(alice.get_by_text("Question 0?")).to_be_attached()
+    expect(asked(alice, 0)).to_be_attached()
     expect(alice.locator("[data-earlier] a")).to_have_count(0)
 
 
@@ -266,13 +270,13 @@ def test_the_first_message_is_one_step_away_and_later_ones_follow(alice: Page, s
         alice.keyboard.press("Control+k")
         alice.keyboard.type("first message")
         alice.keyboard.press("Enter")
-    expect(alice.get_by_text("Question 0?")).to_be_in_viewport()
+    expect(asked(alice, 0)).to_be_in_viewport()
     while (shown := count(alice)) < 200:
         alice.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
         expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
     expect(alice.locator("[data-later] a")).to_have_count(0)
     assert count(alice) == 200
-    expect(alice.get_by_text("Question 99?")).to_be_attached()
+    expect(asked(alice, 99)).to_be_attached()
 
 
 @pytest.mark.parametrize(("query", "missing"), [("", "Earlier"), ("?from=start&last=60", "Later")])
@@ -288,18 +292,14 @@ def test_paper_says_which_messages_are_missing(alice: Page, server: Server, quer
 
 def test_a_reader_goes_from_question_to_question(alice: Page, server: Server) -> None:
     alice.goto(store_long(server, 10))
-
-    def asked(number: int) -> Locator:
-        return alice.locator("[data-role=user]", has_text=f"Question {number}?")
-
     alice.keyboard.press("Alt+ArrowUp")
-    expect_at_top(asked(8))
+    expect_at_top(asked(alice, 8))
     button(alice, "Previous question").click()
-    expect_at_top(asked(7))
+    expect_at_top(asked(alice, 7))
     alice.keyboard.press("Alt+ArrowDown")
-    expect_at_top(asked(8))
+    expect_at_top(asked(alice, 8))
     button(alice, "Next question").click()
-    expect_at_top(asked(9))
+    expect_at_top(asked(alice, 9))
 
 
 def test_a_question_asked_far_above_the_end_is_shown(alice: Page, server: Server, upstream: Upstream) -> None:
@@ -366,14 +366,14 @@ def test_earlier_messages_belong_to_the_branch_on_screen(alice: Page, server: Se
 
 def test_later_messages_that_a_refresh_has_brought_are_not_added_again(alice: Page, server: Server) -> None:
     alice.goto(f"{store_long(server, 100)}?from=start&last=60#main")
-    asked: list[Request] = []
-    alice.on("request", lambda request: asked.append(request) if "/transcript/" in request.url else None)
+    requests: list[Request] = []
+    alice.on("request", lambda request: requests.append(request) if "/transcript/" in request.url else None)
     with holding(alice, lambda: server.database.run(lambda: Conversation.objects.get().change())):
         alice.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
         several_frames(alice)
-    expect(alice.get_by_text("Question 99?")).to_be_attached()
+    expect(asked(alice, 99)).to_be_attached()
     several_frames(alice)
-    assert len(asked) == 1
+    assert len(requests) == 1
     assert count(alice) == 200
 
 
