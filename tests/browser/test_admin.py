@@ -7,8 +7,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from chat.admin.transcripts import MESSAGES_PER_PAGE
-from chat.models import Conversation, Message, Reply, ReplyEvent, ServerProcess, User
+from chat.models import Conversation, Message, Reply, ServerProcess, User
 from tests.browser.axe import violations
 from tests.browser.conftest import Visit, Watch
 from tests.server import Server
@@ -161,30 +160,11 @@ def test_hostile_text_stays_text(sam: Page, server: Server) -> None:
 # Reading
 
 
-def test_a_long_transcript_has_pages(sam: Page, server: Server) -> None:
-    sam.goto(talk(server, "Long", *(f"Answer {index}." for index in range(MESSAGES_PER_PAGE))))
-    expect(sam.get_by_role("article")).to_have_count(MESSAGES_PER_PAGE)
-    sam.get_by_role("navigation", name="Pages").get_by_role("button", name="2").click()
-    expect(sam.locator(".transcript")).to_contain_text("Answer 25.")
-    expect(sam.locator(".transcript")).not_to_contain_text("Answer 24.")
-
-
 def test_a_transcript_only_has_buttons_for_its_code(sam: Page, server: Server) -> None:
     sam.goto(talk(server, "Salt", ANSWER, status="failed"))
     expect(sam.locator(".transcript")).to_contain_text("Failed")
     expect(sam.locator(".transcript").get_by_role("button")).to_have_text(["Download", "Copy"])
     expect(sam.locator(".transcript form")).to_have_count(0)
-
-
-def test_a_running_reply_shows_its_text_so_far(sam: Page, server: Server) -> None:
-    transcript = talk(server, "Running", "", status="streaming")
-
-    def write() -> None:
-        ReplyEvent.objects.create(reply=Reply.objects.get(), seq=1, kind="delta", data="Half **an** answer")
-
-    server.database.run(write)
-    sam.goto(transcript)
-    expect(sam.locator(".transcript strong")).to_have_text("an")
 
 
 # Looks

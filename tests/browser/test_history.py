@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from chat import asking
 from chat.models import Conversation, Reply, User
-from tests.browser.conftest import Visit, Watch
+from tests.browser.conftest import Watch
 from tests.browser.pages import ask, button, expect_end, question
 from tests.server import Server
 from tests.upstream import Upstream, hang, text
@@ -44,7 +44,7 @@ def test_the_newest_activity_comes_first_in_groups_of_a_day(alice: Page, server:
     expect(headings).to_have_count(4)
 
 
-def test_a_question_moves_its_conversation_to_the_top(alice: Page) -> None:
+def test_a_conversation_is_found_again_and_moves_to_the_top(alice: Page) -> None:
     ask(alice, "First")
     expect_end(alice, "complete")
     first = alice.url
@@ -52,7 +52,9 @@ def test_a_question_moves_its_conversation_to_the_top(alice: Page) -> None:
     ask(alice, "Second")
     expect_end(alice, "complete")
     expect(entries(alice)).to_have_text(["Second", "First"])
-    alice.goto(first)
+    entries(alice).get_by_text("First").click()
+    expect(alice).to_have_url(first)
+    expect(alice.locator("[data-text]")).to_have_text(["First", "Hello world"])
     expect(entries(alice).and_(alice.locator("[aria-current=page]"))).to_have_text("First")
     ask(alice, "More")
     expect_end(alice, "complete")
@@ -71,16 +73,6 @@ def test_it_loads_further_as_it_is_scrolled(alice: Page, server: Server) -> None
     expect(entries(alice)).to_have_text(titles)
     headings = alice.get_by_role("navigation", name="History").get_by_role("heading").all_text_contents()
     assert len(headings) == len(set(headings))
-
-
-def test_a_conversation_is_found_again(alice: Page, upstream: Upstream) -> None:
-    ask(alice, "Where is it?")
-    expect_end(alice, "complete")
-    url = alice.url
-    alice.goto("/")
-    entries(alice).get_by_text("Where is it?").click()
-    expect(alice).to_have_url(url)
-    expect(alice.locator("[data-text]")).to_have_text(["Where is it?", "Hello world"])
 
 
 def test_earlier_messages_of_a_long_conversation_can_be_shown(alice: Page, server: Server) -> None:
@@ -129,15 +121,3 @@ def test_deleting_the_open_conversation_stops_its_reply(alice: Page, upstream: U
     expect(alice.get_by_text("Your conversations will gather here.")).to_be_visible()
     expect(button(alice, "Send")).to_be_visible()
     expect(question(alice)).to_have_value("")
-
-
-def test_a_stranger_sees_nothing_of_it(alice: Page, visit: Visit, watch: Watch) -> None:
-    watch.expect("status of 404")
-    ask(alice, "A secret")
-    bob = visit("bob")
-    response = bob.goto(alice.url)
-    assert response
-    assert response.status == 404
-    expect(bob.get_by_text("It doesn't exist, or it belongs to someone else.")).to_be_visible()
-    bob.goto("/")
-    expect(bob.get_by_text("Your conversations will gather here.")).to_be_visible()
