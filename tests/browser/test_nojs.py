@@ -1,6 +1,7 @@
 """Everything that matters works with JavaScript off."""
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,11 +13,9 @@ from tests.upstream import Upstream, finish, hang, pause, text
 pytestmark = pytest.mark.chromium
 
 
-@pytest.fixture
-def alice(visit: Visit, upstream: Upstream) -> Page:
-    page = visit("alice", java_script_enabled=False)
-    page.goto("/")
-    return page
+@pytest.fixture(scope="module")
+def context_options(context_options: dict[str, Any]) -> dict[str, Any]:
+    return {**context_options, "java_script_enabled": False}
 
 
 def send(page: Page, text: str) -> None:
@@ -130,7 +129,7 @@ def second(alice: Page, visit: Visit) -> Page:
     """Another window of Alice's with the conversation that `alice` has begun."""
     send(alice, "How are you?")
     expect(answer(alice)).to_have_attribute("data-status", "complete")
-    second = visit("alice", java_script_enabled=False)
+    second = visit("alice")
     second.goto(alice.url)
     return second
 
