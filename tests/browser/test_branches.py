@@ -145,6 +145,7 @@ def test_earlier_messages_appear_above_the_first_one(visit: Visit, server: Serve
 def test_the_page_does_not_say_jump_to_latest_where_all_is_in_view(alice: Page, upstream: Upstream) -> None:
     ask(alice, "Hello?")
     expect_end(alice, "complete")
+    expect(alice.locator("[data-to-end]")).to_be_hidden()
     alice.goto(f"{alice.url}#{answer(alice).get_attribute('id')}")
     alice.reload()
     expect(answer(alice)).to_be_visible()

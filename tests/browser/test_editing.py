@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.conftest import Visit, Watch
+from tests.browser.conftest import Show, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, words
 from tests.upstream import Upstream, finish, hang, text
 
@@ -29,13 +29,9 @@ def questions(page: Page) -> Locator:
 
 
 @pytest.fixture
-def conversation(alice: Page, upstream: Upstream) -> Page:
+def conversation(show: Show) -> Page:
     """Alice's page after two questions."""
-    for number in ("First", "Second"):
-        upstream.script(text(f"{number} answer"), finish())
-        ask(alice, f"{number} question")
-        expect_end(alice, "complete")
-    return alice
+    return show("First question", "First answer", "Second question", "Second answer")
 
 
 @pytest.mark.parametrize("index", [0, 1])

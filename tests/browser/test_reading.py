@@ -8,9 +8,9 @@ from itertools import chain
 import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
-from chat.models import Conversation, Message, User
-from tests.browser.conftest import Watch
-from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, top_at_rest, words
+from chat.models import Conversation, Message
+from tests.browser.conftest import Show, Watch
+from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, store, top_at_rest, words
 from tests.conversations import conversation_of
 from tests.server import Server
 from tests.upstream import Upstream, finish, pause, sleep, text
@@ -34,12 +34,10 @@ def top(locator: Locator) -> float:
 
 
 @pytest.fixture
-def reading(alice: Page, upstream: Upstream) -> Page:
+def reading(show: Show, upstream: Upstream) -> Page:
     """Alice's second question has an answer that is longer than the window, and will become longer still."""
-    upstream.script(text(paragraphs(1, 30)), finish())
+    alice = show("At length, please.", paragraphs(1, 30))
     upstream.script(text(paragraphs(1, 40)), pause("more"), text(paragraphs(41, 80)), pause("end"), finish())
-    ask(alice, "At length, please.")
-    expect_end(alice, "complete")
     ask(alice, "And more?")
     expect(paragraph(alice, 40)).to_be_attached()
     # The other events of the page may have shown it before the answer to the form, which takes it there.
@@ -61,11 +59,9 @@ def test_a_question_goes_to_the_top_and_stays_there(reading: Page, upstream: Ups
     expect(button(reading, "New text")).to_be_visible()
 
 
-def test_an_answer_fills_the_room_below_its_question(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text(paragraphs(1, 30)), finish())
+def test_an_answer_fills_the_room_below_its_question(show: Show, upstream: Upstream) -> None:
+    alice = show("At length, please.", paragraphs(1, 30))
     upstream.script(text("One."), pause("two"), text(" Two."), finish())
-    ask(alice, "At length, please.")
-    expect_end(alice, "complete")
     ask(alice, "And briefly?")
     expect(words(alice)).to_have_text("One.")
     asked = alice.locator("[data-role=user]").last
@@ -142,13 +138,6 @@ def test_a_reload_shows_the_question_of_a_running_reply_where_it_was(reading: Pa
     expect_at_top(reading.locator("[data-role=user]").last)
 
 
-def test_a_short_conversation_has_no_way_down(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("Four."), finish())
-    ask(alice, "Two and two?")
-    expect_end(alice, "complete")
-    expect(alice.locator("[data-to-end]")).to_be_hidden()
-
-
 def test_a_selection_survives_the_end(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("One *two* three.\n\n```py\nfour = 5\n```\n\nSix."), pause("end"), text(" Seven."), finish())
     ask(alice, "Count.")
@@ -192,12 +181,8 @@ FORM = """(text) => ({
 
 def store_long(server: Server, exchanges: int) -> str:
     """The address of Alice's conversation with this many questions and answers."""
-
-    def store() -> str:
-        texts = [(f"Question {number}?", f"Answer {number}. {'Words. ' * 60}") for number in range(exchanges)]
-        return conversation_of(User.objects.get(username="alice"), [*chain(*texts)]).get_absolute_url()
-
-    return server.database.run(store)
+    texts = [(f"Question {number}?", f"Answer {number}. {'Words. ' * 60}") for number in range(exchanges)]
+    return store(server, *chain(*texts))
 
 
 def asked(page: Page, number: int) -> Locator:
@@ -279,15 +264,17 @@ def test_the_first_message_is_one_step_away_and_later_ones_follow(alice: Page, s
     expect(asked(alice, 99)).to_be_attached()
 
 
-@pytest.mark.parametrize(("query", "missing"), [("", "Earlier"), ("?from=start&last=60", "Later")])
-def test_paper_says_which_messages_are_missing(alice: Page, server: Server, query: str, missing: str) -> None:
-    alice.goto(f"{store_long(server, 100)}{query}")
-    sentence = alice.get_by_text("messages are missing here")
-    expect(sentence).to_be_hidden()
-    alice.emulate_media(media="print")
-    expect(sentence).to_be_visible()
-    expect(sentence).to_have_text(re.compile(f"^{missing}"))
-    expect(alice.locator("[data-more]")).to_be_hidden()
+def test_paper_says_which_messages_are_missing(alice: Page, server: Server) -> None:
+    url = store_long(server, 100)
+    for query, missing in (("", "Earlier"), ("?from=start&last=60", "Later")):
+        alice.emulate_media(media="screen")
+        alice.goto(f"{url}{query}")
+        sentence = alice.get_by_text("messages are missing here")
+        expect(sentence).to_be_hidden()
+        alice.emulate_media(media="print")
+        expect(sentence).to_be_visible()
+        expect(sentence).to_have_text(re.compile(f"^{missing}"))
+        expect(alice.locator("[data-more]")).to_be_hidden()
 
 
 def test_a_reader_goes_from_question_to_question(alice: Page, server: Server) -> None:

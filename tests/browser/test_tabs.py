@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import KEY, Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, hide, question, top_at_rest, words
+from tests.browser.pages import answer, ask, button, expect_end, hide, question, store, top_at_rest, words
 from tests.browser.test_history import entries, remember
 from tests.server import Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, text
@@ -34,10 +34,9 @@ def questions(page: Page) -> Locator:
 
 
 @pytest.fixture
-def tab(alice: Page) -> Page:
+def tab(alice: Page, server: Server) -> Page:
     """Another tab with the conversation that Alice has begun."""
-    ask(alice, "First")
-    expect_end(alice, "complete")
+    alice.goto(store(server, "First", "Hello world"))
     tab = alice.context.new_page()
     tab.goto(alice.url)
     tab.wait_for_load_state()
