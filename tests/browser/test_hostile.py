@@ -131,31 +131,33 @@ def test_endless_nesting_does_not_keep_a_reply_from_its_end(alice: Page, upstrea
 # The policy, should anything get through all the same
 
 
-@pytest.mark.parametrize(
-    "html", ["<img src=https://evil.example/pixel.png>", "<link rel=stylesheet href=https://evil.example/x.css>"]
-)
-def test_the_policy_lets_no_request_leave(alice: Page, watch: Watch, html: str) -> None:
+LOADING = ["<img src=https://evil.example/pixel.png>", "<link rel=stylesheet href=https://evil.example/x.css>"]
+RUNNING = [
+    "<img src=x: onerror=alert(1)>",
+    "<a href=javascript:alert(1)>x</a>",
+    "<p style='color: red'>x</p>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<iframe src=https://evil.example></iframe>",
+    "<object data=https://evil.example></object>",
+]
+
+
+def test_the_policy_lets_no_request_leave(alice: Page, watch: Watch) -> None:
     watch.expect("Content Security Policy", "evil.example")
-    with alice.expect_event("requestfailed") as failed:
-        put_on(alice, html)
-    assert failed.value.failure == "csp"
+    for html in LOADING:
+        with alice.expect_event("requestfailed", lambda request: "evil.example" in request.url) as failed:
+            put_on(alice, html)
+        assert failed.value.failure == "csp"
+        alice.reload()
 
 
-@pytest.mark.parametrize(
-    "html",
-    [
-        "<img src=x: onerror=alert(1)>",
-        "<a href=javascript:alert(1)>x</a>",
-        "<p style='color: red'>x</p>",
-        "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
-        "<iframe src=https://evil.example></iframe>",
-        "<object data=https://evil.example></object>",
-    ],
-)
-def test_the_policy_lets_nothing_run_and_nothing_be_embedded(alice: Page, watch: Watch, html: str) -> None:
+def test_the_policy_lets_nothing_run_and_nothing_be_embedded(alice: Page, watch: Watch) -> None:
     watch.expect("Content Security Policy")
-    with alice.expect_console_message(lambda message: "Content Security Policy" in message.text):
-        put_on(alice, html)
+    for html in RUNNING:
+        with alice.expect_console_message(lambda message: "Content Security Policy" in message.text):
+            put_on(alice, html)
+        # What one of them still says is not taken for the next one's.
+        alice.reload()
 
 
 def put_on(page: Page, html: str) -> None:

@@ -35,7 +35,8 @@ def test_the_palette_finds_and_runs_a_command(alice: Page, upstream: Upstream) -
     expect(question(alice)).to_be_focused()
 
 
-def test_arrows_choose_a_command(alice: Page) -> None:
+def test_the_palette_is_read_searched_and_closed_by_keys(alice: Page) -> None:
+    alice.keyboard.type("half a question")
     alice.keyboard.press("Control+k")
     first = chosen(alice).inner_text()
     alice.keyboard.press("ArrowDown")
@@ -47,29 +48,24 @@ def test_arrows_choose_a_command(alice: Page) -> None:
     field = palette(alice).get_by_role("combobox")
     expect(field).to_be_focused()
     expect(field).to_have_attribute("aria-activedescendant", chosen(alice).get_attribute("id") or "none")
-
-
-def test_the_palette_says_that_nothing_matches(alice: Page) -> None:
-    alice.keyboard.press("Control+k")
     alice.keyboard.type("fly to the moon")
     expect(palette(alice).get_by_text("There is no such command.")).to_be_visible()
     alice.keyboard.press("Enter")
     expect(palette(alice)).to_be_visible()
-
-
-def test_escape_closes_the_palette_and_keeps_the_draft(alice: Page) -> None:
-    alice.keyboard.type("half a question")
-    alice.keyboard.press("Control+k")
-    alice.keyboard.type("light")
     alice.keyboard.press("Escape")
     expect(palette(alice)).to_be_hidden()
     expect(question(alice)).to_be_focused()
     expect(question(alice)).to_have_value("half a question")
 
 
-def test_commands_reach_controls_in_closed_menus(alice: Page) -> None:
+def test_commands_reach_what_is_hidden(alice: Page) -> None:
     run(alice, "dark")
     expect(alice.locator("html")).to_have_attribute("data-theme", "dark")
+    new = alice.get_by_role("link", name="New conversation")
+    run(alice, "sidebar")
+    expect(new).to_be_hidden()
+    run(alice, "sidebar")
+    expect(new).to_be_visible()
 
 
 def test_only_what_is_possible_now_is_offered(alice: Page, upstream: Upstream) -> None:
@@ -112,14 +108,6 @@ def test_the_palette_works_by_touch(visit: Visit) -> None:
     expect(alice.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_the_sidebar_is_hidden_and_shown_by_command(alice: Page) -> None:
-    new = alice.get_by_role("link", name="New conversation")
-    run(alice, "sidebar")
-    expect(new).to_be_hidden()
-    run(alice, "sidebar")
-    expect(new).to_be_visible()
-
-
 def test_up_in_the_empty_box_edits_the_last_question(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("Four."), finish())
     ask(alice, "Two and two?")
@@ -150,17 +138,13 @@ def test_the_list_of_shortcuts_opens_by_key_and_from_the_menu(alice: Page) -> No
     expect(shortcuts(alice)).to_be_visible()
 
 
-def test_a_question_mark_opens_the_list_except_in_text(alice: Page) -> None:
+def test_a_question_mark_opens_the_list_until_switched_off(alice: Page) -> None:
     alice.keyboard.type("Why?")
     expect(question(alice)).to_have_value("Why?")
     expect(shortcuts(alice)).to_be_hidden()
     alice.locator("main").focus()
     alice.keyboard.press("?")
     expect(shortcuts(alice)).to_be_visible()
-
-
-def test_single_keys_can_be_switched_off(alice: Page) -> None:
-    alice.keyboard.press("Control+/")
     shortcuts(alice).get_by_role("checkbox").uncheck()
     alice.keyboard.press("Escape")
     alice.reload()

@@ -33,13 +33,17 @@ def asked(upstream: Upstream) -> list[str]:
     return [request.body["model"] for request in upstream.requests]
 
 
-def test_the_chosen_model_answers(alice: Page, upstream: Upstream) -> None:
+def test_the_chosen_model_answers_and_is_chosen_next_time(alice: Page, upstream: Upstream, visit: Visit) -> None:
+    expect(models(alice)).to_have_value("small")
     models(alice).select_option("large")
     ask(alice, "Hello?")
     expect_end(alice, "complete")
     expect(answer(alice)).to_contain_text("large")
     expect(models(alice)).to_have_value("large")
     assert asked(upstream) == ["large"]
+    elsewhere = visit("alice")
+    elsewhere.goto("/")
+    expect(models(elsewhere)).to_have_value("large")
 
 
 def test_a_complete_answer_gets_a_sibling_in_its_place(alice: Page, upstream: Upstream) -> None:
@@ -117,15 +121,6 @@ def test_the_choice_is_as_wide_as_its_model(alice: Page) -> None:
     assert width() == short
     models(alice).select_option("a-model-with-a-long-name")
     assert width() > short
-
-
-def test_new_conversations_begin_with_the_model_that_was_asked_last(alice: Page, visit: Visit) -> None:
-    expect(models(alice)).to_have_value("small")
-    models(alice).select_option("large")
-    ask(alice, "Hello?")
-    elsewhere = visit("alice")
-    elsewhere.goto("/")
-    expect(models(elsewhere)).to_have_value("large")
 
 
 def compare(page: Page, upstream: Upstream) -> None:

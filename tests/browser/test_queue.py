@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from chat.models import Conversation, QueuedQuestion
-from tests.browser.conftest import Visit, Watch
+from chat.models import Conversation, QueuedQuestion, Reply
+from tests.browser.conftest import Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.browser.test_survival import CUT, RECOVERY_MS
 from tests.server import Server
@@ -265,25 +265,31 @@ def test_escape_closes_what_is_open_before_it_stops(writing: Page) -> None:
 
 def test_the_draft_stays_when_a_question_cannot_be_queued(writing: Page, server: Server, watch: Watch) -> None:
     watch.expect("status of 429")
-    for number in range(10):
-        send(writing, f"Number {number}")
-        expect(queued(writing)).to_have_count(number + 1)
+    server.database.run(queue_nine)
+    send(writing, "The tenth")
+    expect(queued(writing)).to_have_count(10)
     send(writing, "One too many")
     expect(writing.get_by_role("alert").filter(has_text="already queued 10 questions")).to_be_visible()
     expect(question(writing)).to_have_value("One too many")
     assert server.database.run(QueuedQuestion.objects.count) == 10
 
 
-def test_what_is_queued_fits_on_a_phone(visit: Visit, upstream: Upstream) -> None:
-    page = visit("alice", viewport={"width": 390, "height": 800})
-    page.goto("/")
+def queue_nine() -> None:
+    leaf = Reply.objects.get().message
+    QueuedQuestion.objects.bulk_create(
+        QueuedQuestion(after=leaf, text=f"Number {number}", model="scripted") for number in range(9)
+    )
+
+
+def test_what_is_queued_fits_on_a_phone(alice: Page, upstream: Upstream) -> None:
+    alice.set_viewport_size({"width": 390, "height": 800})
     upstream.script(text("One"), hang())
-    ask(page, "First")
-    expect(words(page)).to_have_text("One")
-    send(page, "A question with many words, " * 10)
-    button(queue(page), "Withdraw").scroll_into_view_if_needed()
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert re.search("many words", queued(page).inner_text())
+    ask(alice, "First")
+    expect(words(alice)).to_have_text("One")
+    send(alice, "A question with many words, " * 10)
+    button(queue(alice), "Withdraw").scroll_into_view_if_needed()
+    assert alice.evaluate("document.documentElement.scrollWidth") == 390
+    assert re.search("many words", queued(alice).inner_text())
 
 
 def test_a_question_that_is_withdrawn_does_not_come_back(writing: Page) -> None:

@@ -80,30 +80,26 @@ def test_a_hidden_tab_shows_how_its_reply_ended_until_seen(
     assert icon(alice) == ""
 
 
-def test_a_person_is_notified_only_if_they_asked_for_it(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("so far"), pause("rest"), finish())
-    upstream.script(text("so far"), pause("more"), finish())
+def test_a_person_is_notified_if_they_wish_and_look_elsewhere(alice: Page, upstream: Upstream) -> None:
+    for number in range(3):
+        upstream.script(text("so far"), pause(f"{number}"), finish())
     ask(alice, "Hello?")
     hide(alice, is_hidden=True)
-    upstream.release("rest")
+    upstream.release("0")
     expect_end(alice, "complete")
-    assert notices(alice) == []
+    assert notices(alice) == [], "they have not asked for it"
     hide(alice, is_hidden=False)
     switch_notifications_on(alice)
     ask(alice, "And now?")
+    upstream.release("1")
+    expect_end(alice, "complete")
+    assert notices(alice) == [], "they see the reply"
+    ask(alice, "And then?")
     expect(words(alice)).to_have_text("so far")
     hide(alice, is_hidden=True)
-    upstream.release("more")
+    upstream.release("2")
     expect_end(alice, "complete")
     assert notices(alice) == [["Your reply is ready", "Hello? · Parley", urlsplit(alice.url).path]]
-
-
-def test_nobody_is_notified_of_a_reply_they_see(alice: Page, upstream: Upstream) -> None:
-    upstream.script(text("so far"), finish())
-    switch_notifications_on(alice)
-    ask(alice, "Hello?")
-    expect_end(alice, "complete")
-    assert notices(alice) == []
 
 
 def test_a_browser_that_blocks_notifications_says_so(visit: Visit) -> None:
