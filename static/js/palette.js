@@ -9,8 +9,6 @@ export class Palette {
   #text;
   #list;
   #none;
-  /** @type {Map<string, HTMLElement>} what each option of the list clicks */
-  #controls = new Map();
 
   /** @param {HTMLDialogElement} dialog */
   constructor(dialog) {
@@ -34,9 +32,8 @@ export class Palette {
 
   #show() {
     const words = this.#text.value.toLowerCase().split(/\s+/);
-    const offered = commands().filter(([name]) => words.every((word) => name.toLowerCase().includes(word)));
-    this.#controls = new Map(offered.map(([, control], index) => [`command-${index}`, control]));
-    this.#list.replaceChildren(...offered.map(([name], index) => option(name, `command-${index}`)));
+    const offered = [...commands().keys()].filter((name) => words.every((word) => name.toLowerCase().includes(word)));
+    this.#list.replaceChildren(...offered.map((name, index) => option(name, `command-${index}`)));
     this.#none.textContent = offered.length ? "" : NO_COMMAND;
     this.#choose(this.#list.firstElementChild);
   }
@@ -71,8 +68,9 @@ export class Palette {
 
   /** @param {Element | null} option */
   #run(option) {
-    const control = this.#controls.get(option?.id ?? "");
-    if (!control) return;
+    // What the page offers may have changed since the list was shown.
+    const control = commands().get(option?.textContent ?? "");
+    if (!control) return this.#show();
     // The focus returns to where it was before the control is used.
     this.#dialog.close();
     control.click();
@@ -82,7 +80,6 @@ export class Palette {
 /**
  * What the page offers now, by name. Of controls with one name, such as those of each message, the last one counts, if it
  * is that of the last message.
- * @returns {[string, HTMLElement][]}
  */
 function commands() {
   /** @type {Map<string, HTMLElement>} */
@@ -93,7 +90,7 @@ function commands() {
       found.set(control.dataset.command ?? "", control);
     }
   }
-  return [...found];
+  return found;
 }
 
 /** @param {string} name @param {string} id */

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.pages import ask, button, expect_end, question, words
-from tests.upstream import Upstream, finish, hang, text
+from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.upstream import Upstream, finish, hang, pause, text
 
 pytestmark = pytest.mark.chromium
 
@@ -98,6 +98,35 @@ def test_the_last_messages_are_those_of_the_conversation(alice: Page) -> None:
     expect(alice.locator("[data-role=user]")).to_have_count(2)
     question(alice).press("ArrowUp")
     expect(alice.locator("[data-role=user] textarea")).to_have_value("Second?")
+
+
+def test_a_command_reaches_what_has_come_since_the_palette_opened(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One."), finish())
+    upstream.script(text("So far"), pause("end"), text(" two."), finish())
+    alice.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    ask(alice, "First?")
+    expect_end(alice, "complete")
+    ask(alice, "Second?")
+    expect(words(alice)).to_have_text("So far")
+    alice.keyboard.press("Control+k")
+    alice.keyboard.type("copy the last")
+    upstream.release("end")
+    expect_end(alice, "complete")
+    alice.keyboard.press("Enter")
+    expect(button(answer(alice), "Copied")).to_be_visible()
+    assert alice.evaluate("navigator.clipboard.readText()") == "So far two."
+
+
+def test_a_command_that_has_gone_since_is_no_longer_offered(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("So far"), pause("end"), finish())
+    ask(alice, "Hello?")
+    expect(words(alice)).to_have_text("So far")
+    alice.keyboard.press("Control+k")
+    alice.keyboard.type("stop")
+    upstream.release("end")
+    expect_end(alice, "complete")
+    alice.keyboard.press("Enter")
+    expect(palette(alice)).to_contain_text("There is no such command.")
 
 
 def test_the_palette_works_by_touch(visit: Visit) -> None:
