@@ -108,8 +108,9 @@ export class History {
       this.#add(batch);
       more.remove();
       this.#watchForMore();
-    } catch {
-      // The link stays, so a person can follow it.
+    } catch (error) {
+      // A press of the link tries again.
+      more.textContent = Problem.from(error).message;
     }
   }
 
