@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from chat import asking
 from chat.models import Conversation, Reply, User
 from tests.browser.conftest import Watch
-from tests.browser.pages import ask, button, question
+from tests.browser.pages import ask, button, expect_end, question
 from tests.server import Server
 from tests.upstream import Upstream, hang, text
 
@@ -42,6 +42,53 @@ def test_the_newest_activity_comes_first_in_groups_of_a_day(alice: Page, server:
     expect(headings.first).to_have_text("Today")
     expect(headings.nth(1)).to_have_text("Yesterday")
     expect(headings).to_have_count(4)
+
+
+def test_a_conversation_is_found_again_and_moves_to_the_top(alice: Page) -> None:
+    ask(alice, "First")
+    expect_end(alice, "complete")
+    first = alice.url
+    alice.goto("/")
+    ask(alice, "Second")
+    expect_end(alice, "complete")
+    expect(entries(alice)).to_have_text(["Second", "First"])
+    entries(alice).get_by_text("First").click()
+    expect(alice).to_have_url(first)
+    expect(alice.locator("[data-text]")).to_have_text(["First", "Hello world"])
+    expect(entries(alice).and_(alice.locator("[aria-current=page]"))).to_have_text("First")
+    ask(alice, "More")
+    expect_end(alice, "complete")
+    expect(entries(alice)).to_have_text(["First", "Second"])
+
+
+def test_it_loads_further_as_it_is_scrolled(alice: Page, server: Server) -> None:
+    titles = [f"Conversation {number}" for number in range(120)]
+    remember(server, "alice", *titles, days=3)
+    alice.reload()
+    expect(entries(alice)).to_have_count(40)
+    while alice.locator("[data-history-more]").count():
+        shown = entries(alice).count()
+        entries(alice).last.scroll_into_view_if_needed()
+        expect(entries(alice).nth(shown)).to_be_attached()
+    expect(entries(alice)).to_have_text(titles)
+    headings = alice.get_by_role("navigation", name="History").get_by_role("heading").all_text_contents()
+    assert len(headings) == len(set(headings))
+
+
+def test_what_could_not_be_loaded_is_loaded_by_a_press(alice: Page, server: Server, watch: Watch) -> None:
+    watch.expect("ERR_FAILED")
+    titles = [f"Conversation {number}" for number in range(60)]
+    remember(server, "alice", *titles, days=3)
+    alice.route("**/history/?*", lambda route: route.abort(), times=2)
+    alice.reload()
+    with alice.expect_event("requestfailed"):
+        entries(alice).last.scroll_into_view_if_needed()
+    more = alice.get_by_role("link", name="The server can't be reached. Try again in a moment.")
+    with alice.expect_event("requestfailed"):
+        more.click()
+    more.click()
+    expect(entries(alice)).to_have_text(titles)
+    expect(more).to_have_count(0)
 
 
 def test_earlier_messages_of_a_long_conversation_can_be_shown(alice: Page, server: Server) -> None:
