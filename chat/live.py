@@ -52,7 +52,8 @@ async def _read(log: ReplyLog, message: Message) -> None:
         snapshot, end = await current_state(log, message.pk)
     except LogUnreachable:
         # The page follows the reply from its beginning as soon as the log answers again.
-        logger.warning("Reply %s is shown without its text so far: its log does not answer", message.pk)
+        if not message.text:  # One that is resumed has its text.
+            logger.warning("Reply %s is shown without its text so far: its log does not answer", message.pk)
         return
     if end:
         # It ended since the message was read.

@@ -273,6 +273,17 @@ def test_a_running_reply_shows_its_text_so_far(staff: Client, alice: User) -> No
     assert "Let me see." in html
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("text", "is_told"), [("Half an answer", False), ("", True)], ids=["resumed", "lost"])
+def test_only_a_reply_without_its_text_is_logged_as_such(
+    staff: Client, alice: User, caplog: pytest.LogCaptureFixture, text: str, is_told: bool
+) -> None:
+    """The log of a reply that ended long ago is purged. When it is resumed, its text is in its message."""
+    html = page(staff, change(talk(alice, text, status="queued", started=NOON)))
+    assert text in html
+    assert ("is shown without its text so far" in caplog.text) == is_told
+
+
 def test_a_long_transcript_has_pages(staff: Client, alice: User) -> None:
     conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_PER_PAGE)))
     first, second = page(staff, change(conversation)), page(staff, change(conversation) + "?p=2")
