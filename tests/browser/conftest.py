@@ -18,10 +18,10 @@ from tests.upstream import Upstream
 # A busy machine is slow.
 expect.set_options(timeout=30_000)
 
-# Without these Chromium contacts its makers, for updates for example.
+# Without most of these Chromium contacts its makers, for updates for example. A process for graphics only takes time.
 CHROMIUM = """
     --no-sandbox --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-quic
-    --host-resolver-rules="MAP chat.example.org 127.0.0.1"
+    --in-process-gpu --host-resolver-rules="MAP chat.example.org 127.0.0.1"
 """
 KEY = "sk-secret"
 
