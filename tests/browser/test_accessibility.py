@@ -109,7 +109,7 @@ def test_axe_finds_nothing_on_pages_of_accounts(visit: Visit) -> None:
     expect_accessible(page)
 
 
-def test_axe_finds_nothing_on_a_new_conversation_and_in_its_dialogs(alice: Page) -> None:
+def test_axe_finds_nothing_in_a_new_conversation_and_its_dialogs(alice: Page) -> None:
     expect_accessible(alice)
     for keys in ("Control+k", "Control+/"):
         alice.keyboard.press(keys)

@@ -257,6 +257,12 @@ def test_the_first_page_says_what_is_kept_and_who_can_read_it(client: Client) ->
     assert "Conversations are kept until you delete them. Administrators can read them." in page
 
 
+def test_only_staff_are_led_to_the_admin(client: Client, alice: User) -> None:
+    assert "Administration" not in client.get("/").text
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    assert "Administration" in client.get("/").text
+
+
 def test_only_staff_are_told_how_to_connect_a_model(client: Client, alice: User, settings: Settings) -> None:
     settings.CHAT_DEMO = True
     assert "OPENAI_BASE_URL" not in client.get("/").text
