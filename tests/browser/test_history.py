@@ -66,10 +66,10 @@ def test_it_loads_further_as_it_is_scrolled(alice: Page, server: Server) -> None
     remember(server, "alice", *titles, days=3)
     alice.reload()
     expect(entries(alice)).to_have_count(40)
-    while alice.locator("[data-history-more]").count():
-        shown = entries(alice).count()
+    while (shown := entries(alice).count()) < len(titles):
         entries(alice).last.scroll_into_view_if_needed()
         expect(entries(alice).nth(shown)).to_be_attached()
+    expect(alice.locator("[data-history-more]")).to_have_count(0)
     expect(entries(alice)).to_have_text(titles)
     headings = alice.get_by_role("navigation", name="History").get_by_role("heading").all_text_contents()
     assert len(headings) == len(set(headings))
