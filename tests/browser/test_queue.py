@@ -52,6 +52,12 @@ def writing(alice: Page, upstream: Upstream) -> Page:
     return alice
 
 
+def test_a_queued_question_keeps_its_lines(writing: Page) -> None:
+    send(writing, "Second:\n  one\n  two")
+    expect(queued(writing)).to_contain_text("two")
+    assert queued(writing).inner_text() == "Second:\n  one\n  two"
+
+
 def test_questions_are_queued_and_sent_in_order(writing: Page, upstream: Upstream) -> None:
     send(writing, "Second")
     expect(queued(writing)).to_have_text(["Second"])
