@@ -173,7 +173,7 @@ def long_conversation(server: Any, url: str) -> Figures:
                 page.mouse.wheel(0, -WHEEL_PX)
                 time.sleep(WHEEL_SECONDS)
         figures |= watched(page, "2,000 messages: scrolling to the first")
-        assert page.locator("[data-messages] > *").count() == MESSAGES
+        assert page.locator("[data-messages] [data-message]").count() == MESSAGES
         page.goto(url)
         with page.expect_navigation():
             page.keyboard.press("Control+k")

@@ -1,4 +1,5 @@
 import { backoff, pause } from "./backoff.js";
+import { Batches, firstInWindow, messagesIn } from "./batches.js";
 import { find } from "./dom.js";
 import { showQueued } from "./queue.js";
 import { fragment, Problem } from "./requests.js";
@@ -31,6 +32,7 @@ export class Messages {
   /** @type {Map<string, AbortController>} ends the following of a reply, by the id of the message */
   #running = new Map();
   #news;
+  #batches;
   /** @type {Promise<void>} the refresh under way */
   #refreshing = Promise.resolve();
 
@@ -45,6 +47,7 @@ export class Messages {
     this.#follower = follower;
     this.#stream = stream;
     this.#listener = listener;
+    this.#batches = new Batches(element);
     this.#news = new ResizeObserver(() => follower.news());
     for (const message of this.#shown) this.#watch(message);
   }
@@ -120,11 +123,14 @@ export class Messages {
     const place = () => ({ until: this.#element.dataset.parent ?? "" });
     return this.#add("[data-earlier]", place, async (list, next) => {
       const messages = messagesIn(list);
+      const batch = this.#batches.begin();
+      this.#element.prepend(batch);
       let drift = 0;
       for (const slice of slices(messages).reverse()) {
         await pause();
-        drift = this.#keepPlace(() => this.#element.prepend(...slice), drift);
+        drift = this.#keepPlace(() => batch.prepend(...slice), drift);
       }
+      this.#batches.end(batch);
       this.#element.dataset.parent = list.dataset.parent;
       this.#keepPlace(() => replaceContent("[data-earlier]", next), drift);
       return messages;
@@ -136,10 +142,14 @@ export class Messages {
     const place = () => ({ from: this.last?.dataset.message ?? "" });
     return this.#add("[data-later]", place, async (list, next) => {
       const [, ...messages] = messagesIn(list);
+      // The last ones belong into the list itself.
+      const batch = next.querySelector("[data-later] a") ? this.#batches.begin() : null;
+      if (batch) this.#element.append(batch);
       for (const slice of slices(messages)) {
         await pause();
-        this.#element.append(...slice);
+        (batch ?? this.#element).append(...slice);
       }
+      if (batch) this.#batches.end(batch);
       this.#element.toggleAttribute("data-choosing", list.hasAttribute("data-choosing"));
       replaceContent("[data-later]", next);
       replaceContent("[data-queued]", next);
@@ -242,6 +252,7 @@ export class Messages {
     if (old && this.#isSame(old, message)) return;
     if (old) {
       this.#forget(old);
+      this.#batches.leave(old);
       swap(old, message);
     } else {
       this.#element.append(message);
@@ -287,6 +298,7 @@ export class Messages {
   /** @param {HTMLElement} message */
   #remove(message) {
     this.#forget(message);
+    this.#batches.leave(message);
     message.remove();
   }
 
@@ -305,7 +317,7 @@ export class Messages {
   }
 
   #firstInWindow() {
-    return this.#shown.find((message) => message.getBoundingClientRect().bottom > 0) ?? this.last;
+    return firstInWindow(this.#element) ?? this.last;
   }
 }
 
@@ -352,11 +364,6 @@ function isLater(message, old, index) {
 function slices(messages) {
   const count = Math.ceil(messages.length / SLICE);
   return Array.from({ length: count }, (_, index) => messages.slice(index * SLICE, (index + 1) * SLICE));
-}
-
-/** @param {Element} list */
-function messagesIn(list) {
-  return /** @type {HTMLElement[]} */ ([...list.children]);
 }
 
 /** @param {string} selector @param {DocumentFragment} next */

@@ -1,3 +1,4 @@
+import { firstInWindow, messagesIn } from "./batches.js";
 import { find } from "./dom.js";
 import { usesArrows } from "./typing.js";
 
@@ -12,15 +13,23 @@ export function goBetweenQuestions(page, list, follower) {
   const next = find(page, "[data-next-question]", HTMLButtonElement);
 
   function toPrevious() {
-    const questions = questionsIn(list);
-    const index = questions.findIndex((question) => follower.isBelowTop(question, -1));
-    const question = index < 0 ? questions.at(-1) : questions[index - 1];
+    const messages = messagesIn(list);
+    const question = messages.slice(0, firstBelowTop(messages, -1)).findLast(isQuestion);
     if (question) follower.toTop(question);
   }
 
   function toNext() {
-    const question = questionsIn(list).find((question) => follower.isBelowTop(question, 1));
+    const messages = messagesIn(list);
+    const question = messages.slice(firstBelowTop(messages, 1)).find(isQuestion);
     if (question) follower.toTop(question);
+  }
+
+  /** @param {HTMLElement[]} messages @param {number} slack in pixels */
+  function firstBelowTop(messages, slack) {
+    const visible = firstInWindow(list);
+    const start = visible ? messages.indexOf(visible) : 0;
+    const index = messages.findIndex((message, index) => index >= start && follower.isBelowTop(message, slack));
+    return index < 0 ? messages.length : index;
   }
 
   previous.addEventListener("click", toPrevious);
@@ -40,7 +49,7 @@ export function goBetweenQuestions(page, list, follower) {
   }).observe(list);
 }
 
-/** @param {HTMLElement} list */
-function questionsIn(list) {
-  return [...list.querySelectorAll(":scope > [data-role=user]")];
+/** @param {HTMLElement} message */
+function isQuestion({ dataset }) {
+  return dataset.role === "user";
 }

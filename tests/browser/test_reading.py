@@ -8,12 +8,12 @@ from itertools import chain
 import pytest
 from playwright.sync_api import Locator, Page, Request, Route, expect
 
-from chat.models import Conversation, Message
+from chat.models import Conversation, Message, Reply
 from tests.browser.conftest import Show, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, store, top_at_rest, words
 from tests.conversations import conversation_of
 from tests.server import Server
-from tests.upstream import Upstream, finish, pause, sleep, text
+from tests.upstream import Upstream, cut, finish, pause, sleep, text
 
 pytestmark = pytest.mark.chromium
 
@@ -198,7 +198,7 @@ def first_in_window(page: Page) -> str:
 
 
 def count(page: Page) -> int:
-    return page.locator("[data-messages] > [data-message]").count()
+    return page.locator("[data-messages] [data-message]").count()
 
 
 def test_earlier_messages_come_as_one_scrolls_up_without_a_jump(alice: Page, server: Server) -> None:
@@ -210,7 +210,7 @@ def test_earlier_messages_come_as_one_scrolls_up_without_a_jump(alice: Page, ser
         alice.evaluate("scrollTo(0, 300)")
         message = alice.locator(f"#{first_in_window(alice)}")
         before = top(message)
-        expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
+        expect(alice.locator("[data-messages] [data-message]")).not_to_have_count(shown)
         assert top(message) == pytest.approx(before, abs=1)
         shown = count(alice)
     expect(asked(alice, 0)).to_be_attached()
@@ -221,7 +221,7 @@ def test_earlier_messages_are_added_a_few_at_a_time(alice: Page, server: Server)
     alice.goto(store_long(server, 100))
     alice.evaluate(COUNT_ADDED)
     alice.evaluate("scrollTo(0, 300)")
-    expect(alice.locator("[data-messages] > [data-message]")).to_have_count(90)
+    expect(alice.locator("[data-messages] [data-message]")).to_have_count(90)
     added: list[int] = alice.evaluate("added")
     assert sum(added) == 30
     assert max(added) <= 5
@@ -231,9 +231,76 @@ def test_earlier_messages_are_added_a_few_at_a_time(alice: Page, server: Server)
 COUNT_ADDED = """() => {
     window.added = [];
     new MutationObserver((changes) => {
-        added.push(changes.reduce((sum, { addedNodes }) => sum + addedNodes.length, 0));
-    }).observe(document.querySelector("[data-messages]"), { childList: true });
+        const nodes = changes.flatMap(({ addedNodes }) => [...addedNodes]);
+        added.push(nodes.filter((node) => node.matches?.("[data-message]")).length);
+    }).observe(document.querySelector("[data-messages]"), { childList: true, subtree: true });
 }"""
+
+
+@pytest.fixture
+def scrolled(alice: Page, server: Server) -> Page:
+    """Alice has scrolled up to the first of two hundred messages. One of the questions has two answers."""
+
+    def add_answer() -> None:
+        question = Message.objects.get(text="Question 20?")
+        message = Message.objects.create(
+            conversation=question.conversation, parent=question, role="assistant", text="No."
+        )
+        Reply.objects.create(message=message, model="demo", status="complete")
+
+    url = store_long(server, 100)
+    server.database.run(add_answer)
+    alice.goto(url)
+    while (shown := count(alice)) < 200:
+        alice.evaluate("scrollTo(0, 0)")
+        expect(alice.locator("[data-message]")).not_to_have_count(shown)
+    expect(alice.locator("[data-earlier] a")).to_have_count(0)
+    expect(alice.locator(".batch[data-laid-out]")).to_have_count(5)
+    return alice
+
+
+# Whether each message is drawn where it is.
+DRAWN = "all => all.map((one) => one.checkVisibility({ contentVisibilityAuto: true }))"
+TOGGLE = "all => all.forEach((one) => one.toggleAttribute('data-laid-out'))"
+HEIGHTS = "all => all.map(({ offsetHeight }) => offsetHeight)"
+
+
+def test_messages_out_of_sight_are_skipped_and_keep_their_height(scrolled: Page) -> None:
+    batches = scrolled.locator(".batch")
+    for width in (1280, 390):
+        scrolled.set_viewport_size({"width": width, "height": 800})
+        several_frames(scrolled)
+        heights = batches.evaluate_all(HEIGHTS)
+        scrolled.emulate_media(media="print")
+        assert all(scrolled.locator("[data-message]").evaluate_all(DRAWN))
+        scrolled.emulate_media(media="screen")
+        several_frames(scrolled)
+        drawn = scrolled.locator("[data-message]").evaluate_all(DRAWN)
+        assert drawn[0]
+        assert not drawn[100]
+        batches.evaluate_all(TOGGLE)
+        assert batches.evaluate_all(HEIGHTS) == heights
+        batches.evaluate_all(TOGGLE)
+        several_frames(scrolled)
+
+
+def test_switching_to_another_answer_far_up_keeps_the_focus(scrolled: Page) -> None:
+    button(scrolled, "Show the next answer").focus()
+    scrolled.keyboard.press("Enter")
+    expect(words(scrolled)).to_have_text("No.")
+    expect(button(answer(scrolled), "Show the previous answer")).to_be_focused()
+
+
+def test_an_answer_far_up_that_is_tried_again_becomes_the_last(scrolled: Page, upstream: Upstream) -> None:
+    upstream.script(text("So far"), cut())
+    again = scrolled.locator("[data-message]").nth(41).get_by_role("button", name="Try again")
+    again.focus()
+    again.press("Enter")
+    expect_end(scrolled, "interrupted")
+    expect(words(scrolled)).to_have_text("So far")
+    expect(button(answer(scrolled), "Continue")).to_be_visible()
+    assert count(scrolled) == 42
+    assert all(scrolled.locator("[data-message]").evaluate_all(DRAWN)[30:])
 
 
 def test_a_change_in_a_long_page_concerns_little_of_it(alice: Page, server: Server) -> None:
@@ -258,7 +325,7 @@ def test_the_first_message_is_one_step_away_and_later_ones_follow(alice: Page, s
     expect(asked(alice, 0)).to_be_in_viewport()
     while (shown := count(alice)) < 200:
         alice.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
-        expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
+        expect(alice.locator("[data-messages] [data-message]")).not_to_have_count(shown)
     expect(alice.locator("[data-later] a")).to_have_count(0)
     assert count(alice) == 200
     expect(asked(alice, 99)).to_be_attached()
@@ -346,7 +413,7 @@ def test_earlier_messages_belong_to_the_branch_on_screen(alice: Page, server: Se
     expect(alice.get_by_text("Fork 99.")).to_be_attached()
     while (shown := count(alice)) < 102:
         alice.evaluate("scrollTo(0, 0)")
-        expect(alice.locator("[data-messages] > [data-message]")).not_to_have_count(shown)
+        expect(alice.locator("[data-messages] [data-message]")).not_to_have_count(shown)
     expect(alice.locator("[data-earlier] a")).to_have_count(0)
     assert count(alice) == 102
 
