@@ -30,7 +30,7 @@ from chat.views.problems import Refusal, SignedInRequest, SignedInView, wants_js
 # The sidebar is loaded in batches of this many conversations.
 BATCH = 40
 # A page shows this many messages of a long branch at first, and never more than the second figure.
-SHOWN = 60
+SHOWN = 30
 MOST_SHOWN = 500
 
 

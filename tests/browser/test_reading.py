@@ -205,7 +205,7 @@ def test_earlier_messages_come_as_one_scrolls_up_without_a_jump(alice: Page, ser
     alice.goto(store_long(server, 100))
     alice.mouse.move(600, 300)
     shown = count(alice)
-    assert shown == 60
+    assert shown == 30
     while shown < 200:
         alice.evaluate("scrollTo(0, 300)")
         message = alice.locator(f"#{first_in_window(alice)}")
@@ -221,7 +221,7 @@ def test_earlier_messages_are_added_a_few_at_a_time(alice: Page, server: Server)
     alice.goto(store_long(server, 100))
     alice.evaluate(COUNT_ADDED)
     alice.evaluate("scrollTo(0, 300)")
-    expect(alice.locator("[data-messages] [data-message]")).to_have_count(90)
+    expect(alice.locator("[data-messages] [data-message]")).to_have_count(60)
     added: list[int] = alice.evaluate("added")
     assert sum(added) == 30
     assert max(added) <= 5
@@ -255,7 +255,7 @@ def scrolled(alice: Page, server: Server) -> Page:
         alice.evaluate("scrollTo(0, 0)")
         expect(alice.locator("[data-message]")).not_to_have_count(shown)
     expect(alice.locator("[data-earlier] a")).to_have_count(0)
-    expect(alice.locator(".batch[data-laid-out]")).to_have_count(5)
+    expect(alice.locator(".batch[data-laid-out]")).to_have_count(6)
     return alice
 
 
@@ -333,7 +333,7 @@ def test_the_first_message_is_one_step_away_and_later_ones_follow(alice: Page, s
 
 def test_paper_says_which_messages_are_missing(alice: Page, server: Server) -> None:
     url = store_long(server, 100)
-    for query, missing in (("", "Earlier"), ("?from=start&last=60", "Later")):
+    for query, missing in (("", "Earlier"), ("?from=start&last=30", "Later")):
         alice.emulate_media(media="screen")
         alice.goto(f"{url}{query}")
         sentence = alice.get_by_text("messages are missing here")
@@ -359,7 +359,7 @@ def test_a_reader_goes_from_question_to_question(alice: Page, server: Server) ->
 def test_a_question_asked_far_above_the_end_is_shown(alice: Page, server: Server, upstream: Upstream) -> None:
     upstream.script(text("At the end."), finish())
     url = store_long(server, 100)
-    alice.goto(f"{url}?from=start&last=60#main")
+    alice.goto(f"{url}?from=start&last=30#main")
     with alice.expect_navigation():
         question(alice).fill("And now?")
         question(alice).press("Enter")
@@ -419,7 +419,7 @@ def test_earlier_messages_belong_to_the_branch_on_screen(alice: Page, server: Se
 
 
 def test_later_messages_that_a_refresh_has_brought_are_not_added_again(alice: Page, server: Server) -> None:
-    alice.goto(f"{store_long(server, 100)}?from=start&last=60#main")
+    alice.goto(f"{store_long(server, 100)}?from=start&last=30#main")
     requests: list[Request] = []
     alice.on("request", lambda request: requests.append(request) if "/transcript/" in request.url else None)
     with holding(alice, lambda: server.database.run(lambda: Conversation.objects.get().change())):
