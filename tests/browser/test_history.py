@@ -96,16 +96,16 @@ def test_earlier_messages_of_a_long_conversation_can_be_shown(alice: Page, serve
         conversation = Conversation.objects.create(
             owner=User.objects.get(username="alice"), title="Long", model="scripted"
         )
-        for number in range(40):
+        for number in range(20):
             reply = asking.ask(conversation, f"Question {number}?", "scripted")
             Reply.objects.filter(pk=reply.pk).update(status="complete")
         return conversation.get_absolute_url()
 
     alice.goto(server.database.run(store))
-    expect(alice.locator("[data-role=user]")).to_have_count(30)
-    expect(alice.get_by_text("Question 39?")).to_be_in_viewport()
+    expect(alice.locator("[data-role=user]")).to_have_count(15)
+    expect(alice.get_by_text("Question 19?")).to_be_in_viewport()
     alice.evaluate("scrollTo(0, 0)")
-    expect(alice.locator("[data-role=user]")).to_have_count(40)
+    expect(alice.locator("[data-role=user]")).to_have_count(20)
     expect(alice.get_by_text("Question 0?")).to_be_attached()
 
 
