@@ -142,6 +142,8 @@ class Seen:
     stopped_at: tuple[str, str] | None = None
     # Those that came in a rush.
     rush: list[asyncio.Task[None]] = field(default_factory=list)
+    # Whether it is about to be continued. What was seen before is checked first, so nobody else may come.
+    is_closed: bool = False
     # What it had before it was continued.
     past: Past | None = None
     # What they have queued after it.
@@ -346,6 +348,8 @@ class KillLoop:
     async def _rush(self, number: int) -> None:
         """Let many readers come at once, to all replies of the round."""
         for asked in [await self._accepted(name) for name in names_of(f"{number}")]:
+            if self._seen[asked.pk].is_closed:
+                continue
             readers = [seeded(self._seed, asked.question.name, reader) for reader in range(RUSH)]
             rush = [self._read_within(asked, chance, chance.sample(asked.person, 2)) for chance in readers]
             self._seen[asked.pk].rush = [asyncio.create_task(reading) for reading in rush]
@@ -491,6 +495,7 @@ class KillLoop:
     async def _continue(self, asked: Asked, chance: Random, person: list[Visitor]) -> None:
         """Continue a reply that broke off, and read the rest."""
         seen = self._seen[asked.pk]
+        seen.is_closed = True
         await asyncio.gather(*seen.rush)
         if self._is_deleted(asked) or not (reply := await broken_off(asked.pk)):
             return
