@@ -19,6 +19,7 @@ from chat.generation import Run
 from chat.models import Reply, ServerProcess, User
 from chat.process import Options, Process
 from tests.client import AsyncClient
+from tests.replylogs import end_threads
 from tests.upstream import Upstream
 from tests.visitor import Event, written
 
@@ -55,6 +56,10 @@ class Host(Process):
                 self._done.add(work)
 
         await super()._every(beats, noted, sooner)
+
+    async def close(self) -> None:
+        await super().close()
+        await end_threads(self.log, self.threads, self._thread)
 
     @classmethod
     def asking(cls, upstream: Upstream, continuation: str = "none", **options: Any) -> Self:

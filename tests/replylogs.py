@@ -1,6 +1,8 @@
 """Logs of several processes on one store, and replies to write in them."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -29,7 +31,17 @@ class Stores:
             yield log
         finally:
             await log.close()
-            threads.shutdown(wait=False)
+            await end_threads(log, threads)
+
+
+async def end_threads(log: ReplyLog, *pools: ThreadPoolExecutor) -> None:
+    """Wait for the work in threads of a log that is closed, and in others.
+
+    Nobody waits for its result. After a test it could not close its connection, as it may no longer use the database.
+    """
+    own = [log._thread] if isinstance(log, DatabaseLog) else []
+    for pool in [*own, *pools]:
+        await asyncio.to_thread(pool.shutdown)
 
 
 def claimed_reply(owner: User) -> Reply:
