@@ -11,7 +11,7 @@ import { swap } from "./swap.js";
 
 // How many messages are asked for at once, and how many of them are added at once: their layout takes time, and the page
 // may draw and answer in between.
-const BATCH = 30;
+const BATCH = 12;
 const SLICE = 4;
 
 /**
