@@ -156,21 +156,13 @@ def test_a_held_question_follows_what_is_asked_instead(
     assert (waiting(running), waiting(new)) == ([], ["Second"])
 
 
-def test_a_stale_page_adds_to_the_end_of_its_branch(running: Reply, conversation: Conversation) -> None:
+@pytest.mark.parametrize("place", ["parent", "seen"])
+def test_a_stale_page_adds_to_the_end_of_its_branch(running: Reply, conversation: Conversation, place: str) -> None:
     queued.add(conversation, "Second", "demo")
     end(running, "One")
     second = ask_due()
     assert second
-    queued.add(conversation, "Third", "demo", parent=running.pk)
-    assert waiting(second) == ["Third"]
-
-
-def test_a_page_that_shows_what_was_asked_meanwhile_adds_after_it(running: Reply, conversation: Conversation) -> None:
-    queued.add(conversation, "Second", "demo")
-    end(running, "One")
-    second = ask_due()
-    assert second
-    queued.add(conversation, "Third", "demo", seen=running.pk)
+    queued.add(conversation, "Third", "demo", **{place: running.pk})
     assert waiting(second) == ["Third"]
 
 

@@ -1,9 +1,11 @@
 """Where things are on a page, and what people do there."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urljoin
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from chat.models import User
 from tests.conversations import conversation_of
@@ -52,6 +54,15 @@ def keep_still(page: Page) -> None:
     """Follow the link that ends the reloads of a page without scripts; such a reload can swallow a click."""
     link = page.get_by_role("link", name="Keep the page still to write")
     page.goto(urljoin(page.url, link.get_attribute("href") or ""))
+
+
+@contextmanager
+def held(page: Page, url: str) -> Iterator[None]:
+    """Let the next request to this address reach the server only afterwards."""
+    routes: list[Route] = []
+    page.route(url, lambda route: routes.append(route), times=1)  # noqa: PLW0108 (it is marked)
+    yield
+    routes[0].continue_()
 
 
 def several_frames(page: Page) -> None:

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.pages import answer, ask, button, expect_end, held, question, words
 from tests.upstream import Upstream, finish, hang, pause, text
 
 pytestmark = pytest.mark.chromium
@@ -85,16 +85,14 @@ def test_the_last_messages_are_those_of_the_conversation(alice: Page) -> None:
     for asked in ["First?", "Second?"]:
         ask(alice, asked)
         expect_end(alice, "complete")
-    held: list[Route] = []
-    alice.route("**/transcript/**", lambda route: held.append(route), times=1)  # noqa: PLW0108 (it is marked)
-    with alice.expect_request("**/transcript/**"):
-        alice.goto(f"{alice.url}?from=start&last=2")
-    question(alice).press("ArrowUp")
-    alice.keyboard.press("Control+k")
-    alice.keyboard.type("last")
-    expect(palette(alice).get_by_role("option")).to_have_text(["Go to the last message"])
-    alice.keyboard.press("Escape")
-    held[0].continue_()
+    with held(alice, "**/transcript/**"):
+        with alice.expect_request("**/transcript/**"):
+            alice.goto(f"{alice.url}?from=start&last=2")
+        question(alice).press("ArrowUp")
+        alice.keyboard.press("Control+k")
+        alice.keyboard.type("last")
+        expect(palette(alice).get_by_role("option")).to_have_text(["Go to the last message"])
+        alice.keyboard.press("Escape")
     expect(alice.locator("[data-role=user]")).to_have_count(2)
     question(alice).press("ArrowUp")
     expect(alice.locator("[data-role=user] textarea")).to_have_value("Second?")

@@ -1,15 +1,13 @@
 """Asking while a reply is being written: the question is queued, and can be edited, withdrawn, or sent at once."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, expect
 
 from chat.models import Conversation, QueuedQuestion, Reply
 from tests.browser.conftest import Watch
-from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.pages import answer, ask, button, expect_end, held, question, words
 from tests.browser.test_survival import CUT, RECOVERY_MS
 from tests.server import Server
 from tests.upstream import Upstream, error, finish, hang, pause, text
@@ -32,15 +30,6 @@ def queued(page: Page) -> Locator:
 def send(page: Page, words: str) -> None:
     question(page).fill(words)
     question(page).press("Enter")
-
-
-@contextmanager
-def held(page: Page, url: str) -> Iterator[None]:
-    """Let the next request to this address reach the server only afterwards."""
-    routes: list[Route] = []
-    page.route(url, lambda route: routes.append(route), times=1)  # noqa: PLW0108 (it is marked)
-    yield
-    routes[0].continue_()
 
 
 @pytest.fixture
@@ -138,7 +127,7 @@ def test_a_queued_question_is_edited_in_its_place(writing: Page, upstream: Upstr
 
 
 def change_elsewhere(page: Page, server: Server) -> None:
-    """Change the conversation, and wait until the page has drawn its queued questions anew."""
+    """Change the conversation, and wait until the page has drawn its queued questions again."""
     page.locator("#queued").evaluate("element => element.dataset.isOld = true")
     server.database.run(lambda: Conversation.objects.get().change())
     expect(page.locator("#queued[data-is-old]")).to_have_count(0)

@@ -6,11 +6,22 @@ from contextlib import contextmanager
 from itertools import chain
 
 import pytest
-from playwright.sync_api import Locator, Page, Request, Route, expect
+from playwright.sync_api import Locator, Page, Request, expect
 
 from chat.models import Conversation, Message, Reply
 from tests.browser.conftest import Show, Watch
-from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, store, top_at_rest, words
+from tests.browser.pages import (
+    answer,
+    ask,
+    button,
+    expect_end,
+    held,
+    question,
+    several_frames,
+    store,
+    top_at_rest,
+    words,
+)
 from tests.conversations import conversation_of
 from tests.server import Server
 from tests.upstream import Upstream, cut, finish, pause, sleep, text
@@ -369,12 +380,10 @@ def test_a_question_asked_far_above_the_end_is_shown(alice: Page, server: Server
 @contextmanager
 def holding(page: Page, change: Callable[[], None]) -> Iterator[None]:
     """Change something, and let the page have the answer to its refresh only afterwards."""
-    held: list[Route] = []
-    page.route("**/transcript/**", lambda route: held.append(route), times=1)  # noqa: PLW0108 (it is marked)
-    with page.expect_request("**/transcript/**"):
-        change()
-    yield
-    held[0].continue_()
+    with held(page, "**/transcript/**"):
+        with page.expect_request("**/transcript/**"):
+            change()
+        yield
 
 
 def test_a_reader_who_scrolls_up_during_a_refresh_stays_there(reading: Page, server: Server) -> None:
