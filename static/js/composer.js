@@ -6,7 +6,7 @@ import { isComposing } from "./typing.js";
 /** @typedef {import("./requests.js").Started} Started */
 /** @typedef {import("./requests.js").Queued} Queued */
 
-// Between what stands in the box and what comes to it.
+// Separates the text in the box from text that is added.
 const GAP = "\n\n";
 
 /** The form for questions: it sends, stops, and keeps a draft. */

@@ -31,7 +31,7 @@ def violations(page: Page, part: str | None = None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     schemes: list[tuple[Literal["light", "dark"], dict[str, Any]]] = [("dark", COLOURS), ("light", {})]
     for scheme, rules in schemes:
-        # Chromium goes on with the old colours of what moves.
+        # Chromium keeps the old colours of what moves.
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.evaluate(TRANSITIONS)
         found += Axe().run(page, context=part, options={"resultTypes": ["violations"], **rules}).response["violations"]

@@ -353,5 +353,7 @@ def test_a_refusal_stands_at_the_answer(alice: Page, watch: Watch) -> None:
     button(tab, "Delete").click()
     expect(tab.get_by_text("Your conversations will gather here.")).to_be_visible()
     button(alice, "Try again").click()
-    expect(answer(alice).get_by_role("alert")).to_contain_text("This conversation has been deleted")
+    expect(answer(alice).get_by_role("alert")).to_have_text(
+        "This conversation has been deleted, or belongs to another account."
+    )
     expect(words(alice)).to_have_text("Hello world")
