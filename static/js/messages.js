@@ -13,6 +13,7 @@ import { swap } from "./swap.js";
 // may draw and answer in between.
 const BATCH = 12;
 const SLICE = 4;
+const BETWEEN_RELOADS_MS = 60_000;
 
 /**
  * @typedef {object} Listener what else on the page depends on the messages
@@ -340,13 +341,14 @@ async function loadRepliesFor(message, left) {
 }
 
 /**
- * Reload the page, once, if the server can be reached: some browsers do not fetch again what they could not fetch, and
- * after an upgrade the server may have other scripts. The reader's place and drafts stay.
+ * Reload the page if the server can be reached, at most once a minute: some browsers do not fetch again what they could
+ * not fetch, and after an upgrade the server may have other scripts. The reader's place and drafts stay.
  * @param {HTMLElement} message
  */
 async function reload(message) {
   const [navigation] = performance.getEntriesByType("navigation");
-  if (navigation instanceof PerformanceNavigationTiming && navigation.type === "reload") return;
+  const isReloaded = navigation instanceof PerformanceNavigationTiming && navigation.type === "reload";
+  if (isReloaded && performance.now() < BETWEEN_RELOADS_MS) return;
   try {
     await fragment(message.dataset.messageUrl ?? "");
     location.reload();

@@ -161,7 +161,7 @@ def test_what_draws_a_reply_is_fetched_when_somebody_writes(alice: Page) -> None
         question(alice).press("H")
 
 
-def test_a_page_that_cannot_fetch_its_scripts_reloads_once(alice: Page, upstream: Upstream, watch: Watch) -> None:
+def test_a_page_that_cannot_fetch_its_scripts_reloads(alice: Page, upstream: Upstream, watch: Watch) -> None:
     """Some browsers do not fetch them again, and after an upgrade the server has other ones."""
     watch.expect("status of 404", "ERR_FAILED")
     upstream.script(text("One"), pause("rest"), text(" two."), finish())
@@ -174,6 +174,10 @@ def test_a_page_that_cannot_fetch_its_scripts_reloads_once(alice: Page, upstream
     alice.unroute("**/replies/*/")
     alice.wait_for_function("() => performance.getEntriesByType('navigation')[0].type === 'reload'")
     expect(question(alice)).to_have_value("half a question")
+    expect(answer(alice).get_by_text("Reconnecting…")).to_be_visible()
+    # Not again and again: the next time is when a minute has passed.
+    with alice.expect_navigation():
+        alice.evaluate("performance.now = () => 60_001")
     expect(answer(alice).get_by_text("Reconnecting…")).to_be_visible()
     alice.unroute("**/js/reply.*")
     upstream.release("rest")
