@@ -22,8 +22,8 @@ JS := $(VENV)/node/node_modules/.bin
 
 # More workers than cores, because many tests wait for other processes.
 WORKERS ?= 4
-PARALLEL := -n $(WORKERS) --dist worksteal
-PYTEST := $(BIN)/python -m pytest $(PARALLEL)
+PARALLEL = -n $(WORKERS) --dist worksteal
+PYTEST = $(BIN)/python -m pytest $(PARALLEL)
 
 # Tests start hundreds of processes, each of which would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -43,7 +43,7 @@ run: $(VENV)/base .env
 
 ## make quick    linters, types and the tests that start no server, browser or other database
 quick: lint
-	$(PYTEST) -m "not process" $(ARGS)
+	$(PYTEST) --ignore tests/browser -m "not process" $(ARGS)
 
 ## make test     linters, types and all tests; ARGS="-k sse" runs only what pytest selects
 test: lint $(if $(ARGS),some,sqlite browser postgresql redis)
@@ -51,21 +51,22 @@ test: lint $(if $(ARGS),some,sqlite browser postgresql redis)
 some: $(VENV)/dev
 	$(BIN)/python -m pytest $(ARGS)
 
-# The suites of `make test`, each of which can run by itself. Only the first measures coverage.
+# The suites of `make test`, each of which can run by itself. Only the first measures coverage; what is about the store and
+# needs Redis runs in the last one.
 sqlite: $(VENV)/dev
-	$(PYTEST) -m "not chromium" --cov
+	$(PYTEST) --ignore tests/browser -m "not (stores and redis)" --cov
 
 # Each of these workers has a browser and a server besides: four take longer than three.
 browser: WORKERS := 3
 browser: $(VENV)/dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m chromium
+	$(PYTEST) tests/browser
 
 postgresql: $(VENV)/dev
-	$(BIN)/python -m tests.stores postgresql $(PARALLEL) -m "stores and not redis"
+	$(BIN)/python -m tests.stores postgresql $(PARALLEL) --ignore tests/browser -m "stores and not redis"
 
 # Without a pool, as with a pooler like PgBouncer.
 redis: $(VENV)/dev
-	DATABASE_POOL=0 $(BIN)/python -m tests.stores redis $(PARALLEL) -m "stores and process"
+	DATABASE_POOL=0 $(BIN)/python -m tests.stores redis $(PARALLEL) --ignore tests/browser -m "stores and process"
 
 ## make kill-loop  kill processes and check that every reply survives; ROUNDS= says how often, SEED= repeats a schedule
 kill-loop: $(VENV)/dev
