@@ -36,6 +36,7 @@ ROUNDS = 8
 PATIENCE = 400
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize(
     "backend",
     [
