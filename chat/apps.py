@@ -1,6 +1,7 @@
 import atexit
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class ChatConfig(AppConfig):
@@ -9,5 +10,7 @@ class ChatConfig(AppConfig):
     def ready(self) -> None:
         from chat import checks, security_log  # noqa: F401  (they register themselves)
         from chat.database import close_pool
+        from chat.search.filling import after_migrations
 
         atexit.register(close_pool)
+        post_migrate.connect(after_migrations, sender=self)

@@ -10,7 +10,17 @@ from django.db import transaction
 from django.utils import timezone
 
 from chat.limits import OverLimit, check_person
-from chat.models import Comparison, Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User, title_of
+from chat.models import (
+    Comparison,
+    Conversation,
+    LedgerEntry,
+    Message,
+    QueuedQuestion,
+    Reply,
+    Searchable,
+    User,
+    title_of,
+)
 
 
 class ReplyRunning(Exception):
@@ -35,6 +45,7 @@ def begin(owner: User, text: str, model: str) -> Reply:
     check_person(owner.pk)
     User.remember_model(owner.pk, model)
     conversation = Conversation.objects.create(owner=owner, title=title_of(text), model=model)
+    Searchable.objects.put([Searchable.of_title(conversation)])
     return _ask(conversation, text, model, None)
 
 
@@ -159,12 +170,15 @@ def resume(reply: Reply, model: str) -> Reply | None:
 
 def _ask(conversation: Conversation, text: str, model: str, parent: UUID | None) -> Reply:
     question = conversation.messages.create(parent_id=parent, role=Message.Role.USER, text=text)
+    Searchable.objects.put([Searchable.of_message(question)])
     return _queue(question, model)
 
 
 def _queue(question: Message, model: str) -> Reply:
     conversation = question.conversation
     answer = Message.objects.create(conversation=conversation, parent=question, role=Message.Role.ASSISTANT)
+    # Without words yet. To store those at its end takes no lock on the conversation, for which a commit would wait.
+    Searchable.objects.put([Searchable.of_message(answer)])
     entry = _entry(conversation.owner_id, answer.pk, model)
     reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry)
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from chat import asking
 from chat.limits import OverLimit, lock_person
-from chat.models import Conversation, Message, QueuedQuestion, Reply, User, tree
+from chat.models import Conversation, Message, QueuedQuestion, Reply, Searchable, User, tree
 from chat.models.queued import QueuedQuestionQuerySet
 
 # At most this many are queued after one reply.
@@ -47,6 +47,7 @@ def add(
     queued = end.queued.create(text=text, model=model)
     User.remember_model(conversation.owner_id, model)
     conversation.change()
+    Searchable.objects.put([Searchable.of_queued(queued)])
     return queued
 
 
@@ -57,6 +58,7 @@ def edit(conversation: Conversation, pk: UUID, text: str) -> bool:
     edited = _of(conversation).filter(pk=pk).update(text=text)
     if edited:
         conversation.change()
+        Searchable.objects.put([Searchable.of_queued(_of(conversation).get(pk=pk))])
     return bool(edited)
 
 

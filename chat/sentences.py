@@ -37,6 +37,14 @@ _SENTENCES: dict[str, str | Promise] = {
         "The server's storage failed for a moment, so this reply was cut short. What you see of it is saved."
     ),
 }
+# Why nothing was searched (chat/search/query.py).
+_SEARCH: dict[str, str | Promise] = {
+    "no_words": _("Write a word to look for. Signs alone can't be found."),
+    "only_unwanted": _("Write a word to look for, too: so far there is only what you don't want."),
+    "too_long": _("This is too long for a search. Use fewer words."),
+    "too_many_words": _("These are too many words for a search. Use at most twelve."),
+    "too_slow": _("This search takes too long. Add a rarer word."),
+}
 # A code from a newer version.
 _UNKNOWN = _("Something went wrong while this reply was being written. Try again in a moment.")
 # Instead of the code's own sentence when the endpoint says how long to wait, in seconds.
@@ -65,6 +73,11 @@ def for_staff(error: Error) -> str:
     if names := _SETTINGS.get(error.code):
         return f"{sentence} {gettext('Check %(settings)s.') % {'settings': names}}"
     return sentence
+
+
+def search(code: str) -> str:
+    """Return why nothing was searched, and what to write instead."""
+    return str(_SEARCH[code])
 
 
 def limit(code: str, params: dict[str, int]) -> str:

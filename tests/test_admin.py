@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from chat.admin.transcripts import MESSAGES_PER_PAGE
 from chat.models import Comparison, Conversation, Message, QueuedQuestion, Reply, ReplyEvent, User
+from chat.search.filling import reindex
 from tests.client import Client
 
 LIST = reverse("admin:chat_conversation_changelist")
@@ -162,13 +163,21 @@ def test_the_latest_activity_comes_first(staff: Client, alice: User) -> None:
     assert html.index("Newest") < html.index("Between") < html.index("Oldest")
 
 
-@pytest.mark.parametrize("words", ["soup", "alice@example.org", "spoons", "alice soup SPOONS"])
+@pytest.mark.parametrize("words", ["soup", "alice@example.org", "spoons", "alice two SPOONS"])
 def test_the_list_is_searched(staff: Client, alice: User, bob: User, words: str) -> None:
     talk(alice, "Two spoons", title="On soup")
     talk(bob, "Nothing", title="Elsewhere")
+    reindex(lambda done, total: None)
     html = page(staff, f"{LIST}?q={quote(words)}")
     assert "On soup" in html
     assert "Elsewhere" not in html
+
+
+def test_a_search_without_words_says_so(staff: Client, alice: User) -> None:
+    talk(alice, title="On soup")
+    html = page(staff, f"{LIST}?q=-soup")
+    assert html.count("Write a word to look for, too") == 1
+    assert "On soup" not in html
 
 
 def test_the_list_is_filtered_by_model(staff: Client, alice: User) -> None:
@@ -192,8 +201,9 @@ def test_a_long_list_takes_few_queries(
 ) -> None:
     for index in range(30):
         talk(alice, "One", "Two", title=f"Talk {index}")
-    # Session, person, two counts, the models to choose from, the rows.
-    with django_assert_max_num_queries(6):
+    reindex(lambda done, total: None)
+    # Session, person, two counts, the models to choose from, the rows. To search: people, texts, their conversations.
+    with django_assert_max_num_queries(9):
         assert page(staff, LIST + query).count("status--complete") == 30
 
 

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from asgiref.sync import sync_to_async
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import PAGE_VAR
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
@@ -20,12 +20,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from chat import sentences
 from chat.admin.lookups import NamedLookups
 from chat.admin.transcripts import transcript
 from chat.database import retry_on_deadlock
 from chat.models import Conversation, Message, QueuedQuestion, Reply, User
 from chat.process import Process
-from chat.search import search
+from chat.search import NotSearchable, conversations
 from chat.security_log import record
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     # A non-empty list enables the search box; get_search_results does the searching.
     search_fields = ["title"]
     search_help_text = _(
-        "Finds conversations that contain every word, in the title, the owner, the messages or the queued questions."
+        "Finds the conversations of the newest 500 texts that have every word: titles, messages and queued questions. "
+        'The last word may be a part, "words in quotes" stand together, -word leaves out. The name and the address of '
+        "the owner count as words."
     )
     fields = [("owner", "model", "message_count", "created", "updated", "last_status")]
     readonly_fields = ["message_count", "created", "updated", "last_status"]
@@ -105,10 +108,10 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         # A subquery for the rows of the page, because a join would make a row of each message before it counts.
-        messages = Message.objects.filter(conversation=OuterRef("pk")).order_by()
-        count = messages.values("conversation").values(count=Count("pk"))
-        conversations: QuerySet[Conversation] = super().get_queryset(request)
-        return conversations.annotate(
+        every = Message.objects.filter(conversation=OuterRef("pk")).order_by()
+        count = every.values("conversation").values(count=Count("pk"))
+        listed: QuerySet[Conversation] = super().get_queryset(request)
+        return listed.annotate(
             message_count=Coalesce(Subquery(count, IntegerField()), 0),
             # While a person compares two answers, the leaf is their question.
             last_status=Coalesce("leaf__reply__status", "leaf__comparison__second__reply__status"),
@@ -129,7 +132,13 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
-        return search(queryset, search_term), False
+        if not search_term:
+            return queryset, False
+        try:
+            return conversations(queryset, search_term), False
+        except NotSearchable as refusal:
+            self.message_user(request, sentences.search(refusal.code), messages.WARNING)
+            return queryset.none(), False
 
     def get_urls(self) -> list[URLPattern]:
         urls: list[URLPattern] = super().get_urls()
@@ -142,10 +151,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         self, objs: Sequence[Conversation] | QuerySet[Conversation], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Titles and figures. Django's own list names each row and loads all texts for that."""
-        messages = Message.objects.filter(conversation__in=objs).count()
         figures = {
             gettext("conversations"): len(objs),
-            gettext("messages"): messages,
+            gettext("messages"): Message.objects.filter(conversation__in=objs).count(),
             gettext("queued questions"): QueuedQuestion.objects.filter(after__conversation__in=objs).count(),
         }
         return list(map(str, objs)), figures, set(), []

@@ -5,6 +5,7 @@ from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 from chat.models.queued import QueuedQuestion
 from chat.models.replies import Reply, ReplyEvent
+from chat.models.searchable import Searchable
 from chat.models.users import User
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "QueuedQuestion",
     "Reply",
     "ReplyEvent",
+    "Searchable",
     "ServerProcess",
     "User",
     "title_of",

@@ -16,6 +16,7 @@ from chat.events import Error, Outcome
 from chat.models.conversations import Message
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
+from chat.models.searchable import Searchable
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -70,6 +71,7 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
                 # An earlier try may have stored it, though its answer got lost.
                 return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=snapshot.seq).exists()
             Message.objects.filter(pk=pk).update(text=snapshot.text)
+            Searchable.objects.rewrite(pk, snapshot.text)
             if end.usage:
                 entry = self.filter(pk=pk).values("ledger_entry")
                 LedgerEntry.objects.filter(pk__in=entry).update(**LedgerEntry.tokens(end.usage))

@@ -1,0 +1,121 @@
+"""The texts that can be searched: titles, messages and queued questions, each with its words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Exists, OuterRef
+
+from chat import words
+from chat.models.conversations import Conversation, Message
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+    from chat.models.queued import QueuedQuestion
+    from chat.models.users import User
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A key ends with this many bits of the id of what is found.
+ID_BITS = 11
+
+
+def key_at(moment: datetime) -> int:
+    """The least key of what was created at this moment or later."""
+    return (moment - EPOCH) // timedelta(microseconds=1) << ID_BITS
+
+
+def _key(created: datetime, pk: UUID) -> int:
+    return key_at(created) + pk.int % (1 << ID_BITS)
+
+
+class SearchableQuerySet(models.QuerySet["Searchable"]):
+    def for_user(self, user: User | AnonymousUser) -> SearchableQuerySet:
+        # By a subquery for each row: the database would list all conversations of a person before it looks at any.
+        own = Conversation.objects.for_user(user).filter(pk=OuterRef("conversation"))
+        return self.filter(Exists(own), owner_id=user.pk)
+
+    def titles(self) -> SearchableQuerySet:
+        return self.filter(message=None, queued=None)
+
+    def texts(self) -> SearchableQuerySet:
+        """Messages and queued questions."""
+        return self.exclude(message=None, queued=None)
+
+    def put(self, rows: Iterable[Searchable]) -> None:
+        """Store these rows, each in place of the one with its key; in the transaction that stores their texts."""
+        fields = ["owner", "conversation", "message", "queued", "words"]
+        self.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
+
+    def rewrite(self, message: UUID, text: str) -> None:
+        """Let a message be found by this text from now on; in the transaction that stores it."""
+        if not self.filter(message=message).update(words=words.indexed(text)):
+            # It was asked before there was an index.
+            self.put([Searchable.of_message(Message.objects.select_related("conversation").get(pk=message))])
+
+
+class Searchable(models.Model):
+    """One text that can be found. The database keeps an index of its words: see chat/search/.
+
+    On SQLite, triggers of this table do that. A migration that makes SQLite copy the table has to make them again.
+    """
+
+    # Microseconds since 1970 and some bits of another id: a row's key is known without a look, and keys order by time.
+    # Two texts of the same microsecond share one with a chance of 1 to 2,048; then only the later one is found.
+    # Named as automatic because SQLite looks up its rows by such keys; none is.
+    id = models.BigAutoField(primary_key=True)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.DB_CASCADE, related_name="+", db_index=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.DB_CASCADE, related_name="searchable")
+    # Without either, the text is the title.
+    message = models.ForeignKey(Message, null=True, on_delete=models.DB_CASCADE, related_name="searchable")
+    queued = models.ForeignKey("QueuedQuestion", null=True, on_delete=models.DB_CASCADE, related_name="searchable")
+    # As `words.indexed` makes them.
+    words = models.TextField(blank=True)
+
+    objects = SearchableQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"searchable text {self.pk}"
+
+    @classmethod
+    def of_title(cls, conversation: Conversation) -> Searchable:
+        key = _key(conversation.created, conversation.pk)
+        return cls(
+            id=key, owner_id=conversation.owner_id, conversation=conversation, words=words.indexed(conversation.title)
+        )
+
+    @classmethod
+    def of_message(cls, message: Message) -> Searchable:
+        return cls(
+            id=_key(message.created, message.pk),
+            owner_id=message.conversation.owner_id,
+            conversation_id=message.conversation_id,
+            message=message,
+            words=words.indexed(message.text),
+        )
+
+    @classmethod
+    def of_queued(cls, queued: QueuedQuestion) -> Searchable:
+        conversation = queued.after.conversation
+        return cls(
+            id=_key(queued.created, queued.pk),
+            owner_id=conversation.owner_id,
+            conversation=conversation,
+            queued=queued,
+            words=words.indexed(queued.text),
+        )
+
+    @property
+    def created(self) -> datetime:
+        return EPOCH + timedelta(microseconds=self.pk >> ID_BITS)
+
+    @property
+    def text(self) -> str:
+        """What was searched."""
+        found = self.message or self.queued
+        return found.text if found else self.conversation.title

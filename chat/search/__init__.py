@@ -1,0 +1,6 @@
+"""Finds texts by their words, with an index in the database: FTS5 on SQLite, a tsvector on PostgreSQL."""
+
+from chat.search.finding import END, Found, conversations, newest
+from chat.search.query import NotSearchable, Query, parse
+
+__all__ = ["END", "Found", "NotSearchable", "Query", "conversations", "newest", "parse"]

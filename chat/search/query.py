@@ -1,0 +1,79 @@
+"""What people write to search: words, "exact phrases", -what is not wanted. The last word may be unfinished."""
+
+import re
+from dataclasses import dataclass
+
+from chat import words
+
+MOST_CHARS = 200
+MOST_TERMS = 12
+# So many texts have a word that begins with one certain letter that nobody can mean them all.
+SHORTEST_PREFIX = 2
+
+TERM = re.compile(r'(?P<minus>-?)(?:"(?P<phrase>[^"]*)(?P<closed>"?)|(?P<word>[^\s"]+))')
+QUOTES = str.maketrans("“”„«»＂", '""""""')
+
+
+class NotSearchable(Exception):
+    """There is nothing to look for, or too much; `code` is for `sentences.search`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Words that stand one after another. The last of them may go on if this is a prefix.
+
+    `source` is what a person wrote. Whatever belongs to one of the `owners` matches too.
+    """
+
+    words: tuple[str, ...]
+    is_prefix: bool
+    source: str
+    owners: tuple[int, ...] = ()
+
+    @property
+    def is_phrase(self) -> bool:
+        return len(self.words) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A text is found if it has all wanted terms, at least one, and no unwanted one."""
+
+    wanted: tuple[Term, ...]
+    unwanted: tuple[Term, ...]
+
+
+def parse(text: str) -> Query:
+    """Raises NotSearchable."""
+    if len(text) > MOST_CHARS:
+        raise NotSearchable("too_long")
+    wanted: list[Term] = []
+    unwanted: list[Term] = []
+    matches = [match for match in TERM.finditer(text.translate(QUOTES)) if _source(match)]
+    for match in matches:
+        is_open = match is matches[-1] and not match["closed"] and not match["minus"]
+        if term := _term(_source(match), is_open):
+            (unwanted if match["minus"] else wanted).append(term)
+    if not wanted:
+        raise NotSearchable("only_unwanted" if unwanted else "no_words")
+    if len(wanted) + len(unwanted) > MOST_TERMS:
+        raise NotSearchable("too_many_words")
+    return Query(tuple(wanted), tuple(unwanted))
+
+
+def _source(match: re.Match[str]) -> str:
+    return match["phrase"] or match["word"] or ""
+
+
+def _term(source: str, is_open: bool) -> Term | None:
+    """`is_open` says that a person may still be writing the last word."""
+    found = words.wanted(source)
+    if not found:
+        return None
+    last = found[-1]
+    goes_on = is_open and len(last) >= SHORTEST_PREFIX and not words.is_paired(last)
+    return Term(found, goes_on or words.is_character(last), source)
