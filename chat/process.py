@@ -10,9 +10,7 @@ import logging
 import os
 import secrets
 import socket
-import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +28,7 @@ from chat.catalog import Catalog
 from chat.changes import Changes
 from chat.database import DatabaseThreads, in_thread, retry_on_deadlock
 from chat.generation import Resources, Run, State
+from chat.lease import Lease
 from chat.limits import OverLimit
 from chat.models import QueuedQuestion, Reply, ServerProcess, User
 from chat.rendering import Rendering
@@ -89,15 +88,14 @@ class Process:
         self.shares = Shares()
         self.changes = Changes(self.threads)
         self.draining = False
-        # When the process last renewed its lease, on the monotonic clock; None before it first has.
-        self.last_beat: float | None = None
+        self.lease = Lease(self.name, options.lease)
         self._resources = Resources(
             process=self.name,
             threads=self.threads,
             log=self.log,
             catalog=catalog,
             slots=asyncio.Semaphore(options.running),
-            has_lease=asyncio.Event(),
+            has_lease=self.lease.held,
             system_prompt=options.system_prompt,
             prompt_chars=options.prompt_chars,
             reply_bytes=options.reply_bytes,
@@ -105,14 +103,10 @@ class Process:
         self._runs: dict[UUID, Run] = {}
         self._reserved = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._began = time.monotonic()
-        self._trusts_leases_from = 0.0
         self._ending = asyncio.Event()
         # Set when there may be queued questions to be asked.
         self._look = asyncio.Event()
         self._closed = False
-        # A thread of its own, so that no slow query delays the lease.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lease")
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -137,11 +131,11 @@ class Process:
         """Renew the lease and look for claimable replies from now on."""
         if self._tasks:
             return
-        self._began = time.monotonic()
+        self.lease.begin()
         metrics.running.set_function(lambda: len(self._runs) - len(self._queued))
         metrics.queued.set_function(lambda: len(self._queued))
         self._tasks = [
-            spawn(self._every(1, self._renew), "lease", self.threads),
+            spawn(self._every(1, self.lease.renew), "lease", self.threads),
             spawn(self._every(1, self.reconcile), "reconcile", self.threads),
             spawn(self._every(1, self.ask_queued_questions, self._look), "queued questions", self.threads),
             spawn(self._every(PURGE_BEATS, self._purge), "purge", self.threads),
@@ -149,7 +143,7 @@ class Process:
 
     async def is_alone(self) -> bool:
         """Whether no other process is alive."""
-        return not await in_thread(ServerProcess.objects.alive().exclude(name=self.name).exists, self._thread)()
+        return await self.lease.is_only_one()
 
     async def drain(self) -> None:
         """Begin no more replies, give the running ones time to end, and hand over the rest.
@@ -170,7 +164,7 @@ class Process:
             return
         self.draining = self._closed = True
         await self._leave()
-        self._thread.shutdown(wait=False)
+        self.lease.close()
         self.rendering.close()
         await self.catalog.aclose()
         await self.log.close()
@@ -188,7 +182,7 @@ class Process:
             await asyncio.wait(self._tasks, timeout=self.options.lease.total_seconds())
         await self.log.flush()
         try:
-            await in_thread(_leave, self._thread)(self.name)
+            await self.lease.give_back()
         except DatabaseAway:
             logger.exception("The lease could not be given back, so it has to expire")
 
@@ -295,33 +289,6 @@ class Process:
                 async with asyncio.timeout(seconds):
                     await (sooner or self._ending).wait()
 
-    async def _renew(self) -> None:
-        lease = self.options.lease.total_seconds()
-        try:
-            await in_thread(ServerProcess.objects.renew, self._thread)(self.name, self.options.lease)
-        except Exception:
-            if time.monotonic() - self._last_sign() > lease:
-                self._resources.has_lease.clear()
-            raise
-        now = time.monotonic()
-        if now - self._last_sign() > lease / 2:
-            self._trusts_leases_from = now + lease
-        self.last_beat = now
-        self._resources.has_lease.set()
-
-    def _last_sign(self) -> float:
-        """When this process last renewed its lease, or began to try."""
-        return self.last_beat or self._began
-
-    def _trusts_leases(self) -> bool:
-        """Whether a lease that has run out means that its process is dead.
-
-        It does not after an outage of the database that kept this process from renewing its own: others may be alive.
-        """
-        now = time.monotonic()
-        has_renewed = self.last_beat is not None and now - self.last_beat < self.options.lease.total_seconds() / 2
-        return has_renewed and now >= self._trusts_leases_from
-
     async def reconcile(self) -> None:
         """Bring runs and rows together, and claim what dead processes have left."""
         await self._compare()
@@ -377,7 +344,7 @@ class Process:
         for reply_id, attempt, status in await _claimable(self.options.lease):
             # What has begun is continued in any case; what is queued elsewhere is claimed when there is room for it.
             begun = status == Reply.Status.STREAMING
-            if begun and not self._trusts_leases():
+            if begun and not self.lease.trusts_others:
                 continue
             if reply_id not in self._runs and (begun or len(self._runs) < self.options.running):
                 self._run(reply_id, attempt, taking_over=begun)
@@ -386,10 +353,6 @@ class Process:
 @in_thread
 def _running_attempt(reply_id: UUID) -> int | None:
     return Reply.objects.running().filter(pk=reply_id).values_list("attempt", flat=True).first()
-
-
-def _leave(name: str) -> None:
-    ServerProcess.objects.filter(name=name).delete()
 
 
 @in_thread

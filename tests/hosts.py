@@ -59,7 +59,7 @@ class Host(Process):
 
     async def close(self) -> None:
         await super().close()
-        await end_threads(self.log, self.threads, self._thread)
+        await end_threads(self.log, self.threads, self.lease._thread)
 
     @classmethod
     def asking(cls, upstream: Upstream, continuation: str = "none", **options: Any) -> Self:
@@ -121,9 +121,9 @@ class Host(Process):
 
     async def renew_after(self, outage: timedelta) -> None:
         """Renew the lease as if that had not been possible for this long."""
-        assert self.last_beat
-        self.last_beat -= outage.total_seconds()
-        await self._renew()
+        assert self.lease.renewed
+        self.lease.renewed -= outage.total_seconds()
+        await self.lease.renew()
 
     async def has_granted_slot(self, run: Run) -> None:
         """Return when a queued run has noticed that it has a slot."""

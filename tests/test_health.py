@@ -27,7 +27,7 @@ from tests.visitor import PATIENCE
 def living() -> Process:
     """One whose database has just taken a beat."""
     process = Process.from_settings()
-    process.last_beat = time.monotonic()
+    process.lease.renewed = time.monotonic()
     return process
 
 
@@ -99,7 +99,7 @@ async def test_a_draining_process_is_not_ready() -> None:
 @pytest.mark.parametrize("age", [None, settings.CHAT_LEASE_SECONDS + 1])
 async def test_a_process_without_a_recent_beat_is_not_ready(age: float | None) -> None:
     process = living()
-    process.last_beat = None if age is None else time.monotonic() - age
+    process.lease.renewed = None if age is None else time.monotonic() - age
     assert await problem(process) == "database"
 
 

@@ -142,13 +142,13 @@ async def test_a_process_claims_nothing_before_it_has_a_lease(
 ) -> None:
     upstream.script(text("so far"), finish())
     host, may_renew = Host.asking(upstream), asyncio.Event()
-    renew = host._renew
+    renew = host.lease.renew
 
     async def renew_later() -> None:
         await may_renew.wait()
         await renew()
 
-    monkeypatch.setattr(host, "_renew", renew_later)
+    monkeypatch.setattr(host.lease, "renew", renew_later)
     reply, run = await host.ask(alice)
     await host.has_granted_slot(run)
     assert run.state is State.QUEUED

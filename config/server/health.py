@@ -5,7 +5,6 @@ Programs ask by address and over plain HTTP, and what they ask must be answered 
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable
 
 from django.conf import settings
@@ -58,15 +57,15 @@ class Health:
         """The process can serve: it is not draining, and both its database and its log take writes."""
         if self._process.draining:
             return _unready("draining", "The process is about to end.")
-        beat, lease = self._process.last_beat, self._process.options.lease.total_seconds()
-        if beat is None or time.monotonic() - beat > lease:
+        lease = self._process.lease
+        if lease.has_run_out:
             return _unready("database", "The database does not answer.")
         try:
             async with asyncio.timeout(LOG_SECONDS):
                 await self._process.log.check()
         except (LogUnreachable, TimeoutError):
             return _unready("log", "The log of replies takes no writes.")
-        if self._process.log.storing_for > lease:
+        if self._process.log.storing_for > lease.length.total_seconds():
             return _unready("log", "The log of replies does not answer.")
         return _json(200, {"status": "ok"})
 
