@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 from django.conf import settings
 
-from chat.completions import Endpoint, Event, Limits
+from chat.completions import DEFAULTS, Endpoint, Event, Limits, Parameters
 from chat.demo import Demo
 from chat.models import User
 
@@ -15,7 +15,11 @@ class Source(Protocol):
     """What answers: an endpoint, or the built-in demo."""
 
     def stream(
-        self, model: str, messages: list[dict[str, str]], continuation: str = "none"
+        self,
+        model: str,
+        messages: list[dict[str, str]],
+        continuation: str = "none",
+        parameters: Parameters = DEFAULTS,
     ) -> AsyncGenerator[list[Event]]: ...
 
     async def aclose(self) -> None: ...
@@ -34,8 +38,8 @@ class Model:
         """Whether it can be given the beginning of its answer."""
         return self.continuation != "none"
 
-    def stream(self, messages: list[dict[str, str]]) -> AsyncGenerator[list[Event]]:
-        return self.source.stream(self.name, messages, self.continuation)
+    def stream(self, messages: list[dict[str, str]], parameters: Parameters = DEFAULTS) -> AsyncGenerator[list[Event]]:
+        return self.source.stream(self.name, messages, self.continuation, parameters)
 
 
 class Catalog:

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 from itertools import batched
 
-from chat.completions import CutOff, Event, Stalled, Unavailable
+from chat.completions import DEFAULTS, CutOff, Event, Parameters, Stalled, Unavailable
 from chat.events import Delta, Finished, Opened, Reasoning
 
 # Seconds between two words.
@@ -78,7 +78,11 @@ class Demo:
         self._gap = gap
 
     async def stream(
-        self, model: str, messages: list[dict[str, str]], continuation: str = "none"
+        self,
+        model: str,
+        messages: list[dict[str, str]],
+        continuation: str = "none",
+        parameters: Parameters = DEFAULTS,
     ) -> AsyncGenerator[list[Event]]:
         """Yield the answer to the last question, or the rest of it if its beginning is the last message."""
         begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""

@@ -24,6 +24,9 @@ _SENTENCES: dict[str, str | Promise] = {
     "too_slow": _("The model took too long to start answering. Try again in a moment."),
     "unauthorized": _("The model's server rejected the API key. Please tell your administrator."),
     "unavailable": _("The model's server ran into a problem. Try again in a few minutes."),
+    "unsupported_parameter": _(
+        "The model doesn't take a parameter that is set for it. Please tell your administrator."
+    ),
     "unknown_model": _("The model's server doesn't know this model. Please tell your administrator."),
     "unreachable": _(
         "The model's server can't be reached. Try again, and tell your administrator if it keeps happening."

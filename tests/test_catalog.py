@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from chat.catalog import Catalog, Model
-from chat.completions import Endpoint, Event
+from chat.completions import DEFAULTS, Endpoint, Event, Parameters
 from chat.demo import Demo
 from chat.models import User
 
@@ -19,7 +19,11 @@ class Source:
         self.closed = 0
 
     async def stream(
-        self, model: str, messages: list[dict[str, str]], continuation: str = "none"
+        self,
+        model: str,
+        messages: list[dict[str, str]],
+        continuation: str = "none",
+        parameters: Parameters = DEFAULTS,
     ) -> AsyncGenerator[list[Event]]:
         self.asked.append((model, continuation))
         yield []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chat.completions import Completion, CompletionError, Endpoint, Event, Limits, errors
+from chat.completions import DEFAULTS, Completion, CompletionError, Endpoint, Event, Limits, Parameters, errors
 from chat.completions import endpoint as client
 from chat.events import Delta, Finished, Opened, Reasoning
 from tests.programs import free_port
@@ -44,6 +44,7 @@ from tests.upstream import (
 QUESTION = [{"role": "user", "content": "How are you?"}]
 BEGUN = [*QUESTION, {"role": "assistant", "content": "Fine, th"}]
 KEY = "sk-secret"
+UNSUPPORTED = error(400, {"error": {"message": "Unsupported parameter", "code": "unsupported_parameter"}})
 PATIENT = Limits(connect=5, first_piece=5, gap=5, total=10)
 
 
@@ -78,10 +79,11 @@ async def ask(
     events: list[Event] | None = None,
     messages: list[dict[str, str]] = QUESTION,
     continuation: str = "none",
+    parameters: Parameters = DEFAULTS,
 ) -> list[Event]:
     """All events of one answer; `events` has those that came before an error."""
     events = [] if events is None else events
-    async for some in endpoint.stream("small", messages, continuation):
+    async for some in endpoint.stream("small", messages, continuation, parameters):
         events += some
     return events
 
@@ -138,6 +140,34 @@ async def test_a_question_is_the_same_for_all_endpoints(upstream: Upstream, endp
         await ask(endpoint, continuation=continuation)
     bodies = [request.body for request in upstream.requests]
     assert bodies[0] == bodies[1] == bodies[2]
+
+
+async def test_what_is_set_of_the_parameters_is_sent(upstream: Upstream, endpoint: Endpoint) -> None:
+    await ask(endpoint, parameters=Parameters(temperature=0.0, max_tokens=50))
+    body = upstream.next_request().body
+    assert (body["temperature"], body["max_tokens"]) == (0, 50)
+
+
+async def test_a_model_may_know_the_limit_of_tokens_by_another_name(upstream: Upstream, endpoint: Endpoint) -> None:
+    """As OpenAI's reasoning models do. It is remembered."""
+    upstream.script(*UNSUPPORTED)
+    for _ in range(2):
+        assert words(await ask(endpoint, parameters=Parameters(max_tokens=50))) == "Hello world"
+    limits = ({name: value for name, value in request.body.items() if value == 50} for request in upstream.requests)
+    assert [*limits] == [{"max_tokens": 50}, {"max_completion_tokens": 50}, {"max_completion_tokens": 50}]
+
+
+@pytest.mark.parametrize("parameters", [DEFAULTS, Parameters(temperature=2.0), Parameters(max_tokens=50)])
+async def test_another_parameter_that_is_refused_ends_the_answer(
+    upstream: Upstream, endpoint: Endpoint, parameters: Parameters
+) -> None:
+    upstream.default = UNSUPPORTED
+    with pytest.raises(errors.UnsupportedParameter):
+        await ask(endpoint, parameters=parameters)
+    assert len(upstream.requests) == (2 if parameters.max_tokens else 1)
+    upstream.default = answer("Hello world")
+    await ask(endpoint, parameters=Parameters(max_tokens=50))
+    assert "max_tokens" in upstream.requests[-1].body, "the name was not to blame"
 
 
 async def test_without_a_key_there_is_no_authorization(upstream: Upstream) -> None:

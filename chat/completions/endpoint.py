@@ -22,6 +22,7 @@ from chat.completions.errors import (
     TooLong,
     TooSlow,
     Unreachable,
+    UnsupportedParameter,
     refusal,
     word,
 )
@@ -52,11 +53,24 @@ class Limits:
     total: float
 
 
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How the model writes: what is None is left to it. `max_tokens` includes its thinking."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+
+
+DEFAULTS = Parameters()
+
+
 class Endpoint:
     """One endpoint with its connections. Belongs to the event loop of its first request, until `aclose`."""
 
     def __init__(self, base_url: str, api_key: str, limits: Limits) -> None:
         self._limits = limits
+        # Models that know `max_tokens` by its newer name only.
+        self._renamed: set[str] = set()
         self._client = httpx.AsyncClient(
             base_url=base_url,
             # Compressed, a small answer could expand into a huge one in a single read.
@@ -69,7 +83,11 @@ class Endpoint:
         )
 
     async def stream(
-        self, model: str, messages: list[dict[str, str]], continuation: str = "none"
+        self,
+        model: str,
+        messages: list[dict[str, str]],
+        continuation: str = "none",
+        parameters: Parameters = DEFAULTS,
     ) -> AsyncGenerator[list[Event]]:
         """Yield the answer as it comes, a list of events for each read; a Finished is last. Raises CompletionError.
 
@@ -78,15 +96,23 @@ class Endpoint:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.total
-        body = _body(model, messages, continuation)
+        body = _body(model, messages, continuation) | self._parameters(model, parameters)
         for retry_wait in (*RETRY_WAITS, None):
             begun = False
             try:
                 async with aclosing(self._attempt(body, deadline)) as attempt:
                     async for events in attempt:
                         begun = True
+                        if "max_completion_tokens" in body:
+                            self._renamed.add(model)
                         yield events
                 return
+            except UnsupportedParameter:
+                if begun or retry_wait is None or "max_tokens" not in body:
+                    raise
+                # It may be the name that it does not know, or another parameter.
+                body["max_completion_tokens"] = body.pop("max_tokens")
+                continue
             except CompletionError as error:
                 wait = error.retry_after or 0
                 if begun or retry_wait is None or not error.retryable or wait > LONGEST_RETRY_WAIT:
@@ -96,6 +122,13 @@ class Endpoint:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    def _parameters(self, model: str, parameters: Parameters) -> dict[str, Any]:
+        # Most servers know only the first name. OpenAI's reasoning models refuse it:
+        # https://platform.openai.com/docs/api-reference/chat/create
+        limit = "max_completion_tokens" if model in self._renamed else "max_tokens"
+        fields = {"temperature": parameters.temperature, limit: parameters.max_tokens}
+        return {name: value for name, value in fields.items() if value is not None}
 
     async def _attempt(self, body: dict[str, Any], deadline: float) -> AsyncGenerator[list[Event]]:
         loop = asyncio.get_running_loop()

@@ -88,6 +88,10 @@ class Unavailable(Refused):
     retryable = True
 
 
+class UnsupportedParameter(Refused):
+    code = "unsupported_parameter"
+
+
 class Reported(Refused):
     code = "reported"
 
@@ -106,6 +110,8 @@ BY_CODE: dict[str, type[Refused]] = {
     "invalid_api_key": Unauthorized,
     "model_not_found": UnknownModel,
     "rate_limit_exceeded": Busy,
+    "unsupported_parameter": UnsupportedParameter,
+    "unsupported_value": UnsupportedParameter,
 }
 
 
