@@ -28,6 +28,7 @@ from chat.catalog import Catalog
 from chat.changes import Changes
 from chat.database import DatabaseThreads, in_thread, retry_on_deadlock
 from chat.generation import Resources, Run, State
+from chat.jobs import Jobs
 from chat.lease import Lease
 from chat.limits import OverLimit
 from chat.models import QueuedQuestion, Reply, ServerProcess, User
@@ -100,6 +101,7 @@ class Process:
             prompt_chars=options.prompt_chars,
             reply_bytes=options.reply_bytes,
         )
+        self.jobs = Jobs(self.name, {})
         self._runs: dict[UUID, Run] = {}
         self._reserved = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -138,6 +140,7 @@ class Process:
             spawn(self._every(1, self.lease.renew), "lease", self.threads),
             spawn(self._every(1, self.reconcile), "reconcile", self.threads),
             spawn(self._every(1, self.ask_queued_questions, self._look), "queued questions", self.threads),
+            spawn(self._every(1, self.claim_jobs, self.jobs.due), "jobs", self.threads),
             spawn(self._every(PURGE_BEATS, self._purge), "purge", self.threads),
         ]
 
@@ -153,8 +156,7 @@ class Process:
         self.draining = True
         # Other processes may have room for those that have not begun.
         await self._hand_over(self._queued)
-        if self._runs:
-            tasks = [run.task for run in self._runs.values()]
+        if tasks := [*(run.task for run in self._runs.values()), *self.jobs.tasks]:
             await asyncio.wait(tasks, timeout=self.options.drain.total_seconds())
         await self._leave()
 
@@ -164,6 +166,7 @@ class Process:
             return
         self.draining = self._closed = True
         await self._leave()
+        self.jobs.close()
         self.lease.close()
         self.rendering.close()
         await self.catalog.aclose()
@@ -178,10 +181,12 @@ class Process:
             return
         self._ending.set()
         self._look.set()
+        self.jobs.due.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=self.options.lease.total_seconds())
         await self.log.flush()
         try:
+            await self.jobs.hand_over()
             await self.lease.give_back()
         except DatabaseAway:
             logger.exception("The lease could not be given back, so it has to expire")
@@ -254,6 +259,7 @@ class Process:
         if self._runs.get(reply_id) is run:
             del self._runs[reply_id]
         self.look_for_queued_questions()
+        self.jobs.due.set()
 
     @property
     def _queued(self) -> list[Run]:
@@ -316,6 +322,11 @@ class Process:
                 continue
             if reply:
                 self.queue(reply.pk, reply.attempt)
+
+    async def claim_jobs(self) -> None:
+        """Begin the background work that is due, as far as there is room."""
+        if self.lease.held.is_set() and not self.draining:
+            await self.jobs.claim(take_over=self.lease.trusts_others)
 
     def model_for(self, person: User, name: str) -> str:
         """The model that answers when this person has chosen one, which may be gone since."""

@@ -76,7 +76,7 @@ TEMPLATES = [
 # A running reply belongs to its process for this long after the process has last renewed the lease.
 CHAT_LEASE_SECONDS = env.number("CHAT_LEASE_SECONDS", 6)
 DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
-DATABASE_POOL = env.number("DATABASE_POOL", 10, least=0)
+DATABASE_POOL = env.number("DATABASE_POOL", 11, least=0)
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Threads are few (config/server/threads.py), so connections may stay open. SQLite checkpoints its write-ahead log
     # whenever the last one closes, which would cost each request some milliseconds.

@@ -59,7 +59,7 @@ class Host(Process):
 
     async def close(self) -> None:
         await super().close()
-        await end_threads(self.log, self.threads, self.lease._thread)
+        await end_threads(self.log, self.threads, self.lease._thread, self.jobs._threads)
 
     @classmethod
     def asking(cls, upstream: Upstream, continuation: str = "none", **options: Any) -> Self:
@@ -144,7 +144,7 @@ class Host(Process):
 
     async def die(self) -> None:
         """End as if killed: nothing is handed over, and the lease has run out."""
-        tasks = [*self._tasks, *(run.task for run in self._runs.values())]
+        tasks = [*self._tasks, *self.jobs.tasks, *(run.task for run in self._runs.values())]
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

@@ -1,6 +1,7 @@
 """Rows, who may see them (`for_user`), and how they change."""
 
 from chat.models.conversations import Comparison, Conversation, Message, title_of
+from chat.models.jobs import Job
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 from chat.models.queued import QueuedQuestion
@@ -11,6 +12,7 @@ from chat.models.users import User
 __all__ = [
     "Comparison",
     "Conversation",
+    "Job",
     "LedgerEntry",
     "Message",
     "QueuedQuestion",
