@@ -31,11 +31,12 @@ from chat.generation import Resources, Run, State
 from chat.jobs import Jobs
 from chat.lease import Lease
 from chat.limits import OverLimit
-from chat.models import QueuedQuestion, Reply, ServerProcess, User
+from chat.models import Job, QueuedQuestion, Reply, ServerProcess, User
 from chat.rendering import Rendering
 from chat.replylog import open_log
 from chat.shares import Shares
 from chat.tasks import spawn
+from chat.titles import Titles
 
 type Scope = MutableMapping[str, Any]
 type Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -61,6 +62,7 @@ class Options:
     system_prompt: str
     prompt_chars: int
     reply_bytes: int
+    title_model: str
 
     @classmethod
     def from_settings(cls) -> Self:
@@ -72,6 +74,7 @@ class Options:
             system_prompt=settings.CHAT_SYSTEM_PROMPT,
             prompt_chars=settings.CHAT_HISTORY_CHARS,
             reply_bytes=settings.CHAT_REPLY_BYTES,
+            title_model=settings.CHAT_TITLE_MODEL,
         )
 
 
@@ -101,7 +104,7 @@ class Process:
             prompt_chars=options.prompt_chars,
             reply_bytes=options.reply_bytes,
         )
-        self.jobs = Jobs(self.name, {})
+        self.jobs = Jobs(self.name, {Job.Kind.TITLE: Titles(catalog, options.title_model).make})
         self._runs: dict[UUID, Run] = {}
         self._reserved = 0
         self._tasks: list[asyncio.Task[None]] = []

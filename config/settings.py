@@ -233,6 +233,9 @@ CHAT_CONTINUE = env.choices("CHAT_CONTINUE", OPENAI_MODELS, ("none", "continue_f
 if CHAT_DEMO:
     CHAT_CONTINUE = {"demo": "assistant"}
 CHAT_SYSTEM_PROMPT = env.text("CHAT_SYSTEM_PROMPT", "")
+# The demo model can give none.
+CHAT_TITLES = env.flag("CHAT_TITLES", default=True) and not CHAT_DEMO
+CHAT_TITLE_MODEL = env.text("CHAT_TITLE_MODEL", "")
 CHAT_QUESTION_CHARS = env.number("CHAT_QUESTION_CHARS", 32_000)
 CHAT_HISTORY_CHARS = env.number("CHAT_HISTORY_CHARS", 120_000)
 CHAT_CONNECT_SECONDS = env.number("CHAT_CONNECT_SECONDS", 10)

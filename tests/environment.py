@@ -18,6 +18,8 @@ os.environ.update(ENV_FILE=os.devnull, DEBUG="0", SECRET_KEY="tests-only-" * 5, 
 os.environ["EMAIL_URL"] = "consolemail://"
 # Tests ask faster than people do.
 os.environ.update(CHAT_PERSON_RUNNING="1000", CHAT_PERSON_QUESTIONS="10000")
+# Titles would be requests that most tests do not expect.
+os.environ["CHAT_TITLES"] = "0"
 # What all processes of a run share is in one folder, which the first of them makes and removes.
 if "TESTS_FOLDER" not in os.environ:
     folder = tempfile.TemporaryDirectory(prefix="parley-tests-")

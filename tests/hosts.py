@@ -73,6 +73,7 @@ class Host(Process):
             "system_prompt": "",
             "prompt_chars": 10_000,
             "reply_bytes": 10_000,
+            "title_model": "",
         }
         return cls(
             Options(**defaults | options),

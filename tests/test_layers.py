@@ -68,6 +68,7 @@ ALLOWED: dict[str, set[str]] = {
         "replylog",
         "shares",
         "tasks",
+        "titles",
     },
     "queued": {"asking", "limits", "models"},
     "questions": {"markdown", "utf16"},
@@ -81,6 +82,7 @@ ALLOWED: dict[str, set[str]] = {
     "sse": set(),
     "tasks": set(),
     "templatetags": {"events", "sentences"},
+    "titles": {"catalog", "completions", "database", "events", "jobs", "models", "sentences"},
     "urls": {"views"},
     "utf16": set(),
     "views": {

@@ -47,6 +47,7 @@ def settings_of_the_environment() -> set[str]:
         ("SECURE_COOKIES", "ja"),
         ("CHAT_SIGNUP", "open"),
         ("CHAT_METRICS", "prometheus"),
+        ("CHAT_TITLES", "some"),
         ("CHAT_LOG_JSON", "pretty"),
         ("CSRF_TRUSTED_ORIGINS", "chat.example.org"),
         ("DATABASE_URL", "mysql://localhost/parley"),
@@ -104,6 +105,7 @@ def test_without_an_endpoint_the_demo_model_answers() -> None:
     loaded = load()
     assert loaded["CHAT_DEMO"]
     assert loaded["OPENAI_MODELS"] == ["demo"]
+    assert not loaded["CHAT_TITLES"]
 
 
 @pytest.mark.parametrize(

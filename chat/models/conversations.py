@@ -39,6 +39,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def for_user(self, user: User | AnonymousUser) -> ConversationQuerySet:
         return self.filter(owner_id=user.pk)
 
+    def without_title(self) -> ConversationQuerySet:
+        """Those that have nothing but the first words, so that a model may give them a title."""
+        return self.filter(titled_by=Conversation.TitledBy.WORDS)
+
     def newest(self, before: tuple[datetime, UUID] | None = None) -> ConversationQuerySet:
         """Latest activity first; `before` is the activity and id of the last one already known."""
         newest = self.order_by("-updated", "-pk")
@@ -52,12 +56,25 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 class Conversation(models.Model):
     """A tree of messages that one person owns; `leaf` is the end of the branch on screen."""
 
+    class TitledBy(models.TextChoices):
+        """Where the title comes from: the first words of the question until a model or a person has given another.
+
+        MODEL also after a model had nothing to offer, and the words have stayed.
+        """
+
+        WORDS = "words"
+        MODEL = "model"
+        PERSON = "person"
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     # conversation_history begins with the owner, so the owner needs no index.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.DB_CASCADE, related_name="conversations", db_index=False
     )
     title = models.CharField(max_length=200)
+    titled_by = models.CharField(
+        max_length=6, choices=TitledBy, default=TitledBy.WORDS, db_default=TitledBy.WORDS, editable=False
+    )
     model = models.CharField(max_length=200)
     # Without its index, deleting would scan all conversations once per message.
     leaf = models.ForeignKey("Message", null=True, on_delete=models.DB_SET_NULL, related_name="+")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from chat.models.ids import uuid7
 
@@ -17,21 +18,27 @@ if TYPE_CHECKING:
 
 class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
     def asked_since(self, person: User, moment: datetime) -> LedgerQuerySet:
-        return self.filter(person=person, asked__gt=moment)
+        """What they asked themselves. What Parley asks for them is no question of theirs."""
+        return self.filter(person=person, asked__gt=moment, purpose=LedgerEntry.Purpose.REPLY)
 
 
 class LedgerEntry(models.Model):
     """One request to a model. It outlives the reply, its conversation and its person, so that totals stay true."""
 
+    class Purpose(models.TextChoices):
+        REPLY = "reply", _("Reply")
+        TITLE = "title", _("Title of a conversation")
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.DB_SET_NULL, related_name="ledger", db_index=False
     )
-    # Not a foreign key: the reply may be deleted.
+    purpose = models.CharField(max_length=8, choices=Purpose, default=Purpose.REPLY, db_default=Purpose.REPLY)
+    # Not a foreign key: the reply may be deleted. A title is made from this one.
     reply_id = models.UUIDField(editable=False)
     model = models.CharField(max_length=200)
     asked = models.DateTimeField(default=timezone.now)
-    # Known when the reply has ended, if the endpoint tells.
+    # Known when the model has answered, if the endpoint tells.
     input_tokens = models.PositiveBigIntegerField(null=True)
     output_tokens = models.PositiveBigIntegerField(null=True)
 

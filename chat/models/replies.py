@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
@@ -13,7 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from chat.events import Error, Outcome
-from chat.models.conversations import Message
+from chat.models.conversations import Conversation, Message
+from chat.models.jobs import Job
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 from chat.models.searchable import Searchable
@@ -72,6 +74,8 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
                 return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=snapshot.seq).exists()
             Message.objects.filter(pk=pk).update(text=snapshot.text)
             Searchable.objects.rewrite(pk, snapshot.text)
+            if end.status == Reply.Status.COMPLETE and snapshot.text and settings.CHAT_TITLES:
+                _want_title(pk)
             if end.usage:
                 entry = self.filter(pk=pk).values("ledger_entry")
                 LedgerEntry.objects.filter(pk__in=entry).update(**LedgerEntry.tokens(end.usage))
@@ -87,6 +91,12 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         All code locks replies in the order of their ids, so that no two transactions wait for each other.
         """
         list(self.order_by("pk").select_for_update().values_list("pk", flat=True))
+
+
+def _want_title(answer: UUID) -> None:
+    """Let a model give the answer's conversation a title, if it has none yet."""
+    if untitled := Conversation.objects.without_title().filter(messages=answer).first():
+        Job.objects.add(Job.Kind.TITLE, untitled.pk)
 
 
 class Reply(models.Model):

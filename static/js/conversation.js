@@ -15,6 +15,7 @@ import { Tab } from "./tab.js";
 /** The conversation on the page: its messages, what people do with them, the composer. */
 export class Conversation {
   #announcer;
+  #headings;
   #composer;
   #tab;
   /** @type {Follower | undefined} */
@@ -29,6 +30,7 @@ export class Conversation {
     this.#stream = stream;
     this.#queued = page.querySelector("[data-queued]");
     this.#announcer = find(page, "[data-announcer]", HTMLElement);
+    this.#headings = page.querySelectorAll("[data-heading]");
     this.#tab = new Tab(find(page, "link[rel=icon]", HTMLLinkElement));
     this.#composer = new Composer(
       find(page, "[data-composer]", HTMLFormElement),
@@ -160,6 +162,8 @@ export class Conversation {
     if (!this.#messages) return;
     this.#composer.continueFrom(this.#messages.leaf);
     this.#composer.showRunning(this.#messages.stopUrls);
+    for (const heading of this.#headings) heading.textContent = this.#messages.title;
+    this.#tab.rename(this.#messages.title);
   }
 
   #began() {

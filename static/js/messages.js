@@ -73,6 +73,11 @@ export class Messages {
     return this.#shown.filter(({ id }) => this.#running.has(id)).map(({ dataset }) => dataset.stopUrl ?? "");
   }
 
+  /** The title of the conversation, as the server has it. */
+  get title() {
+    return this.#element.dataset.headingText ?? "";
+  }
+
   /** The conversation on the page, and the version of it that the page shows. */
   get shown() {
     const { conversation = "", version = "" } = this.#element.dataset;
@@ -229,6 +234,7 @@ export class Messages {
     // What leads to a message never changes, so everything up to the parent of the first one stays.
     this.#element.dataset.version = list.dataset.version;
     this.#element.dataset.leaf = list.dataset.leaf;
+    this.#element.dataset.headingText = list.dataset.headingText;
     this.#element.toggleAttribute("data-choosing", list.hasAttribute("data-choosing"));
     const kept = this.#shown.findIndex(({ dataset }) => dataset.message === list.dataset.parent) + 1;
     if (!kept) {

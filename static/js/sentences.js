@@ -1,5 +1,8 @@
 // What the page says to a person; what the server says is in its templates and views.
 
+/** The title of a tab, as in templates/base.html. */
+export const titled = (/** @type {string} */ title) => `${title} · Parley`;
+
 export const STOP = "Stop";
 export const STOPPING = "Stopping…";
 export const NOT_QUEUED = "This question is no longer queued here. What you wrote is in the box.";

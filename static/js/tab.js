@@ -1,4 +1,5 @@
 import { notify } from "./notifications.js";
+import { titled } from "./sentences.js";
 
 /** @typedef {keyof typeof import("./sentences.js").ENDINGS} Ending */
 
@@ -8,12 +9,19 @@ export class Tab {
   #icon;
   #plain;
   #running = 0;
+  #mark = "";
 
   /** @param {HTMLLinkElement} icon the page's icon; its data has the other ones */
   constructor(icon) {
     this.#icon = icon;
     this.#plain = icon.href;
     document.addEventListener("visibilitychange", () => this.#looked());
+  }
+
+  /** @param {string} title that the conversation on the page has by now */
+  rename(title) {
+    this.#name = titled(title);
+    document.title = this.#mark + this.#name;
   }
 
   /** Show that one more reply is being written. */
@@ -43,6 +51,7 @@ export class Tab {
   }
 
   #show(mark = "", icon = this.#plain) {
+    this.#mark = mark;
     document.title = mark + this.#name;
     this.#icon.href = icon;
   }

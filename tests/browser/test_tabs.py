@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from chat import titles
+from chat.models import Conversation
 from tests.browser.conftest import KEY, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, hide, question, store, top_at_rest, words
 from tests.browser.test_history import entries, remember
@@ -51,6 +53,22 @@ def test_a_question_and_its_answer_show_in_the_other_tab(alice: Page, tab: Page,
     upstream.release("rest")
     expect(words(tab)).to_have_text("One two")
     expect_end(tab, "complete")
+
+
+def test_a_title_by_a_model_shows_in_all_places(alice: Page, tab: Page, server: Server) -> None:
+    conversation = tab.url.split("/")[-2]
+    question(tab).fill("half a question")
+
+    def give() -> None:
+        titles.store(Conversation.objects.get(pk=conversation), "A <b>title</b>")
+
+    server.database.run(give)
+    for page in (alice, tab):
+        expect(page).to_have_title("A <b>title</b> · Parley")
+        expect(page.get_by_role("heading", level=1)).to_have_text("A <b>title</b>")
+        expect(page.locator(".topbar__title")).to_have_text("A <b>title</b>")
+        expect(entries(page)).to_have_text(["A <b>title</b>"])
+    expect(question(tab)).to_have_value("half a question")
 
 
 def test_another_process_tells_what_has_changed(
