@@ -180,7 +180,7 @@ def _queue(question: Message, model: str) -> Reply:
     # Without words yet. To store those at its end takes no lock on the conversation, for which a commit would wait.
     Searchable.objects.put([Searchable.of_message(answer)])
     entry = _entry(conversation.owner_id, answer.pk, model)
-    reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry)
+    reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry, **conversation.sent_along())
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
     conversation.change("leaf", "model", "updated")
     User.change_list(conversation.owner_id)

@@ -1,14 +1,22 @@
 """What people send."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.formats import number_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
 EMPTY = _("Write a question first.")
+# Characters of a person's instructions, and of those for a conversation.
+MOST_INSTRUCTIONS = 4000
 NOT_TEXT = _("The question contains characters that aren't text. Remove them.")
 
 
@@ -92,6 +100,58 @@ class QuestionForm(ModelForm):
         except UnicodeEncodeError:
             raise forms.ValidationError(NOT_TEXT) from None
         return text
+
+
+class InstructionsForm(forms.Form):
+    """What a person always tells the model."""
+
+    instructions = forms.CharField(
+        label=_("Your instructions"),
+        help_text=_(
+            "The model is told this with each of your questions, in all conversations: what it should know about you, "
+            "how you want it to answer. Administrators can read it with your conversations."
+        ),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 8, "dir": "auto"}),
+    )
+
+    def clean_instructions(self) -> str:
+        text: str = self.cleaned_data["instructions"].replace("\r\n", "\n").replace("\r", "\n")
+        if len(text) > MOST_INSTRUCTIONS:
+            sentence = gettext("Your instructions have %(count)s characters. The limit is %(most)s.")
+            figures = {"count": grouped(len(text)), "most": grouped(MOST_INSTRUCTIONS)}
+            raise forms.ValidationError(sentence % figures)
+        return text
+
+
+def _between(least: int, most: int, sentence: StrPromise) -> dict[str, Any]:
+    """Arguments of a field for a number, which answers with this sentence whatever is wrong."""
+    validators = [MinValueValidator(least, sentence), MaxValueValidator(most, sentence)]
+    return {"required": False, "validators": validators, "error_messages": {"invalid": sentence}}
+
+
+class ConversationForm(InstructionsForm):
+    """What goes to the model with the questions of one conversation."""
+
+    temperature = forms.FloatField(
+        label=_("Temperature"),
+        help_text=_(
+            "From 0, the most predictable, to 2, the most varied. Empty: what the model does by itself. "
+            "Not every model lets you choose."
+        ),
+        widget=forms.NumberInput(attrs={"step": "0.1"}),
+        **_between(0, 2, _("Enter a number from 0 to 2, or nothing.")),
+    )
+    max_tokens = forms.IntegerField(
+        label=_("Longest reply, in tokens"),
+        help_text=_("A token is about three quarters of a word. The model's thinking counts too. Empty: no limit."),
+        **_between(1, 1_000_000, _("Enter a whole number from 1 to 1,000,000, or nothing.")),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["instructions"].label = _("Instructions")
+        self.fields["instructions"].help_text = ""
 
 
 def grouped(number: int) -> str:

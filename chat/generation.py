@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from chat import metrics, sentences
 from chat.catalog import Catalog, Model
-from chat.completions import CompletionError, TooLarge
+from chat.completions import CompletionError, Parameters, TooLarge
 from chat.database import AWAY, in_thread, retry_while_away
 from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
 from chat.models import Message, Reply
@@ -253,7 +253,8 @@ class Run:
         """Put what the model writes into the log."""
         finished = Finished("", None)
         room = self._resources.reply_bytes - writer.size
-        async with aclosing(model.stream(messages)) as stream:
+        parameters = Parameters(reply.temperature, reply.max_tokens)
+        async with aclosing(model.stream(messages, parameters)) as stream:
             async for events in stream:
                 deltas: list[AnyDelta] = []
                 for event in events:
@@ -337,8 +338,9 @@ def _claim(reply_id: UUID, attempt: int, process: str) -> Reply | None:
 async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
     """The messages for the model up to the question, oldest first, within `chars` characters.
 
-    `system` comes first and counts. The question is always included.
+    `system`, the operator's, comes first, then the reply's instructions. Both count. The question is always included.
     """
+    system = "\n\n".join(filter(None, [system, reply.instructions]))
     conversation, question = reply.message.conversation, reply.message.parent_id
     texts = await in_thread(conversation.texts)(question, chars - len(system), PROMPT_MESSAGES)
     messages = [{"role": role, "content": text} for role, text in texts if text]

@@ -25,7 +25,8 @@ _SENTENCES: dict[str, str | Promise] = {
     "unauthorized": _("The model's server rejected the API key. Please tell your administrator."),
     "unavailable": _("The model's server ran into a problem. Try again in a few minutes."),
     "unsupported_parameter": _(
-        "The model doesn't take a parameter that is set for it. Please tell your administrator."
+        "The model doesn't take the temperature or the length that is set for this conversation. "
+        "Empty them under Instructions, then try again."
     ),
     "unknown_model": _("The model's server doesn't know this model. Please tell your administrator."),
     "unreachable": _(

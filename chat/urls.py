@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.views import conversations, events, messages, queue, replies
+from chat.views import conversations, events, messages, queue, replies, settings
 
 urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
@@ -15,6 +15,7 @@ urlpatterns = [
     path("c/<uuid:pk>/queue/<uuid:question>/withdraw/", queue.withdraw_queued, name="withdraw_queued"),
     path("c/<uuid:pk>/queue/<uuid:question>/send/", queue.send_queued, name="send_queued"),
     path("c/<uuid:pk>/branch/", conversations.show_branch, name="show_branch"),
+    path("c/<uuid:pk>/settings/", settings.conversation_settings, name="conversation_settings"),
     path("c/<uuid:pk>/delete/", conversations.delete_conversation, name="delete_conversation"),
     path("events/", events.page_events, name="page_events"),
     path("history/", conversations.history, name="history"),
@@ -23,5 +24,6 @@ urlpatterns = [
     path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),
     path("replies/<uuid:pk>/stop/", replies.stop, name="stop"),
     path("replies/<uuid:pk>/continue/", messages.resume, name="resume"),
+    path("settings/", settings.settings, name="settings"),
     path("replies/<uuid:pk>/retry/", messages.retry, name="retry"),
 ]

@@ -308,6 +308,16 @@ def test_a_page_out_of_range_is_the_nearest_page(staff: Client, alice: User, num
     assert "Answer." in page(staff, change(talk(alice, "Answer.")) + f"?p={number}")
 
 
+def test_a_transcript_says_what_was_sent_with_a_question(staff: Client, alice: User) -> None:
+    instructions = "Be <b>brief</b>.\n\nIn verse."
+    shown = page(staff, change(talk(alice, "A.", instructions=instructions, temperature=0.0, max_tokens=5000)))
+    assert ">Be &lt;b&gt;brief&lt;/b&gt;.\n\nIn verse.</p>" in shown
+    assert "<dt>Temperature</dt><dd>0</dd>" in shown
+    assert "<dt>Longest reply</dt><dd>5,000 tokens</dd>" in shown
+    plain = page(staff, change(talk(alice, "A.")))
+    assert not [word for word in ("Instructions", "Temperature", "Longest reply") if word in plain]
+
+
 def test_a_long_transcript_takes_few_queries(
     staff: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

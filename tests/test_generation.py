@@ -13,7 +13,7 @@ from chat import asking, generation, sentences
 from chat.database import in_thread
 from chat.events import End, Error
 from chat.generation import CONTINUE, prompt
-from chat.models import Message, Reply, User
+from chat.models import Conversation, Message, Reply, User
 from chat.replylog import base
 from tests import endings
 from tests.client import AsyncClient
@@ -398,6 +398,50 @@ async def test_the_system_prompt_comes_first_and_counts(reply: Reply) -> None:
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "eeee"},
     ]
+
+
+async def test_instructions_follow_the_operators_prompt(start_host: StartHost, upstream: Upstream, alice: User) -> None:
+    await User.objects.filter(pk=alice.pk).aupdate(instructions="I am Alice.")
+    host = await start_host(system_prompt="Be kind.")
+    first, run = await host.ask(alice)
+    await run.task
+    conversation = first.message.conversation
+    conversation.instructions, conversation.temperature, conversation.max_tokens = "In verse.", 0.0, 50
+    await in_thread(conversation.change)("instructions", "temperature", "max_tokens")
+    second = await in_thread(asking.ask)(conversation, "And?", "small")
+    await host.queue(second.pk, second.attempt).task
+    before, after = (request.body for request in upstream.requests)
+    assert before["messages"][0] == {"role": "system", "content": "Be kind.\n\nI am Alice."}
+    assert not {"temperature", "max_tokens"} & before.keys()
+    assert after["messages"][0] == {"role": "system", "content": "Be kind.\n\nI am Alice.\n\nIn verse."}
+    assert (after["temperature"], after["max_tokens"]) == (0, 50)
+    row = await stored(second)
+    assert (row.instructions, row.temperature, row.max_tokens) == ("I am Alice.\n\nIn verse.", 0, 50)
+
+
+async def test_a_reply_continues_with_what_was_set_at_its_question(
+    start_host: StartHost, upstream: Upstream, alice: User
+) -> None:
+    """After the death of its process, and when a person asks for the rest."""
+    await User.objects.filter(pk=alice.pk).aupdate(instructions="In verse.")
+    upstream.script(text("one"), hang())
+    upstream.script(text(" two"), cut())
+    upstream.script(text(" three"), finish())
+    here, there = await start_host(continuation="assistant"), await start_host(continuation="assistant")
+    reply, _ = await here.ask(alice)
+    await here.until(reply, "one")
+    await User.objects.filter(pk=alice.pk).aupdate(instructions="In prose.")
+    await Conversation.objects.aupdate(temperature=1.0, instructions="At length.")
+    await here.die()
+    await there.reconcile()
+    await there.read(reply)
+    await there.forgets(reply)
+    await (await there.resume(reply)).task
+    assert (await stored(reply)).message.text == "one two three"
+    assert len(upstream.requests) == 3
+    for request in upstream.requests:
+        assert request.body["messages"][0] == {"role": "system", "content": "In verse."}
+        assert "temperature" not in request.body
 
 
 async def test_a_reply_without_text_is_not_sent(reply: Reply) -> None:

@@ -86,6 +86,10 @@ def _queued_facts(question: QueuedQuestion) -> dict[str, str]:
 def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
     yield gettext("Model"), reply.model
     yield gettext("Asked"), _time(reply.asked)
+    if reply.temperature is not None:
+        yield gettext("Temperature"), f"{reply.temperature:g}"
+    if reply.max_tokens:
+        yield gettext("Longest reply"), gettext("%(count)s tokens") % {"count": f"{reply.max_tokens:,}"}
     if reply.started:
         yield gettext("First token"), _later(reply.started, reply.asked)
     if reply.ended:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.conf import settings
@@ -76,6 +76,10 @@ class Conversation(models.Model):
         max_length=6, choices=TitledBy, default=TitledBy.WORDS, db_default=TitledBy.WORDS, editable=False
     )
     model = models.CharField(max_length=200)
+    # What its person wants here, besides their own instructions; each reply has what was sent for it.
+    instructions = models.TextField(blank=True, db_default="", editable=False)
+    temperature = models.FloatField(null=True, editable=False)
+    max_tokens = models.PositiveIntegerField("most tokens of a reply", null=True, editable=False)
     # Without its index, deleting would scan all conversations once per message.
     leaf = models.ForeignKey("Message", null=True, on_delete=models.DB_SET_NULL, related_name="+")
     created = models.DateTimeField(default=timezone.now, editable=False)
@@ -139,6 +143,15 @@ class Conversation(models.Model):
             self.change("model")
         self.leaf_id = tree.newest_leaf(message.pk)
         self.change("leaf")
+
+    def sent_along(self) -> dict[str, Any]:
+        """What goes to the model with the next question, as fields of its reply."""
+        row = Conversation.objects.filter(pk=self.pk)
+        person, own, temperature, max_tokens = row.values_list(
+            "owner__instructions", "instructions", "temperature", "max_tokens"
+        ).get()
+        instructions = "\n\n".join(filter(None, [person, own]))
+        return {"instructions": instructions, "temperature": temperature, "max_tokens": max_tokens}
 
     def change(self, *fields: str) -> None:
         """Save these fields, of which pages show at least one."""

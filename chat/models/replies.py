@@ -119,6 +119,10 @@ class Reply(models.Model):
     message = models.OneToOneField(Message, on_delete=models.DB_CASCADE, primary_key=True, related_name="reply")
     status = models.CharField(max_length=11, choices=Status, default=Status.QUEUED)
     model = models.CharField(max_length=200)
+    # Sent with the question, also when the reply is taken over or resumed: those of its person and its conversation.
+    instructions = models.TextField(blank=True, db_default="")
+    temperature = models.FloatField(null=True)
+    max_tokens = models.PositiveIntegerField(null=True)
     attempt = models.PositiveIntegerField(default=0)
     # The process that claimed it last. Not a foreign key: rows of processes are purged.
     process = models.CharField(max_length=200, blank=True)

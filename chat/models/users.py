@@ -8,12 +8,15 @@ from django.db.models import F
 
 
 class User(AbstractUser):
-    """Django's own user, what the sidebar lists for them, and the model that they asked last."""
+    """Django's own user, what the sidebar lists for them, what they want, and the model that they asked last."""
 
     # Raised whenever a conversation appears, moves to the top, or disappears.
     list_version = models.PositiveBigIntegerField(db_default=0, editable=False)
 
     model = models.CharField(max_length=200, blank=True, db_default="", editable=False)
+
+    # Sent to the model with all of their questions.
+    instructions = models.TextField(blank=True, db_default="", editable=False)
 
     @classmethod
     def remember_model(cls, pk: int, model: str) -> None:

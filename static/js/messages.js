@@ -242,6 +242,8 @@ export class Messages {
       this.#element.dataset.parent = list.dataset.parent;
     }
     replaceContent("[data-later]", next);
+    const applied = find(next, "[data-applied-now]", HTMLTemplateElement);
+    find(document, "[data-applied]", HTMLElement).replaceChildren(applied.content);
     const queued = find(document, "[data-queued]", HTMLElement);
     for (const text of showQueued(queued, find(next, "[data-queued]", HTMLElement))) this.#listener.unsent(text);
     const old = this.#shown.slice(kept);

@@ -7,6 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from chat import titles
 from chat.models import Conversation
+from tests.browser.axe import expect_accessible
 from tests.browser.conftest import KEY, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, hide, question, store, top_at_rest, words
 from tests.browser.test_history import entries, remember
@@ -68,6 +69,23 @@ def test_a_title_by_a_model_shows_in_all_places(alice: Page, tab: Page, server: 
         expect(page.get_by_role("heading", level=1)).to_have_text("A <b>title</b>")
         expect(page.locator(".topbar__title")).to_have_text("A <b>title</b>")
         expect(entries(page)).to_have_text(["A <b>title</b>"])
+    expect(question(tab)).to_have_value("half a question")
+
+
+def test_instructions_show_in_the_other_tab(alice: Page, tab: Page, watch: Watch) -> None:
+    watch.expect("422")
+    question(tab).fill("half a question")
+    alice.get_by_role("link", name="Instructions").click()
+    expect_accessible(alice)
+    alice.get_by_label("Instructions").fill("In verse.")
+    alice.get_by_label("Temperature").fill("3")
+    button(alice, "Save").click()
+    expect(alice.get_by_text("Enter a number from 0 to 2, or nothing.")).to_be_visible()
+    expect_accessible(alice)
+    alice.get_by_label("Temperature").fill("0.5")
+    button(alice, "Save").click()
+    for page in (alice, tab):
+        expect(page.locator("[data-applied]")).to_have_text("Instructions for this conversation · temperature 0.5")
     expect(question(tab)).to_have_value("half a question")
 
 

@@ -1,0 +1,127 @@
+"""The pages on which people set what goes to the model besides their questions."""
+
+import re
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+from chat import asking
+from chat.forms import MOST_INSTRUCTIONS
+from chat.models import Conversation, Reply, User
+from tests.client import Client
+
+HOSTILE = "</textarea><script>alert(1)</script>"
+
+
+@pytest.fixture
+def conversation(ended: Reply) -> Conversation:
+    return ended.message.conversation
+
+
+def of(conversation: Conversation) -> tuple[str, float | None, int | None]:
+    now = Conversation.objects.get(pk=conversation.pk)
+    return now.instructions, now.temperature, now.max_tokens
+
+
+def save(client: Client, conversation: Conversation, **fields: str) -> Any:
+    return client.post(reverse("conversation_settings", args=[conversation.pk]), fields)
+
+
+def test_ones_own_instructions_are_kept(client: Client, alice: User) -> None:
+    response = client.post(reverse("settings"), {"instructions": "Be brief.\r\nBe kind."})
+    assert (response.status_code, response.url) == (303, reverse("settings"))
+    alice.refresh_from_db()
+    assert alice.instructions == "Be brief.\nBe kind."
+    page = client.get(reverse("settings")).text
+    assert "Be brief.\nBe kind.</textarea>" in page
+    assert "Your settings are saved." in page
+
+
+def test_instructions_have_a_limit_and_are_not_lost(client: Client, alice: User) -> None:
+    long = "x" * (MOST_INSTRUCTIONS + 1)
+    response = client.post(reverse("settings"), {"instructions": long})
+    assert response.status_code == 422
+    assert "Your instructions have 4,001 characters. The limit is 4,000." in response.text
+    assert long in response.text
+    alice.refresh_from_db()
+    assert alice.instructions == ""
+
+
+def test_a_conversation_has_its_own(client: Client, conversation: Conversation) -> None:
+    response = save(client, conversation, instructions=" In verse. ", temperature="0", max_tokens="500")
+    assert (response.status_code, response.url) == (303, conversation.get_absolute_url())
+    assert of(conversation) == ("In verse.", 0, 500)
+    page = client.get(reverse("conversation_settings", args=[conversation.pk])).text
+    assert "In verse.</textarea>" in page
+    assert 'value="500"' in page
+    save(client, conversation, instructions="", temperature="", max_tokens="")
+    assert of(conversation) == ("", None, None)
+
+
+def test_open_pages_learn_of_it(client: Client, conversation: Conversation) -> None:
+    before = Conversation.objects.get(pk=conversation.pk).version
+    save(client, conversation, instructions="In verse.")
+    assert Conversation.objects.get(pk=conversation.pk).version == before + 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        *(("temperature", value, "Enter a number from 0 to 2, or nothing.") for value in ("-1", "2.1", "warm", "nan")),
+        *(
+            ("max_tokens", value, "Enter a whole number from 1 to 1,000,000, or nothing.")
+            for value in ("0", "1000001", "1.5", "9" * 5000)
+        ),
+        ("instructions", "x" * 4001, "Your instructions have 4,001 characters. The limit is 4,000."),
+    ],
+)
+def test_what_cannot_be_gets_a_sentence_beside_its_field(
+    client: Client, conversation: Conversation, field: str, value: str, sentence: str
+) -> None:
+    fields = {"instructions": "In verse.", field: value}
+    response = save(client, conversation, **fields)
+    assert response.status_code == 422
+    assert sentence in response.text
+    assert 'aria-invalid="true"' in response.text
+    assert of(conversation) == ("", None, None)
+    if field != "instructions":
+        assert "In verse.</textarea>" in response.text
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_strangers_conversation_does_not_exist(
+    client: Client, conversation: Conversation, bob: User, method: str
+) -> None:
+    client.force_login(bob)
+    assert getattr(client, method)(reverse("conversation_settings", args=[conversation.pk])).status_code == 404
+    assert of(conversation) == ("", None, None)
+
+
+def test_instructions_are_text(client: Client, conversation: Conversation, alice: User) -> None:
+    save(client, conversation, instructions=HOSTILE)
+    client.post(reverse("settings"), {"instructions": HOSTILE})
+    for name, arguments in (("conversation_settings", [conversation.pk]), ("settings", [])):
+        assert HOSTILE not in client.get(reverse(name, args=arguments)).text
+
+
+def line(client: Client, url: str) -> str:
+    """What the page says under the box for questions."""
+    shown = client.get(url).text.partition("data-applied>")[2].partition("</p>")[0]
+    return " ".join(re.sub("<[^>]+>", "", shown).split())
+
+
+def test_the_page_says_what_applies(client: Client, conversation: Conversation, alice: User) -> None:
+    url = conversation.get_absolute_url()
+    assert line(client, url) == line(client, "/") == "Instructions"
+    User.objects.filter(pk=alice.pk).update(instructions="Be brief.")
+    assert line(client, url) == line(client, "/") == "Your instructions"
+    save(client, conversation, instructions="In verse.", temperature="0.5", max_tokens="1")
+    said = "Instructions for this conversation and yours · temperature 0.5 · at most 1 token"
+    assert line(client, url) == said
+
+
+def test_a_new_conversation_begins_without_those_of_others(client: Client, conversation: Conversation) -> None:
+    save(client, conversation, instructions="In verse.", temperature="0.5")
+    other = asking.begin(User.objects.get(), "Hello", "demo").message.conversation
+    assert of(other) == ("", None, None)
