@@ -40,14 +40,11 @@ hypothesis.settings.load_profile("parley")
 # Marks
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for mark in marks.brought(marks_of(item), set(item.fixturenames)):  # type: ignore[attr-defined]
             item.add_marker(mark)
-    yield
-    # Others fill the time in which these wait, as long as there are others.
-    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,6 @@
 """What the fault tests share: their mark, a person at the module's server, and the proxy before its store."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,14 @@ from tests.visitor import Visitor
 FOLDER = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     for item in items:
         if item.path.parent == FOLDER:
             item.add_marker("faults")
+    yield
+    # Others fill the time in which these wait, as long as there are others.
+    items.sort(key=lambda item: item.get_closest_marker("waits") is None)
 
 
 @pytest.fixture
