@@ -26,6 +26,13 @@ def signup(request: HttpRequest) -> dict[str, bool]:
     return {"signup_open": settings.CHAT_SIGNUP}
 
 
+def preferences(request: HttpRequest) -> dict[str, User | None]:
+    """For templates: the person whose page it is, if the view has found that out."""
+    person = getattr(request, "user", None)
+    # The lazy object of Django's middleware would ask the database, which some pages must not.
+    return {"preferences": person if type(person) is User else None}
+
+
 # At sign-up. Letters of other alphabets, full width and `@` make names that look like somebody else's.
 username_validators = [
     RegexValidator(r"^[A-Za-z0-9._-]+\Z", _("Use letters without accents, digits, dots, hyphens and underscores."))

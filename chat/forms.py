@@ -8,8 +8,10 @@ from django import forms
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils.formats import number_format
-from django.utils.translation import gettext
+from django.utils.translation import get_language_info, gettext
 from django.utils.translation import gettext_lazy as _
+
+from chat.models import User
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -122,6 +124,39 @@ class InstructionsForm(forms.Form):
             figures = {"count": grouped(len(text)), "most": grouped(MOST_INSTRUCTIONS)}
             raise forms.ValidationError(sentence % figures)
         return text
+
+
+def date_languages() -> list[tuple[str, str]]:
+    """The languages in which Django writes dates, each in its own words."""
+    languages = [(code, get_language_info(code)["name_local"]) for code, _name in settings.LANGUAGES]
+    return [("", gettext("That of the page")), *sorted(languages, key=lambda language: language[1].casefold())]
+
+
+class SettingsForm(InstructionsForm):
+    """What a person wants in all conversations and on all devices."""
+
+    default_model = forms.ChoiceField(
+        label=_("Model of new conversations"),
+        required=False,
+        error_messages={"invalid_choice": _("This model isn't available. Choose another one.")},
+    )
+    enter = forms.ChoiceField(label=_("The Enter key"), choices=User.Enter, required=False)
+    theme = forms.ChoiceField(label=_("Theme"), choices=User.Theme, required=False)
+    text_size = forms.ChoiceField(label=_("Size of text"), choices=User.TextSize, required=False)
+    typeface = forms.ChoiceField(label=_("Answers are set"), choices=User.Typeface, required=False)
+    date_language = forms.ChoiceField(label=_("Language of dates"), choices=date_languages, required=False)
+
+    def __init__(self, *args: Any, models: list[str], **kwargs: Any) -> None:
+        """`models` can be chosen."""
+        super().__init__(*args, **kwargs)
+        choices = [("", gettext("The one I used last")), *((name, name) for name in models)]
+        self.fields["default_model"].choices = choices  # type: ignore[attr-defined]
+
+
+class ThemeForm(forms.Form):
+    """The theme alone, as the switch in the menu sends it."""
+
+    theme = forms.ChoiceField(choices=User.Theme)
 
 
 def _between(least: int, most: int, sentence: StrPromise) -> dict[str, Any]:

@@ -24,6 +24,7 @@ urlpatterns = [
     path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),
     path("replies/<uuid:pk>/stop/", replies.stop, name="stop"),
     path("replies/<uuid:pk>/continue/", messages.resume, name="resume"),
+    path("settings/theme/", settings.theme, name="theme"),
     path("settings/", settings.settings, name="settings"),
     path("replies/<uuid:pk>/retry/", messages.retry, name="retry"),
 ]

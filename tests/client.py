@@ -53,6 +53,11 @@ class Client:
     def post(self, path: str, *args: Any, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
         return async_to_sync(self._client.post)(path, *args, headers=self._headers | (headers or {}), **kwargs)
 
+    @property
+    def process(self) -> Process:
+        """The process that answers its requests."""
+        return self._client.handler.process
+
     def force_login(self, user: User) -> None:
         self._client.force_login(user)
 

@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "database": {"postgresql", "tasks"},
     "demo": {"completions", "events"},
     "events": set(),
-    "forms": set(),
+    "forms": {"models"},
     "footnotes": set(),
     "formulas": {"utf16"},
     "generation": {

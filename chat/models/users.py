@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import F
+from django.utils.translation import gettext_lazy as _
 
 
 class User(AbstractUser):
@@ -14,6 +15,36 @@ class User(AbstractUser):
     list_version = models.PositiveBigIntegerField(db_default=0, editable=False)
 
     model = models.CharField(max_length=200, blank=True, db_default="", editable=False)
+
+    class Theme(models.TextChoices):
+        EACH = "", _("Each browser has its own")
+        AUTO = "auto", _("As the system")
+        LIGHT = "light", _("Light")
+        DARK = "dark", _("Dark")
+
+    class TextSize(models.TextChoices):
+        SMALL = "small", _("Small")
+        MEDIUM = "", _("Medium")
+        LARGE = "large", _("Large")
+        LARGEST = "largest", _("Very large")
+
+    class Typeface(models.TextChoices):
+        SERIF = "", _("With serifs, as in a book")
+        SANS = "sans", _("Without serifs")
+
+    class Enter(models.TextChoices):
+        SENDS = "", _("Sends the question")
+        BREAKS = "breaks", _("Starts a new line; Ctrl + Enter (⌘ Enter) sends")
+
+    # What pages look like and do, on all devices of the person.
+    theme = models.CharField(max_length=8, choices=Theme, blank=True, db_default="", editable=False)
+    text_size = models.CharField(max_length=8, choices=TextSize, blank=True, db_default="", editable=False)
+    typeface = models.CharField(max_length=8, choices=Typeface, blank=True, db_default="", editable=False)
+    enter = models.CharField(max_length=8, choices=Enter, blank=True, db_default="", editable=False)
+    # As Django names languages; empty for that of the page.
+    date_language = models.CharField(max_length=16, blank=True, db_default="", editable=False)
+    # The model of new conversations; empty for the one that was asked last.
+    default_model = models.CharField(max_length=200, blank=True, db_default="", editable=False)
 
     # Sent to the model with all of their questions.
     instructions = models.TextField(blank=True, db_default="", editable=False)

@@ -15,8 +15,9 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import aget_object_or_404, render
-from django.utils import dateformat, timezone
+from django.utils import dateformat, timezone, translation
 from django.utils.dateparse import parse_datetime
+from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
@@ -178,8 +179,9 @@ def _conversations(request: SignedInRequest) -> QuerySet[Conversation]:
 
 
 def question_form(request: SignedInRequest, data: Any = None, model: str = "", text: str = "") -> QuestionForm:
-    """The form for a question, `text` at first; `model` is the one that its conversation used last, or the person."""
-    return QuestionForm(data, initial={"text": text}, **_models(request, model or request.user.model))
+    """The form for a question, `text` at first; `model` is the one that its conversation used last, if there is one."""
+    chosen = model or request.user.default_model or request.user.model
+    return QuestionForm(data, initial={"text": text}, **_models(request, chosen))
 
 
 def model_form(request: SignedInRequest, data: Any, model: str) -> ModelForm:
@@ -223,7 +225,7 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     known = _day(before[0]) if before else None
     groups = [
         # The previous batch already shows the heading of its last day.
-        ("" if day == known else _label(day), list(conversations))
+        ("" if day == known else _label(day, request.user.date_language), list(conversations))
         for day, conversations in groupby(shown, key=lambda conversation: _day(conversation.updated))
     ]
     following = ""
@@ -279,11 +281,15 @@ def _day(moment: datetime) -> date:
     return timezone.localtime(moment).date()
 
 
-def _label(day: date) -> str:
+def _label(day: date, language: str) -> str:
     today = timezone.localdate()
     if day == today:
         return gettext("Today")
     if day == today - timedelta(days=1):
         return gettext("Yesterday")
+    if language:
+        # Django knows the words and the order of dates in each language.
+        with translation.override(language):
+            return date_format(day, "MONTH_DAY_FORMAT" if day.year == today.year else "DATE_FORMAT")
     # A translation is a date format too, in the order of its language.
     return dateformat.format(day, gettext("l j F") if day.year == today.year else gettext("j F Y"))

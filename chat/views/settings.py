@@ -4,16 +4,18 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext
+from django.views.decorators.http import require_POST
 
 from chat.database import in_thread
-from chat.forms import ConversationForm, InstructionsForm
+from chat.forms import ConversationForm, SettingsForm, ThemeForm
 from chat.models import User
+from chat.process import Process
 from chat.views.pages import SeeOther, form_methods, get_conversation
-from chat.views.problems import SignedInRequest, signed_in
+from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
 
 
 @form_methods
@@ -21,12 +23,25 @@ from chat.views.problems import SignedInRequest, signed_in
 async def settings(request: SignedInRequest) -> HttpResponse:
     """What holds for all of their conversations, on all of their devices."""
     person = request.user
-    form = InstructionsForm(request.POST if request.method == "POST" else {"instructions": person.instructions})
+    set_now = {name: getattr(person, name) for name in SettingsForm.base_fields}
+    models = [model.name for model in Process.of(request).catalog.models_for(person)]
+    form = SettingsForm(request.POST if request.method == "POST" else set_now, models=models)
     if request.method == "POST" and form.is_valid():
         await User.objects.filter(pk=person.pk).aupdate(**form.cleaned_data)
         messages.success(request, gettext("Your settings are saved."))
         return SeeOther(reverse("settings"))
     return await _page(request, "chat/settings.html", {"form": form})
+
+
+@require_POST
+@signed_in
+async def theme(request: SignedInRequest) -> HttpResponse:
+    """The theme alone, which the page shows already."""
+    form = ThemeForm(request.POST)
+    if not form.is_valid():
+        return problem(request, 422, "unknown_theme", gettext("There is no such theme. Choose another one."))
+    await User.objects.filter(pk=request.user.pk).aupdate(**form.cleaned_data)
+    return JsonResponse({}) if wants_json(request) else SeeOther(reverse("settings"))
 
 
 @form_methods

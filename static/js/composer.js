@@ -252,8 +252,9 @@ export class Composer {
  */
 export function sends(event) {
   if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return false;
-  // A phone's keyboard has no Shift+Enter, so Enter starts a new line there.
-  return canHover() || event.ctrlKey || event.metaKey;
+  // A phone's keyboard has no Shift+Enter, so Enter starts a new line there. Some people want that everywhere.
+  const enterSends = canHover() && document.documentElement.dataset.enter !== "breaks";
+  return enterSends || event.ctrlKey || event.metaKey;
 }
 
 /** Whether there is a mouse, and so most likely a real keyboard. */

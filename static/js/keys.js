@@ -44,7 +44,7 @@ function editLastQuestion(page) {
 
 /** @param {HTMLDialogElement} shortcuts */
 function describe(shortcuts) {
-  if (IS_MAC) for (const key of shortcuts.querySelectorAll("[data-modifier]")) key.textContent = "⌘";
+  if (IS_MAC) for (const key of document.querySelectorAll("[data-modifier]")) key.textContent = "⌘";
   const choice = find(shortcuts, "[data-single-keys]", HTMLInputElement);
   choice.checked = hasSingleKeys();
   choice.addEventListener("change", () => localStorage.setItem(SINGLE, choice.checked ? "on" : "off"));

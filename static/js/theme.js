@@ -1,5 +1,5 @@
 // A classic script that blocks the first paint, so that no page flashes in the wrong theme or with a hidden sidebar.
-// `data-theme` also tells the style sheets that there is JavaScript.
+// `data-scripted` tells the style sheets that there is JavaScript.
 {
   const KEY = "theme";
   const root = document.documentElement;
@@ -8,6 +8,13 @@
   const COOKIE = /(?:^|; )theme=(\w+)/;
   const YEAR_SECONDS = 365 * 24 * 60 * 60;
 
+  /** @param {string} theme */
+  function keep(theme) {
+    localStorage.setItem(KEY, theme);
+    // biome-ignore lint/suspicious/noDocumentCookie: not every browser has the Cookie Store API.
+    document.cookie = `${KEY}=${theme}; path=/; max-age=${YEAR_SECONDS}; samesite=lax`;
+  }
+
   function show() {
     root.dataset.theme = localStorage.getItem(KEY) ?? COOKIE.exec(document.cookie)?.[1] ?? "auto";
     for (const choice of document.getElementsByName("theme")) {
@@ -15,16 +22,32 @@
     }
   }
 
+  /**
+   * Let all devices of the person have it, if the page is a person's.
+   * @param {HTMLInputElement} choice
+   */
+  function store(choice) {
+    const url = choice.closest("fieldset")?.dataset.themeUrl;
+    const token = document.querySelector("[name=csrfmiddlewaretoken]");
+    if (!url || !(token instanceof HTMLInputElement)) return;
+    const headers = { Accept: "application/json", "X-CSRFToken": token.value };
+    const body = new URLSearchParams({ theme: choice.value });
+    // Until it gets through, this browser has it.
+    fetch(url, { method: "POST", headers, body, keepalive: true }).catch(() => {});
+  }
+
+  // What the server knows holds on all devices, and for pages that know nobody.
+  if (root.dataset.theme) keep(root.dataset.theme);
   show();
+  root.dataset.scripted = "";
   root.dataset.sidebar = localStorage.getItem("sidebar") ?? "shown";
   document.addEventListener("DOMContentLoaded", show);
   // Another tab has chosen.
   addEventListener("storage", show);
   document.addEventListener("change", ({ target }) => {
     if (!(target instanceof HTMLInputElement) || target.name !== "theme") return;
-    localStorage.setItem(KEY, target.value);
-    // biome-ignore lint/suspicious/noDocumentCookie: not every browser has the Cookie Store API.
-    document.cookie = `${KEY}=${target.value}; path=/; max-age=${YEAR_SECONDS}; samesite=lax`;
+    keep(target.value);
     show();
+    store(target);
   });
 }

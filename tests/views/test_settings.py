@@ -1,12 +1,15 @@
 """The pages on which people set what goes to the model besides their questions."""
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.urls import reverse
 
 from chat import asking
+from chat.catalog import Catalog, Model
+from chat.demo import Demo
 from chat.forms import MOST_INSTRUCTIONS
 from chat.models import Conversation, Reply, User
 from tests.client import Client
@@ -87,6 +90,72 @@ def test_what_cannot_be_gets_a_sentence_beside_its_field(
     assert of(conversation) == ("", None, None)
     if field != "instructions":
         assert "In verse.</textarea>" in response.text
+
+
+PREFERENCES = {
+    "theme": "dark",
+    "text_size": "large",
+    "typeface": "sans",
+    "enter": "breaks",
+    "default_model": "demo",
+    "date_language": "de",
+}
+
+
+def test_settings_are_kept_and_pages_follow_them(client: Client, alice: User) -> None:
+    client.post(reverse("settings"), PREFERENCES)
+    alice.refresh_from_db()
+    assert {name: getattr(alice, name) for name in PREFERENCES} == PREFERENCES
+    for url in ("/", reverse("settings")):
+        page = client.get(url).text
+        html = page[page.index("<html") : page.index("<head>")]
+        assert 'data-theme="dark" data-text-size="large" data-typeface="sans" data-enter="breaks"' in html
+    assert "+ Enter to send, Enter for a new line" in client.get("/").text
+
+
+@pytest.mark.parametrize("name", PREFERENCES)
+def test_only_what_is_offered_can_be_chosen(client: Client, alice: User, name: str) -> None:
+    response = client.post(reverse("settings"), {"instructions": "Be brief.", name: "</html>"})
+    assert response.status_code == 422
+    assert "Be brief.</textarea>" in response.text
+    alice.refresh_from_db()
+    assert (alice.instructions, getattr(alice, name)) == ("", "")
+
+
+def test_the_menu_stores_the_theme_alone(client: Client, alice: User) -> None:
+    client.post(reverse("settings"), PREFERENCES)
+    assert client.post(reverse("theme"), {"theme": "light"}, headers={"accept": "application/json"}).json() == {}
+    alice.refresh_from_db()
+    assert (alice.theme, alice.text_size) == ("light", "large")
+    assert client.post(reverse("theme"), {"theme": "pink"}).status_code == 422
+
+
+def test_pages_that_know_nobody_have_no_preferences(client: Client) -> None:
+    client.post(reverse("settings"), PREFERENCES)
+    client.logout()
+    page = client.get(reverse("account_login")).text
+    assert '<html lang="en">' in page
+
+
+def test_new_conversations_begin_with_the_default_model(client: Client, alice: User) -> None:
+    """It may be gone since; then the first one does."""
+    alice.model, alice.default_model = "small", "large"
+    alice.save()
+    offered = Catalog([Model(name, Demo(False, 0)) for name in ("first", "small", "large")])
+    client.process.catalog = offered
+    assert client.get("/").context["form"]["model"].initial == "large"
+    User.objects.update(default_model="gone")
+    assert client.get("/").context["form"]["model"].initial == "first"
+
+
+@pytest.mark.parametrize(
+    ("language", "label"), [("", "1 March 2020"), ("de", "1. März 2020"), ("ja", "2020年3月1日"), ("fr", "1 mars 2020")]
+)
+def test_dates_are_in_the_language_of_the_person(client: Client, alice: User, language: str, label: str) -> None:
+    updated = datetime(2020, 3, 1, 12, tzinfo=UTC)
+    Conversation.objects.create(owner=alice, title="Long ago", model="demo", updated=updated)
+    client.post(reverse("settings"), {"date_language": language})
+    assert f"<h2>{label}</h2>" in client.get("/").text
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
