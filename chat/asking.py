@@ -1,6 +1,7 @@
 """Ask a model for a reply. Each function stores all that belongs to the reply, or nothing.
 
-Each raises OverLimit when a person asks for too much, and ReplyRunning while the previous reply is being written.
+Each raises OverLimit when a person asks for too much, ReplyRunning while the previous reply is being written, and
+Conversation.DoesNotExist when the conversation has been deleted.
 """
 
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def follow_up(
     """Like `ask`, of a question for which a person has chosen the model earlier; in a transaction."""
     check_person(conversation.owner_id)
     # With the lock, the later of two questions asked at the same moment sees the earlier one.
-    leaf = Conversation.objects.select_for_update().values_list("leaf", flat=True).get(pk=conversation.pk)
+    leaf = Conversation.objects.kept().select_for_update().values_list("leaf", flat=True).get(pk=conversation.pk)
     if seen and seen != leaf:
         raise ConversationChanged
     if parent:
@@ -122,7 +123,7 @@ def edit(question: Message, text: str, model: str) -> Reply:
     """
     conversation = question.conversation
     check_person(conversation.owner_id)
-    leaf = Conversation.objects.select_for_update().get(pk=conversation.pk).leaf_id
+    leaf = Conversation.objects.kept().select_for_update().get(pk=conversation.pk).leaf_id
     User.remember_model(conversation.owner_id, model)
     reply = _ask(conversation, text, model, question.parent_id)
     QueuedQuestion.objects.move(leaf, reply.message)
@@ -137,7 +138,7 @@ def retry(reply: Reply, model: str) -> Reply:
     """
     conversation = reply.message.conversation
     check_person(conversation.owner_id)
-    leaf = Conversation.objects.select_for_update().get(pk=conversation.pk).leaf_id
+    leaf = Conversation.objects.kept().select_for_update().get(pk=conversation.pk).leaf_id
     question = conversation.messages.get(children=reply.message)
     comparison = Comparison.objects.of(reply.message).first()
     rivals = {"pk": reply.pk} if comparison else {"message__parent": question}
@@ -156,7 +157,7 @@ def retry(reply: Reply, model: str) -> Reply:
 def resume(reply: Reply, model: str) -> Reply | None:
     """The same reply, queued to be continued; None if it runs, is complete, or is not the end of its branch."""
     check_person(reply.message.conversation.owner_id)
-    conversation = Conversation.objects.select_for_update().get(messages=reply.pk)
+    conversation = Conversation.objects.kept().select_for_update().get(messages=reply.pk)
     now = Reply.objects.select_related("message__conversation").get(pk=reply.pk)
     is_last = conversation.leaf_id in (now.pk, now.message.parent_id)
     if now.is_running or not now.can_resume or not is_last:

@@ -104,7 +104,7 @@ def _find(conversations: Iterable[UUID], people: Iterable[int]) -> tuple[Convers
     versions: Conversations = {}
     lists: Lists = {}
     for some in batched(conversations, LOOKED_UP_AT_ONCE):
-        rows = Conversation.objects.filter(pk__in=some).values_list("pk", "owner_id", "version")
+        rows = Conversation.objects.kept().filter(pk__in=some).values_list("pk", "owner_id", "version")
         versions |= {(pk, owner): version for pk, owner, version in rows}
     for few in batched(people, LOOKED_UP_AT_ONCE):
         lists |= dict(User.objects.filter(pk__in=few).values_list("pk", "list_version"))

@@ -19,6 +19,7 @@ from chat.catalog import Catalog, Model
 from chat.completions import CompletionError, Parameters, TooLarge
 from chat.database import AWAY, in_thread, retry_while_away
 from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
+from chat.live import DELETED
 from chat.models import Message, Reply
 from chat.plan import Begin, Continue, Interrupt, Plan, Restore, Resume, plan
 from chat.replylog import EMPTY, CursorLost, Fenced, LogUnreachable, NotStored, ReplyLog, StoreAway, Writer
@@ -48,9 +49,10 @@ class State(Enum):
 
 
 class Order(Enum):
-    """STOP ends the reply as stopped. DROP leaves its end to the process that claims it next."""
+    """STOP ends the reply as stopped, DISCARD as deleted. DROP leaves its end to the process that claims it next."""
 
     STOP = "stop"
+    DISCARD = "discard"
     DROP = "drop"
 
 
@@ -105,6 +107,10 @@ class Run:
     def stop(self) -> None:
         """End as stopped; the connection to the model closes at once."""
         self._receive(Order.STOP)
+
+    def discard(self) -> None:
+        """End in the same way because the conversation is in the trash; its readers are told that it is deleted."""
+        self._receive(Order.DISCARD)
 
     def drop(self) -> None:
         """Write no more, and leave the end to the process that claims the reply next."""
@@ -223,7 +229,7 @@ class Run:
         except Ordered:
             if self._order is Order.DROP:
                 raise Fenced from None
-            return End(Reply.Status.STOPPED)
+            return DELETED if self._order is Order.DISCARD else End(Reply.Status.STOPPED)
 
     async def _generate(self, todo: Begin | Continue | Resume, reply: Reply, model: Model, writer: Writer) -> End:
         """Relay what the model writes, and say how that ended."""

@@ -22,7 +22,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import Error as DatabaseAway
 from django.http import HttpRequest
 
-from chat import metrics, queued
+from chat import metrics, queued, trash
 from chat.asking import ReplyRunning
 from chat.catalog import Catalog
 from chat.changes import Changes
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 # Beats in the time of a lease: each renews it and looks for claimable replies.
 BEATS = 6
-# Ended replies leave the log every this many beats.
+# Ended replies leave the log every this many beats, and conversations the trash.
 PURGE_BEATS = 60
 # At most this many replies are claimed per beat, so that a host that comes back is not overwhelmed.
 CLAIMED_AT_ONCE = 100
@@ -338,16 +338,25 @@ class Process:
     async def _purge(self) -> None:
         await self.log.purge()
         await _purge()
+        expired = trash.expired()
+        while not self._ending.is_set() and await in_thread(trash.erase_some)(expired):
+            pass
 
     async def _compare(self) -> None:
-        """Drop what other processes have claimed, and take over what a failed run of this one has left claimed."""
+        """Drop what other processes have claimed, and take over what a failed run of this one has left claimed.
+
+        What is in the trash by now ends: nobody can see it any longer or stop it, and it costs money.
+        """
         # Those of this moment: a reply may end and be resumed in another run while the database is asked.
         runs = [run for run in self._runs.values() if run.state in (State.QUEUED, State.CLAIMED)]
         queued = {run.reply_id for run in runs if run.state is State.QUEUED}
         claimed, waiting = await _ours(self.name, queued)
+        deleted = await _deleted({run.reply_id for run in runs}) if runs else set()
         for run in runs:
             if run.reply_id not in claimed and run.reply_id not in waiting:
                 run.drop()
+            elif run.reply_id in deleted:
+                run.discard()
         for reply_id, attempt in claimed.items():
             if reply_id not in self._runs and not self.draining:
                 self._run(reply_id, attempt, taking_over=True)
@@ -380,6 +389,13 @@ def _ours(name: str, queued: set[UUID]) -> tuple[dict[UUID, int], set[UUID]]:
     # In this order: a reply may be claimed between the two queries, but is never queued again by that.
     waiting = set(Reply.objects.filter(status=Reply.Status.QUEUED, pk__in=queued).values_list("pk", flat=True))
     return dict(Reply.objects.claimed_by(name).values_list("pk", "attempt")), waiting
+
+
+@in_thread
+def _deleted(reply_ids: set[UUID]) -> set[UUID]:
+    """Those of these replies whose conversations are in the trash."""
+    in_trash = Reply.objects.filter(pk__in=reply_ids, message__conversation__trashed__isnull=False)
+    return set(in_trash.values_list("pk", flat=True))
 
 
 @in_thread

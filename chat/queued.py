@@ -31,7 +31,7 @@ def add(
     of which a person has `seen` this message last is no longer on screen, AnswerNotChosen, and OverLimit.
     """
     lock_person(conversation.owner_id)
-    leaf = Conversation.objects.values_list("leaf", flat=True).get(pk=conversation.pk)
+    leaf = Conversation.objects.kept().values_list("leaf", flat=True).get(pk=conversation.pk)
     # What was queued earlier may have been asked since.
     if seen and tree.newest_leaf(seen) != leaf:
         raise asking.ConversationChanged
@@ -87,7 +87,7 @@ def ask(questions: QueuedQuestionQuerySet, model_for: Callable[[User, str], str]
     queued = first.first()
     if queued is None:
         return None
-    conversation = Conversation.objects.select_for_update().get(pk=queued.after.conversation_id)
+    conversation = Conversation.objects.kept().select_for_update().get(pk=queued.after.conversation_id)
     leaf = conversation.leaf_id
     queued.delete()
     reply = asking.follow_up(conversation, queued.text, model_for(person, queued.model), queued.after_id)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.views import conversations, events, messages, queue, replies, settings
+from chat.views import conversations, events, messages, queue, replies, settings, trash
 
 urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
@@ -16,7 +16,9 @@ urlpatterns = [
     path("c/<uuid:pk>/queue/<uuid:question>/send/", queue.send_queued, name="send_queued"),
     path("c/<uuid:pk>/branch/", conversations.show_branch, name="show_branch"),
     path("c/<uuid:pk>/settings/", settings.conversation_settings, name="conversation_settings"),
-    path("c/<uuid:pk>/delete/", conversations.delete_conversation, name="delete_conversation"),
+    path("c/<uuid:pk>/delete/", trash.delete_conversation, name="delete_conversation"),
+    path("c/<uuid:pk>/restore/", trash.restore_conversation, name="restore_conversation"),
+    path("c/<uuid:pk>/erase/", trash.erase_conversation, name="erase_conversation"),
     path("events/", events.page_events, name="page_events"),
     path("history/", conversations.history, name="history"),
     path("questions/<uuid:pk>/edit/", messages.edit, name="edit"),
@@ -27,4 +29,7 @@ urlpatterns = [
     path("settings/theme/", settings.theme, name="theme"),
     path("settings/", settings.settings, name="settings"),
     path("replies/<uuid:pk>/retry/", messages.retry, name="retry"),
+    path("trash/", trash.trash, name="trash"),
+    path("trash/undo/", trash.undo_deletion, name="undo_deletion"),
+    path("trash/empty/", trash.empty_trash, name="empty_trash"),
 ]

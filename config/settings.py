@@ -116,6 +116,8 @@ else:
     else:
         # With a pooler in between, the next transaction on the connection may be somebody else's.
         DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
+# How long people can restore a conversation that they have deleted.
+CHAT_TRASH_DAYS = env.number("CHAT_TRASH_DAYS", 30)
 # Where replies live while they are written; empty for the database.
 REDIS_URL = env.redis_url("REDIS_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

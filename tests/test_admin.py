@@ -12,6 +12,7 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
+from chat import trash
 from chat.admin.transcripts import MESSAGES_PER_PAGE
 from chat.models import Comparison, Conversation, Message, QueuedQuestion, Reply, ReplyEvent, User
 from chat.search.filling import reindex
@@ -193,6 +194,17 @@ def test_the_list_is_filtered_by_date(staff: Client, alice: User) -> None:
     html = page(staff, f"{LIST}?updated__gte=2026-02-01+00:00:00%2B00:00&updated__lt=2026-04-01+00:00:00%2B00:00")
     assert "Long ago" in html
     assert "Long ago" not in page(staff, f"{LIST}?updated__gte=2026-04-01+00:00:00%2B00:00")
+
+
+def test_what_is_in_the_trash_is_listed_and_marked(staff: Client, alice: User) -> None:
+    talk(alice, "Answer.", title="Kept")
+    deleted = talk(alice, "Answer.", title="Thrown away")
+    trash.put(alice, [deleted.pk])
+    assert page(staff, LIST).count("In the trash</span>") == 1
+    assert "In the trash</span>" in page(staff, change(deleted))
+    in_trash, not_in_trash = page(staff, f"{LIST}?trash=in"), page(staff, f"{LIST}?trash=out")
+    assert ("Thrown away" in in_trash, "Kept" in in_trash) == (True, False)
+    assert ("Thrown away" in not_in_trash, "Kept" in not_in_trash) == (False, True)
 
 
 @pytest.mark.parametrize("query", ["", "?q=talk", "?status=complete", "?model=demo", "?o=4"])

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 from django.db import OperationalError
+from django.db.models import Q
 from django.urls import reverse
 
-from chat import asking, changes
+from chat import asking, changes, trash
 from chat.changes import Changes, Versions
 from chat.database import DatabaseThreads, in_thread
 from chat.models import Conversation, Reply, User
@@ -101,7 +102,7 @@ def test_deleting_a_conversation_raises_the_version_of_the_list(
     else:
         client.force_login(sam)
         client.post(reverse("admin:chat_conversation_delete", args=[conversation.pk]), {"post": "yes"})
-    assert not Conversation.objects.exists()
+    assert not Conversation.objects.for_user(alice).exists()
     alice.refresh_from_db()
     bob.refresh_from_db()
     assert (alice.list_version, bob.list_version) == (before + 1, 0)
@@ -133,6 +134,16 @@ async def test_a_deleted_conversation_has_no_version(alice: User, conversation: 
         assert (await anext(news)).conversation is not None
         await conversation.adelete()
         assert (await anext(news)).conversation is None
+
+
+async def test_a_conversation_in_the_trash_looks_like_a_deleted_one(alice: User, conversation: Conversation) -> None:
+    async with following(alice, conversation.pk) as news:
+        version = (await anext(news)).conversation
+        assert version is not None
+        await in_thread(trash.put)(alice, [conversation.pk])
+        assert (await anext(news)).conversation is None
+        await in_thread(trash.restore)(alice, Q(pk=conversation.pk))
+        assert (await anext(news)).conversation == version + 2
 
 
 async def test_a_strangers_conversation_looks_like_a_deleted_one(conversation: Conversation, bob: User) -> None:

@@ -2,15 +2,17 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 from django.utils import timezone
 
-from chat import asking
+from chat import asking, trash
 from chat.models import Conversation, LedgerEntry, Reply, ServerProcess, User, title_of
 from tests.endings import end
+from tests.test_tree import plan_of
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +54,15 @@ def test_only_the_owner_finds_a_conversation_and_its_replies(
     for stranger in (bob, sam, AnonymousUser()):
         assert not Conversation.objects.for_user(stranger).exists()
         assert not Reply.objects.for_user(stranger).exists()
+
+
+def test_lists_of_conversations_are_found_by_an_index(alice: User) -> None:
+    own, now = Conversation.objects.for_user(alice), timezone.now()
+    for before in (None, (True, now, UUID(int=0)), (False, now, UUID(int=0))):
+        assert "conversation_history" in plan_of(own.listed(before)[:40])
+    assert "conversation_archive" in plan_of(own.filter(archived=True).order_by("-updated", "-pk")[:40])
+    assert "conversation_trash" in plan_of(Conversation.objects.trash_of(alice))
+    assert "conversation_purge" in plan_of(trash.expired().values("pk"))
 
 
 # Claims

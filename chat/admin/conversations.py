@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
-from django.utils.html import format_html
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -82,12 +82,23 @@ class ModelFilter(admin.SimpleListFilter):
         return queryset.filter(model=self.value()) if self.value() else queryset
 
 
+class TrashFilter(admin.SimpleListFilter):
+    title = _("trash")
+    parameter_name = "trash"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("in", gettext("In the trash")), ("out", gettext("Not in the trash"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(trashed__isnull=self.value() == "out") if self.value() else queryset
+
+
 @admin.register(Conversation)
 class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     list_display = ["title", "last_status", "owner", "model", "message_count", "updated"]
     list_select_related = ["owner"]
-    list_filter = ["updated", StatusFilter, ModelFilter]
-    lookups = frozenset({"updated__gte", "updated__lt", "status", "model"})
+    list_filter = ["updated", StatusFilter, ModelFilter, TrashFilter]
+    lookups = frozenset({"updated__gte", "updated__lt", "status", "model", "trash"})
     ordering = ["-updated"]
     # It would count all rows, besides those that are found.
     show_full_result_count = False
@@ -98,8 +109,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         'The last word may be a part, "words in quotes" stand together, -word leaves out. The name and the address of '
         "the owner count as words."
     )
-    fields = [("owner", "model", "message_count", "created", "updated", "last_status")]
-    readonly_fields = ["message_count", "created", "updated", "last_status"]
+    fields = [("owner", "model", "message_count", "created", "updated", "trashed", "last_status")]
+    readonly_fields = ["message_count", "created", "updated", "trashed", "last_status"]
     # Only its owner can open its page in the chat.
     view_on_site = False
 
@@ -124,10 +135,13 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
 
     @admin.display(description=_("status"), ordering="last_status")
     def last_status(self, conversation: Listed) -> SafeString | None:
-        if conversation.last_status is None:
-            return None
-        status = Reply.Status(conversation.last_status)
-        return format_html('<span class="status status--{}">{}</span>', status.value, status.label)
+        marks: list[tuple[str, Any]] = []
+        if conversation.last_status:
+            status = Reply.Status(conversation.last_status)
+            marks.append((status.value, status.label))
+        if conversation.trashed:
+            marks.append(("trashed", gettext("In the trash")))
+        return format_html_join(" ", '<span class="status status--{}">{}</span>', marks) or None
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

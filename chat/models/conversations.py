@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
     from chat.models.users import User
+
+# Where a conversation is in its person's list: whether it is pinned, its last activity, its id.
+type Place = tuple[bool, datetime, UUID]
 
 TITLE_CHARS = 80
 # No branch is followed further up than this.
@@ -37,20 +40,34 @@ def title_of(text: str) -> str:
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def for_user(self, user: User | AnonymousUser) -> ConversationQuerySet:
-        return self.filter(owner_id=user.pk)
+        """What is in the trash does not exist, but for `trash_of`."""
+        return self.kept().filter(owner_id=user.pk)
 
     def without_title(self) -> ConversationQuerySet:
         """Those that have nothing but the first words, so that a model may give them a title."""
-        return self.filter(titled_by=Conversation.TitledBy.WORDS)
+        return self.kept().filter(titled_by=Conversation.TitledBy.WORDS)
 
-    def newest(self, before: tuple[datetime, UUID] | None = None) -> ConversationQuerySet:
-        """Latest activity first; `before` is the activity and id of the last one already known."""
-        newest = self.order_by("-updated", "-pk")
+    def kept(self) -> ConversationQuerySet:
+        """Those that are not in the trash."""
+        return self.filter(trashed=None)
+
+    def trash_of(self, user: User | AnonymousUser) -> ConversationQuerySet:
+        return self.filter(owner_id=user.pk, trashed__isnull=False)
+
+    def listed(self, before: Place | None = None) -> ConversationQuerySet:
+        """What the sidebar lists of a person's conversations: the pinned ones, then the latest activity first.
+
+        `before` is the place of the last one already known.
+        """
+        listed = self.filter(archived=False).order_by("-pinned", "-updated", "-pk")
         if before is None:
-            return newest
-        # Not one OR: in this form the database can walk the index from there on.
-        updated, pk = before
-        return newest.filter(updated__lte=updated).exclude(updated=updated, pk__gte=pk)
+            return listed
+        pinned, updated, pk = before
+        if pinned:
+            # They are few, so that the database may read all of them.
+            return listed.exclude(Q(pinned=True) & (Q(updated__gt=updated) | Q(updated=updated, pk__gte=pk)))
+        # Not one OR, and a comparison with a value: in this form the database can walk the index from there on.
+        return listed.filter(pinned=Value(False), updated__lte=updated).exclude(updated=updated, pk__gte=pk)
 
 
 class Conversation(models.Model):
@@ -67,7 +84,7 @@ class Conversation(models.Model):
         PERSON = "person"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    # conversation_history begins with the owner, so the owner needs no index.
+    # conversation_trash begins with the owner, so the owner needs no index.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.DB_CASCADE, related_name="conversations", db_index=False
     )
@@ -86,11 +103,28 @@ class Conversation(models.Model):
     updated = models.DateTimeField(_("last activity"), default=timezone.now, editable=False, db_index=True)
     # Raised by each transaction that changes what a page of it shows, except by the end of a reply: pages follow those.
     version = models.PositiveBigIntegerField(db_default=0, editable=False)
+    pinned = models.BooleanField(default=False, db_default=False, editable=False)
+    archived = models.BooleanField(default=False, db_default=False, editable=False)
+    # The same for all that a person has deleted in one go.
+    trashed = models.DateTimeField(_("in the trash since"), null=True, editable=False)
 
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["owner", "-updated", "-id"], name="conversation_history")]
+        indexes = [
+            models.Index(
+                fields=["owner", "-pinned", "-updated", "-id"],
+                condition=Q(trashed=None, archived=False),
+                name="conversation_history",
+            ),
+            models.Index(
+                fields=["owner", "-updated", "-id"],
+                condition=Q(trashed=None, archived=True),
+                name="conversation_archive",
+            ),
+            models.Index(fields=["owner", "trashed"], name="conversation_trash"),
+            models.Index(fields=["trashed"], condition=Q(trashed__isnull=False), name="conversation_purge"),
+        ]
 
     def __str__(self) -> str:
         return self.title

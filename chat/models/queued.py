@@ -19,7 +19,11 @@ class QueuedQuestionQuerySet(models.QuerySet["QueuedQuestion"]):
 
     def due(self) -> QueuedQuestionQuerySet:
         """Those of active people whose reply is complete: the first one after each is to be asked."""
-        return self.filter(after__reply__status=Reply.Status.COMPLETE, after__conversation__owner__is_active=True)
+        return self.filter(
+            after__reply__status=Reply.Status.COMPLETE,
+            after__conversation__owner__is_active=True,
+            after__conversation__trashed=None,
+        )
 
     def move(self, leaf: UUID | None, answer: Message) -> None:
         """Let those at the end of a branch follow `answer`, whose branch takes the place of that one on screen."""

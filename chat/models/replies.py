@@ -31,7 +31,7 @@ QUEUE_SHOWN = timedelta(seconds=2)
 
 class ReplyQuerySet(models.QuerySet["Reply"]):
     def for_user(self, user: User | AnonymousUser) -> ReplyQuerySet:
-        return self.filter(message__conversation__owner_id=user.pk)
+        return self.filter(message__conversation__owner_id=user.pk, message__conversation__trashed=None)
 
     def running(self) -> ReplyQuerySet:
         return self.filter(status__in=Reply.RUNNING)

@@ -1,16 +1,14 @@
-"""A person's conversations: their pages, their branches, their deletion, and the sidebar that lists them."""
+"""A person's conversations: their pages, their branches, and the sidebar that lists them."""
 
 from uuid import UUID
 
-from django.db import transaction
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils.translation import gettext
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET
 
-from chat.database import in_thread, retry_on_deadlock
-from chat.models import Conversation, Message, Reply, User
+from chat.database import in_thread
+from chat.models import Conversation, Message
 from chat.views import pages
 from chat.views.pages import SeeOther, find_message, form_methods, get_conversation, page, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
@@ -56,17 +54,6 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     return SeeOther(await in_thread(_place)(conversation, message))
 
 
-@require_http_methods(["GET", "POST"])
-@signed_in
-async def delete_conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    """Ask first, then delete. What is being written in it ends as deleted, at the next beat of its process."""
-    conversation = await get_conversation(request, pk)
-    if request.method == "GET":
-        return await in_thread(render)(request, "chat/delete.html", {"conversation": conversation})
-    await in_thread(_delete)(conversation)
-    return JsonResponse({}) if wants_json(request) else SeeOther(reverse("new_conversation"))
-
-
 @require_GET
 @signed_in
 @queued_per_person
@@ -84,13 +71,3 @@ def _place(conversation: Conversation, message: Message) -> str:
     is_far = len(conversation.below(message)) > pages.SHOWN
     query = f"?from={message.parent_id or message.pk}" if is_far else ""
     return f"{conversation.get_absolute_url()}{query}#message-{message.pk}"
-
-
-@retry_on_deadlock
-@transaction.atomic
-def _delete(conversation: Conversation) -> None:
-    # First, as a question locks its person first too.
-    User.change_list(conversation.owner_id)
-    Reply.objects.filter(message__conversation=conversation).lock()
-    # A concurrent question either commits first and is deleted too, or comes later and gets a 404.
-    Conversation.objects.select_for_update().filter(pk=conversation.pk).delete()

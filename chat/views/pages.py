@@ -25,6 +25,7 @@ from chat.database import in_thread
 from chat.forms import ModelForm, QuestionForm
 from chat.live import read_live
 from chat.models import Conversation, Message, QueuedQuestion, Reply
+from chat.models.conversations import Place
 from chat.process import Process
 from chat.views.problems import Refusal, SignedInRequest, SignedInView, wants_json
 
@@ -63,6 +64,8 @@ async def page(
             "demo": settings.CHAT_DEMO,
             "debug": settings.DEBUG,
             "history": history(request),
+            "deleted": None if conversation else _deleted(request),
+            "trash_days": settings.CHAT_TRASH_DAYS,
             # Without scripts a page reloads itself while a reply is written, but not under what a person writes.
             "is_still": request.method == "POST" or "still" in request.GET,
         }
@@ -219,10 +222,12 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     """
     before = _cursor(request.GET.get("before", ""))
     count = max(BATCH, _count(request.GET.get("count", ""), BATCH))
-    newest = Conversation.objects.for_user(request.user).newest(before)
-    listed = list(newest.only("pk", "title", "updated", "owner_id")[: count + 1])
+    rows = (
+        Conversation.objects.for_user(request.user).listed(before).only("pk", "title", "updated", "pinned", "owner_id")
+    )
+    listed = list(rows[: count + 1])
     shown = listed[:count]
-    known = _day(before[0]) if before else None
+    known = _day(before[1]) if before else None
     groups = [
         # The previous batch already shows the heading of its last day.
         ("" if day == known else _label(day, request.user.date_language), list(conversations))
@@ -230,8 +235,25 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     ]
     following = ""
     if len(listed) > count:
-        following = urlencode({"before": f"{shown[-1].updated.isoformat()}_{shown[-1].pk}"})
+        last = shown[-1]
+        following = urlencode({"before": f"{last.pinned:d}_{last.updated.isoformat()}_{last.pk}"})
     return {"groups": groups, "next": following}
+
+
+def _deleted(request: SignedInRequest) -> dict[str, Any] | None:
+    """What has been deleted at the moment that the query names, and can be restored at once."""
+    moment = moment_of(request.GET.get("deleted", ""))
+    conversations = list(Conversation.objects.trash_of(request.user).filter(trashed=moment)) if moment else []
+    return {"moment": moment, "conversations": conversations} if conversations else None
+
+
+def moment_of(value: str) -> datetime | None:
+    """A moment in a query or a form; None if it is none."""
+    try:
+        moment = parse_datetime(value)
+    except ValueError:
+        return None
+    return moment if moment and timezone.is_aware(moment) else None
 
 
 def _earlier(last: int, until: UUID | None, first: Message) -> str:
@@ -261,18 +283,18 @@ def _count(value: str, default: int) -> int:
     return min(int(value), MOST_SHOWN) if is_number and int(value) else default
 
 
-def _cursor(value: str) -> tuple[datetime, UUID] | None:
-    """The last activity and the id of a conversation; None without a value."""
+def _cursor(value: str) -> Place | None:
+    """The place of a conversation in the list; None without a value."""
     if not value:
         return None
-    updated, _, pk = value.partition("_")
     try:
+        pinned, updated, pk = value.split("_")
         moment = parse_datetime(updated)
         if moment is None or timezone.is_naive(moment):
             raise BadRequest
         # Near the ends of the calendar a moment may not exist in another time zone.
         _day(moment)
-        return moment.astimezone(UTC), UUID(pk)
+        return pinned == "1", moment.astimezone(UTC), UUID(pk)
     except (ValueError, OverflowError) as error:
         raise BadRequest from error
 

@@ -22,10 +22,7 @@ offerNotifications(
   find(document, "[data-notify]", HTMLInputElement),
   find(document, "[data-notify-refused]", HTMLElement),
 );
-const history = new History(
-  find(document, "[data-history]", HTMLElement),
-  find(document, "[data-delete-dialog]", HTMLDialogElement),
-);
+const history = new History(document);
 const stream = new PageStream(find(document, "[data-stream-url]", HTMLElement).dataset.streamUrl ?? "", {
   shown: () => ({ ...conversation.shown, list: history.version }),
   change({ version, list }) {

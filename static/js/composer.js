@@ -112,6 +112,11 @@ export class Composer {
     problem.show(this.#error);
   }
 
+  /** Say no longer what has kept the page from continuing. */
+  retract() {
+    this.#complain("");
+  }
+
   /**
    * Let the next question follow this message, and no other.
    * @param {string} id

@@ -24,6 +24,8 @@ export class Conversation {
   #messages;
   #queued;
   #stream;
+  // Whether the page says that the conversation is gone.
+  #isGone = false;
 
   /** @param {Document} page @param {import("./stream.js").PageStream} stream */
   constructor(page, stream) {
@@ -86,6 +88,9 @@ export class Conversation {
     try {
       if (version === null) throw new Problem(GONE, 404);
       await this.#messages.reach(version);
+      // It has been restored.
+      if (this.#isGone) this.#composer.retract();
+      this.#isGone = false;
     } catch (error) {
       this.tell(Problem.from(error));
     }
@@ -93,6 +98,7 @@ export class Conversation {
 
   /** @param {Problem} problem with the page as a whole */
   tell(problem) {
+    this.#isGone = problem.status === 404;
     this.#composer.tell(problem);
   }
 

@@ -1,34 +1,35 @@
 import { find } from "./dom.js";
 import { fragment, Problem, submit } from "./requests.js";
+import { inTrash, restored } from "./sentences.js";
+import { UndoLines } from "./undo.js";
 
 // More is loaded when the end is this close to the view.
 const AHEAD = "400px";
 
-/** The list of conversations: loads more when scrolled, and deletes. */
+/** The list of conversations: loads more when scrolled, deletes, and restores. */
 export class History {
   #list;
-  #dialog;
-  #form;
-  #error;
-  #name;
-  /** @type {Element | null} the conversation that a person is asked about */
-  #entry = null;
+  #announcer;
+  #lines;
   #observer;
-  #reached = Promise.resolve();
+  /** @type {Promise<void>} what changes the list now */
+  #changing = Promise.resolve();
 
-  /** @param {HTMLElement} list @param {HTMLDialogElement} dialog that asks before a conversation is deleted */
-  constructor(list, dialog) {
+  /** @param {Document} page */
+  constructor(page) {
+    const list = find(page, "[data-history]", HTMLElement);
     this.#list = list;
-    this.#dialog = dialog;
-    this.#form = find(dialog, "form", HTMLFormElement);
-    this.#error = find(dialog, "[data-delete-error]", HTMLElement);
-    this.#name = find(dialog, "[data-delete-name]", HTMLElement);
+    this.#announcer = find(page, "[data-announcer]", HTMLElement);
+    this.#lines = new UndoLines(list, find(page, "[data-undo-template]", HTMLTemplateElement));
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: list, rootMargin: AHEAD });
     this.#watchForMore();
     list.addEventListener("click", (event) => this.#clicked(event));
-    this.#form.addEventListener("submit", (event) => this.#confirmed(event));
-    find(dialog, "[data-delete-cancel]", HTMLElement).addEventListener("click", () => dialog.close());
+    const actions = find(page, "[data-history-actions]", HTMLFormElement);
+    actions.addEventListener("submit", (event) => this.#submitted(event));
     list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+    // Screen readers tell what changes, not what a page begins with.
+    const notice = page.querySelector("[data-deleted-notice] p");
+    if (notice) this.#announcer.textContent = notice.textContent.trim();
   }
 
   /** The version of the list that the page shows. */
@@ -41,15 +42,14 @@ export class History {
    * @param {number} version
    */
   reach(version) {
-    // One after another, so that the newest state is shown last.
-    this.#reached = this.#reached.then(() => this.#reach(version));
+    this.#inTurn(() => this.#reach(version));
   }
 
   /** @param {number} version */
   async #reach(version) {
     if (Number(this.version) >= version) return;
     try {
-      await this.renew();
+      await this.#renew();
       this.#list.dataset.listVersion = String(version);
     } catch {
       // The list is out of date until the next change.
@@ -60,30 +60,48 @@ export class History {
    * Show as many conversations as before, as the server has them now. What a person looks at stays where it is.
    * @throws {Problem}
    */
-  async renew() {
+  renew() {
+    return this.#inTurn(() => this.#renew());
+  }
+
+  /**
+   * Do one thing after another, so that the newest state is shown last.
+   * @param {() => Promise<void>} work
+   */
+  #inTurn(work) {
+    const done = this.#changing.then(work);
+    this.#changing = done.catch(() => {});
+    return done;
+  }
+
+  async #renew() {
     const count = this.#titles.length;
     const next = await fragment(`${this.#list.dataset.url}?count=${count}`);
     const { top } = this.#list.getBoundingClientRect();
     const inView = this.#titles.find((title) => title.getBoundingClientRect().bottom > top);
     const before = inView?.getBoundingClientRect().top ?? 0;
-    // At the top, what is new comes into view.
-    const isAtTop = !this.#list.scrollTop;
-    const focused = this.#list.contains(document.activeElement) && document.activeElement?.getAttribute("href");
+    // At the top, what is new comes into view, unless that would put another entry under the pointer.
+    const isAtTop = !this.#list.scrollTop && !this.#list.matches(":hover");
+    const focused = /** @type {HTMLElement | null} */ (this.#list.querySelector(":focus"));
+    const putLines = this.#lines.keep();
     this.#list.replaceChildren();
     this.#add(next);
+    putLines();
     this.#watchForMore();
     const same = this.#titles.find(({ href }) => href === inView?.href);
     if (same && !isAtTop) this.#list.scrollTop += same.getBoundingClientRect().top - before;
-    if (focused) this.#linkTo(focused)?.focus({ preventScroll: true });
+    if (focused) this.#same(focused)?.focus({ preventScroll: true });
   }
 
   get #titles() {
     return /** @type {HTMLAnchorElement[]} */ ([...this.#list.querySelectorAll("[data-title]")]);
   }
 
-  /** @param {string} url */
-  #linkTo(url) {
-    return [...this.#list.querySelectorAll("a")].find((link) => link.getAttribute("href") === url);
+  /** @param {HTMLElement} control that may have been replaced by another one with the same address */
+  #same(control) {
+    if (control.isConnected) return control;
+    const controls = /** @type {NodeListOf<HTMLElement>} */ (this.#list.querySelectorAll("a, button"));
+    return [...controls].find((other) => addressOf(other) === addressOf(control));
   }
 
   #watchForMore() {
@@ -139,51 +157,62 @@ export class History {
 
   /** @param {MouseEvent} event */
   #clicked(event) {
-    const link = event.target instanceof Element && event.target.closest("[data-delete], [data-history-more]");
+    const link = event.target instanceof Element && event.target.closest("[data-history-more]");
     if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    if (link.hasAttribute("data-delete")) {
-      this.#askToDelete(link);
-    } else {
-      this.#load(link);
-    }
+    this.#load(link);
   }
 
-  /** @param {HTMLAnchorElement} link */
-  #askToDelete(link) {
-    this.#entry = link.closest("li");
-    this.#form.action = link.href;
-    this.#error.textContent = "";
-    this.#name.textContent = link.dataset.delete ?? "";
-    this.#dialog.showModal();
-  }
-
-  /** @param {SubmitEvent} event */
-  async #confirmed(event) {
+  /** @param {SubmitEvent} event of a button in the list */
+  async #submitted(event) {
     event.preventDefault();
-    const button = find(this.#form, "button", HTMLButtonElement);
-    button.disabled = true;
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    const button = /** @type {HTMLButtonElement} */ (event.submitter);
+    const item = button.closest("li");
+    if (!item || item.ariaBusy) return;
+    item.ariaBusy = "true";
+    const error = find(item, "[data-error]", HTMLElement);
+    error.textContent = "";
     try {
-      await submit(this.#form);
-      this.#dialog.close();
-      this.#remove();
-    } catch (error) {
-      Problem.from(error).show(this.#error);
+      const answer = submit(form, button);
+      // Its turn may come later than its failure.
+      answer.catch(() => {});
+      // The list is renewed because of this, but not before its line is there.
+      await this.#inTurn(
+        button.hasAttribute("data-undo") ? () => this.#restore(item, answer) : this.#delete(item, answer),
+      );
+    } catch (problem) {
+      Problem.from(problem).show(error);
     } finally {
-      button.disabled = false;
+      item.ariaBusy = null;
     }
   }
 
-  #remove() {
-    if (!this.#entry) return;
-    if (this.#entry.querySelector("[aria-current]")) return location.assign("/");
-    const links = [...this.#list.querySelectorAll("[data-delete]")];
-    const index = links.findIndex((link) => this.#entry?.contains(link));
-    const group = this.#entry.closest("[data-group]");
-    this.#entry.remove();
-    if (!group?.querySelector("li")) group?.remove();
-    // The focus must not jump to the start of the page.
-    const next = links[index + 1] ?? links[index - 1] ?? document.querySelector("[data-composer] textarea");
-    if (next instanceof HTMLElement) next.focus();
+  /** @param {HTMLElement} entry @param {Promise<{deleted: string}>} answer with the moment of the deletion */
+  #delete(entry, answer) {
+    const title = find(entry, "[data-title]", HTMLAnchorElement);
+    const replace = this.#lines.begin(entry);
+    return async () => {
+      const { deleted } = await answer;
+      // Its page has nothing left to show. The next one offers to undo this.
+      if (title.ariaCurrent) return location.assign(`/?${new URLSearchParams({ deleted })}`);
+      replace(deleted);
+      this.#announcer.textContent = inTrash(title.textContent);
+    };
   }
+
+  /** @param {HTMLElement} line @param {Promise<unknown>} answer */
+  async #restore(line, answer) {
+    await answer;
+    await this.#renew();
+    const title = this.#titles.find((title) => title.getAttribute("href") === line.dataset.left);
+    line.remove();
+    this.#announcer.textContent = title ? restored(title.textContent) : "";
+    title?.focus({ preventScroll: true });
+  }
+}
+
+/** @param {Element} control */
+function addressOf(control) {
+  return control.getAttribute("href") ?? control.getAttribute("formaction");
 }

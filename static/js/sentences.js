@@ -24,6 +24,16 @@ export const SIGN_IN = "Sign in to continue.";
 /** The same as in chat/markdown.py. */
 export const TOO_MUCH = "The rest is too long or too complex to format. It is shown as plain text.";
 
+/** @param {string} title of a conversation */
+export function inTrash(title) {
+  return `“${title}” is in the trash.`;
+}
+
+/** @param {string} title of a conversation */
+export function restored(title) {
+  return `“${title}” is back in the list.`;
+}
+
 export const WRITING = "A reply is being written.";
 /** How a reply ended, for screen readers. */
 export const ENDINGS = {

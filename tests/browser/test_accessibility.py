@@ -196,17 +196,6 @@ def test_axe_finds_nothing_on_the_first_page_of_an_administrator(visit: Visit, s
     expect_accessible(page)
 
 
-def test_axe_finds_nothing_in_the_question_before_a_deletion(visit: Visit, server: Server) -> None:
-    page = visit("alice")
-    url = store_everything(server, "alice")
-    page.goto("/")
-    page.get_by_role("link", name="Delete “").click()
-    expect(page.get_by_role("dialog")).to_be_visible()
-    expect_accessible(page)
-    page.goto(f"{url}delete/")
-    expect_accessible(page)
-
-
 def test_axe_finds_nothing_on_an_error_page(visit: Visit, watch: Watch) -> None:
     watch.expect("status of 404")
     page = visit("alice")
@@ -299,18 +288,6 @@ def test_the_skip_link_leads_to_the_content(alice: Page) -> None:
     expect(alice.get_by_text("Skip to the content")).to_be_in_viewport()
     alice.keyboard.press("Enter")
     expect(alice.locator("main")).to_be_focused()
-
-
-def test_escape_cancels_a_deletion_and_restores_the_focus(alice: Page) -> None:
-    ask(alice, "Hello?")
-    expect_end(alice, "complete")
-    link = alice.get_by_role("link", name="Delete “Hello?”")
-    link.focus()
-    alice.keyboard.press("Enter")
-    expect(alice.get_by_role("dialog").get_by_role("button", name="Keep it")).to_be_focused()
-    alice.keyboard.press("Escape")
-    expect(alice.get_by_role("dialog")).to_have_count(0)
-    expect(link).to_be_focused()
 
 
 def test_the_beginning_and_the_end_of_a_reply_are_announced(alice: Page, upstream: Upstream) -> None:

@@ -63,7 +63,7 @@ def test_escape_and_dialogs_close_the_menu(visit: Visit) -> None:
     expect(name(page)).to_be_focused()
     name(page).click()
     expect(sign_out(page)).to_be_visible()
-    page.evaluate("document.querySelector('[data-delete-dialog]').showModal()")
+    page.evaluate("document.querySelector('[data-shortcuts]').showModal()")
     expect(sign_out(page)).to_be_hidden()
 
 
@@ -72,7 +72,7 @@ def test_signing_out_comes_last(visit: Visit) -> None:
     page.goto("/")
     focusable = page.locator("#account").locator("input, a, button")
     assert focusable.last.text_content() == "Sign out"
-    assert page.locator("#account a").all_text_contents() == ["Settings", "Change password"]
+    assert page.locator("#account a").all_text_contents() == ["Trash", "Settings", "Change password"]
 
 
 def test_the_menu_needs_no_javascript(visit: Visit) -> None:

@@ -24,7 +24,7 @@ from tests.browser.test_chat import (
     test_two_conversations_are_written_at_once,
     test_what_was_drawn_live_is_what_the_server_renders,
 )
-from tests.browser.test_history import test_deleting_asks_first_and_removes_the_entry
+from tests.browser.test_history import test_a_deleted_entry_leaves_a_line_that_can_undo_that
 from tests.browser.test_survival import (
     CUT,
     RECOVERY_MS,

@@ -9,8 +9,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from chat import asking
 from chat.models import Conversation, Reply, User
+from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Watch
-from tests.browser.pages import ask, button, expect_end, question
+from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.server import Server
 from tests.upstream import Upstream, hang, text
 
@@ -22,7 +23,7 @@ def entries(page: Page) -> Locator:
 
 
 def remember(server: Server, username: str, *titles: str, days: int = 1) -> None:
-    """Store conversations, the newest first, spread over this many days."""
+    """Store conversations, the newest first, spread over this many days; open pages are told."""
 
     def store() -> None:
         now, step = timezone.now(), timedelta(days=days) / len(titles)
@@ -30,6 +31,7 @@ def remember(server: Server, username: str, *titles: str, days: int = 1) -> None
         Conversation.objects.bulk_create(
             Conversation(owner=owner, title=title, updated=now - number * step) for number, title in enumerate(titles)
         )
+        User.change_list(owner.pk)
 
     server.database.run(store)
 
@@ -109,31 +111,80 @@ def test_earlier_messages_of_a_long_conversation_can_be_shown(alice: Page, serve
     expect(alice.get_by_text("Question 0?")).to_be_attached()
 
 
-def test_deleting_asks_first_and_removes_the_entry(alice: Page, server: Server) -> None:
-    remember(server, "alice", "one", "two", "three")
+def test_a_deleted_entry_leaves_a_line_that_can_undo_that(alice: Page, server: Server) -> None:
+    remember(server, "alice", "one", "two", "three", "four", days=2)
     alice.reload()
-    alice.get_by_role("link", name="Delete “two”").click()
-    dialog = alice.get_by_role("dialog", name="Delete this conversation?")
-    expect(dialog).to_contain_text("“two” will be permanently deleted.")
-    dialog.get_by_role("button", name="Keep it").click()
-    expect(dialog).to_be_hidden()
-    expect(entries(alice)).to_have_text(["one", "two", "three"])
-    alice.get_by_role("link", name="Delete “two”").click()
-    dialog.get_by_role("button", name="Delete").click()
-    expect(entries(alice)).to_have_text(["one", "three"])
-    expect(alice.get_by_role("link", name="Delete “three”")).to_be_focused()
+    items = alice.get_by_role("navigation", name="History").get_by_role("listitem")
+    expect(items).to_have_text(["one", "two", "three", "four"])
+    for title in ("two", "three"):
+        button(alice, f"Delete “{title}”").click()
+        expect(alice.locator("[data-announcer]")).to_have_text(f"“{title}” is in the trash.")
+        expect(button(alice, "Undo").last).to_be_focused()
+    # The list is renewed because of that, and because of what is done elsewhere; the lines stay where they are.
+    remember(server, "alice", "new")
+    expect(items).to_have_text(["new", "one", re.compile("Deleted"), re.compile("Deleted"), "four"])
+    expect(button(alice, "Undo").last).to_be_focused()
+    button(alice, "Undo").first.click()
+    expect(items).to_have_text(["new", "one", "two", re.compile("Deleted"), "four"])
+    expect(alice.get_by_role("link", name="two", exact=True)).to_be_focused()
+    expect(alice.locator("[data-announcer]")).to_have_text("“two” is back in the list.")
+    expect_accessible(alice)
     alice.reload()
-    expect(entries(alice)).to_have_text(["one", "three"])
+    expect(items).to_have_text(["new", "one", "two", "four"])
+
+
+def test_a_deletion_that_fails_says_so_at_its_entry(alice: Page, server: Server, watch: Watch) -> None:
+    watch.expect("ERR_FAILED")
+    remember(server, "alice", "one")
+    alice.reload()
+    alice.route("**/delete/", lambda route: route.abort())
+    button(alice, "Delete “one”").click()
+    expect(entries(alice)).to_have_text(["one"])
+    alert = alice.get_by_role("listitem").get_by_role("alert")
+    expect(alert).to_have_text("The server can't be reached. Try again in a moment.")
 
 
 def test_deleting_the_open_conversation_stops_its_reply(alice: Page, upstream: Upstream, watch: Watch) -> None:
     watch.expect("status of 404")
     upstream.script(text("So far"), hang())
     ask(alice, "Hello?")
-    alice.get_by_role("link", name="Delete “Hello?”").click()
-    alice.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(alice).to_have_url(re.compile(":[0-9]+/$"))
+    expect(words(alice)).to_have_text("So far")
+    button(alice, "Delete “Hello?”").click()
+    expect(alice.locator("[data-deleted-notice]")).to_contain_text("“Hello?” is in the trash.")
+    expect(alice.locator("[data-announcer]")).to_have_text("“Hello?” is in the trash.")
     upstream.next_request().wait_closed()
     expect(alice.get_by_text("Your conversations will gather here.")).to_be_visible()
-    expect(button(alice, "Send")).to_be_visible()
     expect(question(alice)).to_have_value("")
+    expect_accessible(alice)
+    button(alice, "Undo").click()
+    expect(words(alice)).to_have_text("So far")
+    expect(answer(alice).get_by_text("Interrupted.")).to_be_visible()
+    expect(button(answer(alice), "Continue")).to_be_visible()
+
+
+def test_the_trash_restores_and_deletes_for_ever(alice: Page, server: Server) -> None:
+    remember(server, "alice", "one", "two", "three")
+    alice.reload()
+    for title in ("one", "two", "three"):
+        button(alice, f"Delete “{title}”").click()
+        expect(alice.get_by_role("link", name=title, exact=True)).to_have_count(0)
+    button(alice, "alice").click()
+    alice.get_by_role("link", name="Trash", exact=True).click()
+    titles = alice.get_by_role("listitem").locator("p:first-child")
+    expect(titles).to_have_text(["three", "two", "one"])
+    expect_accessible(alice)
+    button(alice, "Restore “two”").click()
+    expect(alice.get_by_text("“two” is back in your list.")).to_be_visible()
+    expect(titles).to_have_text(["three", "one"])
+    alice.get_by_role("link", name="Delete for ever “three”").click()
+    expect(alice.get_by_role("heading", name="Delete this conversation for ever?")).to_be_visible()
+    expect_accessible(alice)
+    alice.get_by_role("link", name="Keep it").click()
+    alice.get_by_role("link", name="Delete for ever “three”").click()
+    button(alice, "Delete for ever").click()
+    expect(titles).to_have_text(["one"])
+    alice.get_by_role("link", name="Empty the trash").click()
+    button(alice, "Empty the trash").click()
+    expect(alice.get_by_text("The trash is empty.")).to_be_visible()
+    alice.get_by_role("link", name="Back to Parley").click()
+    expect(entries(alice)).to_have_text(["two"])

@@ -97,17 +97,14 @@ def test_a_reply_is_stopped_and_asked_for_again(alice: Page, upstream: Upstream)
     expect(words(alice)).to_have_text("So far")
 
 
-def test_a_conversation_is_deleted_on_a_page_that_asks_first(alice: Page) -> None:
+def test_after_a_deletion_a_page_offers_to_undo_it(alice: Page) -> None:
     send(alice, "Hello?")
     expect(answer(alice)).to_have_attribute("data-status", "complete")
-    alice.get_by_role("link", name="Delete “Hello?”").click()
-    expect(alice.get_by_role("heading", name="Delete this conversation?")).to_be_visible()
-    alice.get_by_role("link", name="Keep it").click()
-    expect(words(alice)).to_have_text("Hello world")
-    alice.get_by_role("link", name="Delete “Hello?”").click()
-    button(alice, "Delete").click()
-    expect(alice).to_have_url(re.compile(":[0-9]+/$"))
+    button(alice, "Delete “Hello?”").click()
+    expect(alice.get_by_text("“Hello?” is in the trash.")).to_be_visible()
     expect(alice.get_by_text("Your conversations will gather here.")).to_be_visible()
+    button(alice, "Undo").click()
+    expect(words(alice)).to_have_text("Hello world")
 
 
 @pytest.mark.parametrize(
@@ -149,8 +146,7 @@ def test_a_stale_page_comes_back_with_what_it_has_missed(alice: Page, second: Pa
 
 def test_a_question_outlives_its_conversation(alice: Page, second: Page, watch: Watch) -> None:
     watch.expect("status of 404")
-    alice.get_by_role("link", name="Delete “How are you?”").click()
-    button(alice, "Delete").click()
+    button(alice, "Delete “How are you?”").click()
     send(second, "And you?")
     expect(second.get_by_role("alert").filter(has_text="This conversation no longer exists.")).to_be_visible()
     expect(question(second)).to_have_value("And you?")

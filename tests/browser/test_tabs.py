@@ -134,14 +134,18 @@ def test_a_reader_of_an_earlier_message_keeps_their_place(alice: Page, tab: Page
 
 def test_a_deletion_is_told_and_the_draft_stays(alice: Page, tab: Page) -> None:
     question(tab).fill("My long text")
-    delete = alice.locator(".history li", has=alice.locator("[aria-current=page]")).get_by_role("link").nth(1)
+    delete = button(alice, "Delete “First”")
     delete.focus()
     delete.press("Enter")
-    button(alice, "Delete").click()
-    expect(alice).to_have_url(re.compile("/$"))
-    expect(tab.get_by_role("alert").filter(has_text="This conversation has been deleted")).to_be_visible()
+    expect(alice.locator("[data-deleted-notice]")).to_contain_text("“First” is in the trash.")
+    gone = tab.get_by_role("alert").filter(has_text="This conversation has been deleted")
+    expect(gone).to_be_visible()
     expect(question(tab)).to_have_value("My long text")
     expect(entries(tab)).to_have_count(0)
+    button(alice, "Undo").click()
+    expect(gone).to_be_hidden()
+    expect(entries(tab)).to_have_text(["First"])
+    expect(question(tab)).to_have_value("My long text")
 
 
 def test_a_reply_whose_conversation_is_deleted_does_not_look_stopped(
@@ -156,10 +160,9 @@ def test_a_reply_whose_conversation_is_deleted_does_not_look_stopped(
         const note = () => { window.announced = announcer.textContent; };
         new MutationObserver(note).observe(announcer, { childList: true });
     }""")
-    delete = alice.locator(".history li", has=alice.locator("[aria-current=page]")).get_by_role("link").nth(1)
+    delete = button(alice, "Delete “First”")
     delete.focus()
     delete.press("Enter")
-    button(alice, "Delete").click()
     expect(answer(tab).get_by_text("This conversation has been deleted")).to_be_visible()
     assert "stopped" not in tab.evaluate("window.announced")
 
@@ -172,11 +175,12 @@ def test_new_and_deleted_conversations_show_in_the_other_sidebar(alice: Page, ta
     expect(entries(tab)).to_have_text(["Another one", "First"])
     expect_end(alice, "complete")
     alice.goto("/")
-    delete = alice.get_by_role("link", name="Delete “First”")
+    delete = button(alice, "Delete “First”")
     delete.focus()
     delete.press("Enter")
-    button(alice, "Delete").click()
     expect(entries(tab)).to_have_text(["Another one"])
+    button(alice, "Undo").press("Enter")
+    expect(entries(tab)).to_have_text(["Another one", "First"])
 
 
 def test_the_sidebar_keeps_its_place_and_its_focus(alice: Page, server: Server, visit: Visit) -> None:

@@ -765,12 +765,14 @@ def runs(name: str) -> bool:
 
 @in_thread
 def ended(name: str) -> list[Reply]:
-    return list(named(name).filter(ended__isnull=False).select_related("message__parent"))
+    kept = named(name).filter(message__conversation__trashed=None)
+    return list(kept.filter(ended__isnull=False).select_related("message__parent"))
 
 
 @in_thread
 def exists(pk: UUID) -> bool:
-    return Reply.objects.filter(pk=pk).exists()
+    """Whether its person can see it."""
+    return Reply.objects.filter(pk=pk, message__conversation__trashed=None).exists()
 
 
 @in_thread

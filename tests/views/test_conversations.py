@@ -104,15 +104,6 @@ def test_a_long_branch_shows_its_end_and_a_link_to_more(
     assert "?last=16" not in client.get(f"{url}?last=8").text
 
 
-def test_deleting_asks_first(client: Client, ended: Reply) -> None:
-    url = f"/c/{ended.message.conversation_id}/delete/"
-    assert "What is **two** and two?" in client.get(url).text
-    assert Conversation.objects.exists()
-    assert client.post(url)["location"] == "/"
-    assert not Conversation.objects.exists()
-    assert not Message.objects.exists()
-
-
 # The sidebar
 
 
@@ -254,7 +245,8 @@ def test_a_page_asks_for_no_more_messages_than_it_may_show(client: Client, ended
 
 def test_the_first_page_says_what_is_kept_and_who_can_read_it(client: Client) -> None:
     page = client.get("/").text
-    assert "Conversations are kept until you delete them. Administrators can read them." in page
+    assert "Conversations are kept until you delete them, and can be restored for 30 days" in page
+    assert "Administrators can read them." in page
 
 
 def test_only_staff_are_led_to_the_admin(client: Client, alice: User) -> None:

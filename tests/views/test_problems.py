@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from chat import asking
+from chat import asking, trash
 from chat.models import Conversation, Message, Reply, User
 from tests.client import Client
 
@@ -38,25 +38,42 @@ def test_a_signed_out_browser_is_sent_to_sign_in(ended: Reply) -> None:
     assert response["location"] == f"/accounts/login/?next={url}"
 
 
-@pytest.mark.parametrize("method", ["get", "post"])
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("/c/{c}/", "/c/{c}/messages/", "/c/{c}/branch/", "/c/{c}/delete/"),
-        *("/replies/{r}/", "/replies/{r}/events/", "/replies/{r}/stop/"),
-        *("/replies/{r}/retry/", "/replies/{r}/continue/", "/questions/{q}/edit/", "/c/{c}/transcript/"),
-    ],
-)
-def test_other_peoples_rows_do_not_exist(bob: User, ended: Reply, path: str, method: str) -> None:
+PATHS = [
+    *("/c/{c}/", "/c/{c}/messages/", "/c/{c}/branch/", "/c/{c}/queue/", "/c/{c}/delete/"),
+    *("/replies/{r}/", "/replies/{r}/events/", "/replies/{r}/stop/"),
+    *("/replies/{r}/retry/", "/replies/{r}/continue/", "/questions/{q}/edit/", "/c/{c}/transcript/"),
+]
+
+
+def expect_nothing(person: User, reply: Reply, path: str, method: str) -> None:
     client = Client(headers=JSON)
-    client.force_login(bob)
-    message = ended.message
-    path = path.format(c=message.conversation_id, r=ended.pk, q=message.parent_id)
+    client.force_login(person)
+    path = path.format(c=reply.message.conversation_id, r=reply.pk, q=reply.message.parent_id)
     response = getattr(client, method)(path, {"text": "mine?"})
     if response.status_code != 405:
         assert response.status_code == 404
         assert error(response)["code"] == "not_found"
     assert Message.objects.count() == 2
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("path", [*PATHS, "/c/{c}/restore/", "/c/{c}/erase/"])
+def test_other_peoples_rows_do_not_exist(alice: User, bob: User, ended: Reply, path: str, method: str) -> None:
+    if "/restore/" in path or "/erase/" in path:
+        trash.put(alice, [ended.message.conversation_id])
+    expect_nothing(bob, ended, path, method)
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("path", PATHS)
+def test_what_is_in_the_trash_does_not_exist(alice: User, ended: Reply, path: str, method: str) -> None:
+    trash.put(alice, [ended.message.conversation_id])
+    expect_nothing(alice, ended, path, method)
+
+
+@pytest.mark.parametrize("path", ["/c/{c}/restore/", "/c/{c}/erase/"])
+def test_what_is_not_in_the_trash_is_neither_restored_nor_erased(alice: User, ended: Reply, path: str) -> None:
+    expect_nothing(alice, ended, path, "post")
 
 
 def test_an_unknown_conversation_is_not_found(client: Client) -> None:

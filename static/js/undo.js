@@ -1,0 +1,79 @@
+import { find } from "./dom.js";
+
+/** The lines of the history that stand where entries were. Each can undo what took its entry away, while the page is open. */
+export class UndoLines {
+  #list;
+  #template;
+
+  /** @param {HTMLElement} list @param {HTMLTemplateElement} template of a line */
+  constructor(list, template) {
+    this.#list = list;
+    this.#template = template;
+  }
+
+  /**
+   * Note the place of an entry that is about to leave the list.
+   * @param {HTMLElement} entry
+   * @returns {(value: string) => void} puts a line there, whose button sends this value
+   */
+  begin(entry) {
+    const copy = /** @type {DocumentFragment} */ (document.importNode(this.#template.content, true));
+    const line = find(copy, "li", HTMLElement);
+    const undo = find(line, "[data-undo]", HTMLButtonElement);
+    line.dataset.left = hrefOf(entry);
+    line.dataset.place = entry.dataset.place;
+    line.dataset.group = groupOf(entry);
+    return (value) => {
+      undo.value = value;
+      // The list may have been renewed meanwhile.
+      const still = this.#entry(line);
+      if (still) still.replaceWith(line);
+      else this.#put(line);
+      undo.focus({ preventScroll: true });
+    };
+  }
+
+  /**
+   * Note which lines there are.
+   * @returns {() => void} puts them where they belong, in a list that has been renewed
+   */
+  keep() {
+    const lines = /** @type {NodeListOf<HTMLElement>} */ (this.#list.querySelectorAll("[data-left]"));
+    return () => {
+      // Where the entry is back, that has been undone elsewhere.
+      for (const line of lines) if (!this.#entry(line)) this.#put(line);
+    };
+  }
+
+  /** @param {HTMLElement} line */
+  #put(line) {
+    const items = /** @type {HTMLElement[]} */ ([...this.#list.querySelectorAll("li")]);
+    const above = items.findLast((item) => placeOf(item) > placeOf(line));
+    const below = items.find((item) => placeOf(item) < placeOf(line));
+    // Its group may have been of this entry only.
+    if (below && (!above || groupOf(below) === line.dataset.group)) below.before(line);
+    else if (above) above.after(line);
+    else this.#list.appendChild(document.createElement("ul")).append(line);
+  }
+
+  /** @param {HTMLElement} line */
+  #entry(line) {
+    return [...this.#list.querySelectorAll("[data-entry]")].find((entry) => hrefOf(entry) === line.dataset.left);
+  }
+}
+
+/** @param {HTMLElement} item */
+function placeOf(item) {
+  return item.dataset.place ?? "";
+}
+
+/** @param {HTMLElement} item */
+function groupOf(item) {
+  const group = /** @type {HTMLElement | null} */ (item.closest("[data-group]"));
+  return group?.dataset.group ?? "";
+}
+
+/** @param {Element} entry */
+function hrefOf(entry) {
+  return entry.querySelector("[data-title]")?.getAttribute("href") ?? "";
+}
