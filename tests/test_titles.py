@@ -245,7 +245,8 @@ async def test_an_endpoint_that_fails_is_asked_again_later(
         assert (await Job.objects.aget()).failures == failures
         assert await title_of(conversation) == (WORDS, "words")
         await Job.objects.aupdate(due=timezone.now())
-        await host.claim_jobs()
+        # Its recurring work may be claiming just now, and is never done twice at the same time.
+        host.jobs.due.set()
     await jobs_are_done(host)
     assert await title_of(conversation) == (TITLE, "model")
     assert "rejected" in caplog.text
