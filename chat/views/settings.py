@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.forms import Form
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -56,8 +57,17 @@ async def conversation_settings(request: SignedInRequest, pk: UUID) -> HttpRespo
         for name in names:
             setattr(conversation, name, form.cleaned_data[name])
         await in_thread(conversation.change)(*names)
-        return SeeOther(conversation.get_absolute_url())
+        return JsonResponse({}) if wants_json(request) else SeeOther(conversation.get_absolute_url())
+    if form.errors and wants_json(request):
+        return _complaints(form)
     return await _page(request, "chat/conversation_settings.html", {"form": form, "conversation": conversation})
+
+
+def _complaints(form: Form) -> JsonResponse:
+    """What is wrong with each field, for programs."""
+    fields = {name: str(errors[0]) for name, errors in form.errors.items()}
+    error = {"code": "invalid", "message": next(iter(fields.values())), "fields": fields}
+    return JsonResponse({"error": error}, status=422)
 
 
 async def _page(request: SignedInRequest, template: str, context: dict[str, Any]) -> HttpResponse:

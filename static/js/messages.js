@@ -242,8 +242,7 @@ export class Messages {
       this.#element.dataset.parent = list.dataset.parent;
     }
     replaceContent("[data-later]", next);
-    const applied = find(next, "[data-applied-now]", HTMLTemplateElement);
-    find(document, "[data-applied]", HTMLElement).replaceChildren(applied.content);
+    showApplied(find(next, "[data-applied-now]", HTMLTemplateElement).content);
     const queued = find(document, "[data-queued]", HTMLElement);
     for (const text of showQueued(queued, find(next, "[data-queued]", HTMLElement))) this.#listener.unsent(text);
     const old = this.#shown.slice(kept);
@@ -374,6 +373,14 @@ function isLater(message, old, index) {
 function slices(messages) {
   const count = Math.ceil(messages.length / SLICE);
   return Array.from({ length: count }, (_, index) => messages.slice(index * SLICE, (index + 1) * SLICE));
+}
+
+/** @param {DocumentFragment} next what goes to the model by now besides the question */
+function showApplied(next) {
+  const line = find(document, "[data-applied]", HTMLElement);
+  const hadFocus = line.contains(document.activeElement);
+  line.replaceChildren(next);
+  if (hadFocus) line.querySelector("a")?.focus({ preventScroll: true });
 }
 
 /** @param {string} selector @param {DocumentFragment} next */

@@ -21,11 +21,13 @@ export class Problem extends Error {
    * @param {string} message
    * @param {number} [status] of the answer; 0 when there was none
    * @param {string} [code] of the error, if the answer had one
+   * @param {Record<string, string>} [fields] what is wrong with each field, by its name
    */
-  constructor(message, status = 0, code = "") {
+  constructor(message, status = 0, code = "", fields = {}) {
     super(message);
     this.status = status;
     this.code = code;
+    this.fields = fields;
   }
 
   /**
@@ -95,7 +97,8 @@ async function ask(url, options) {
   if (response.status === 404) throw new Problem(GONE, 404);
   if (response.ok) return response;
   const body = await response.json().catch(() => null);
-  throw new Problem(body?.error?.message ?? UNREACHABLE, response.status, body?.error?.code);
+  const { message = UNREACHABLE, code, fields } = body?.error ?? {};
+  throw new Problem(message, response.status, code, fields);
 }
 
 function signInLink() {

@@ -4,8 +4,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.axe import expect_accessible
-from tests.browser.conftest import Visit
-from tests.browser.pages import button, question
+from tests.browser.conftest import Visit, Watch
+from tests.browser.pages import button, question, store
+from tests.server import Server
+from tests.upstream import Upstream
 
 pytestmark = pytest.mark.chromium
 
@@ -55,9 +57,17 @@ def test_the_switch_in_the_menu_holds_on_another_device(alice: Page, visit: Visi
     expect(other.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_settings_need_no_javascript(visit: Visit) -> None:
+def test_settings_need_no_javascript(visit: Visit, server: Server, upstream: Upstream, watch: Watch) -> None:
+    watch.expect("422")
     page = visit("alice", java_script_enabled=False, viewport=PHONE)
-    page.goto("/")
+    page.goto(store(server, "Hello?", "Hello!"))
+    page.get_by_role("link", name="Instructions").click()
+    page.get_by_label("Temperature").fill("3")
+    button(page, "Save").click()
+    expect(page.get_by_text("Enter a number from 0 to 2, or nothing.")).to_be_visible()
+    page.get_by_label("Temperature").fill("0.5")
+    button(page, "Save").click()
+    expect(page.locator("[data-applied]")).to_have_text("Instructions · temperature 0.5")
     page.goto("/settings/")
     page.get_by_label("Theme").select_option("Dark")
     button(page, "Save").click()

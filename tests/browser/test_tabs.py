@@ -74,19 +74,32 @@ def test_a_title_by_a_model_shows_in_all_places(alice: Page, tab: Page, server: 
 
 def test_instructions_show_in_the_other_tab(alice: Page, tab: Page, watch: Watch) -> None:
     watch.expect("422")
+    """They are set in a dialog, so that nobody leaves the place they are reading."""
     question(tab).fill("half a question")
-    alice.get_by_role("link", name="Instructions").click()
+    question(alice).fill("another half")
+    link = alice.get_by_role("link", name="Instructions")
+    dialog = alice.get_by_role("dialog")
+    link.click()
+    dialog.get_by_text("Cancel").click()
+    expect(dialog).to_be_hidden()
+    link.press("Enter")
+    expect(dialog.get_by_label("Instructions", exact=True)).to_be_focused()
     expect_accessible(alice)
-    alice.get_by_label("Instructions").fill("In verse.")
-    alice.get_by_label("Temperature").fill("3")
-    button(alice, "Save").click()
-    expect(alice.get_by_text("Enter a number from 0 to 2, or nothing.")).to_be_visible()
+    alice.keyboard.type("In verse.")
+    temperature = dialog.get_by_label("Temperature")
+    temperature.fill("3")
+    button(dialog, "Save").click()
+    expect(dialog.get_by_text("Enter a number from 0 to 2, or nothing.")).to_be_visible()
+    expect(temperature).to_be_focused()
     expect_accessible(alice)
-    alice.get_by_label("Temperature").fill("0.5")
-    button(alice, "Save").click()
+    temperature.fill("0.5")
+    temperature.press("Enter")
+    expect(dialog).to_be_hidden()
     for page in (alice, tab):
         expect(page.locator("[data-applied]")).to_have_text("Instructions for this conversation · temperature 0.5")
     expect(question(tab)).to_have_value("half a question")
+    expect(question(alice)).to_have_value("another half")
+    expect(alice.locator("[data-applied] a")).to_be_focused()
 
 
 def test_another_process_tells_what_has_changed(

@@ -62,6 +62,19 @@ def test_a_conversation_has_its_own(client: Client, conversation: Conversation) 
     assert of(conversation) == ("", None, None)
 
 
+def test_programs_learn_what_is_wrong_with_each_field(client: Client, conversation: Conversation) -> None:
+    url, headers = reverse("conversation_settings", args=[conversation.pk]), {"accept": "application/json"}
+    response = client.post(url, {"temperature": "3", "max_tokens": "0"}, headers=headers)
+    sentences = {
+        "temperature": "Enter a number from 0 to 2, or nothing.",
+        "max_tokens": "Enter a whole number from 1 to 1,000,000, or nothing.",
+    }
+    error = {"code": "invalid", "message": sentences["temperature"], "fields": sentences}
+    assert (response.status_code, response.json()) == (422, {"error": error})
+    assert client.post(url, {"temperature": "1"}, headers=headers).json() == {}
+    assert of(conversation) == ("", 1, None)
+
+
 def test_open_pages_learn_of_it(client: Client, conversation: Conversation) -> None:
     before = Conversation.objects.get(pk=conversation.pk).version
     save(client, conversation, instructions="In verse.")
