@@ -42,6 +42,7 @@ PATHS = [
     *("/c/{c}/", "/c/{c}/messages/", "/c/{c}/branch/", "/c/{c}/queue/", "/c/{c}/delete/"),
     *("/replies/{r}/", "/replies/{r}/events/", "/replies/{r}/stop/"),
     *("/replies/{r}/retry/", "/replies/{r}/continue/", "/questions/{q}/edit/", "/c/{c}/transcript/"),
+    *("/c/{c}/conversation.md", "/c/{c}/conversation.json", "/c/{c}/print/"),
 ]
 
 

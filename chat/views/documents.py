@@ -1,0 +1,119 @@
+"""A conversation to take along: downloads, and a page to print."""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from itertools import batched
+from uuid import UUID
+
+from django.http import Http404, HttpResponseBase, StreamingHttpResponse
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.http import content_disposition_header
+from django.utils.text import get_valid_filename
+from django.views.decorators.http import require_GET
+
+from chat.database import in_thread
+from chat.documents import DOCUMENTS, INCOMPLETE
+from chat.live import read_live
+from chat.models import Conversation, Message
+from chat.process import Process
+from chat.views.pages import get_conversation
+from chat.views.problems import SignedInRequest, queued_per_person, signed_in
+
+logger = logging.getLogger(__name__)
+
+# Messages are read and rendered in batches of this many.
+BATCH = 50
+# Where the messages go in the page that is rendered without them. No text can hold it, as texts are escaped.
+PLACE = "<!-- messages -->"
+
+
+@require_GET
+@signed_in
+@queued_per_person
+async def download(request: SignedInRequest, pk: UUID, suffix: str) -> HttpResponseBase:
+    """The messages on screen as Markdown, or those of all branches as JSON."""
+    if suffix not in DOCUMENTS:
+        raise Http404
+    document = DOCUMENTS[suffix]()
+    conversation = await get_conversation(request, pk)
+    ids = await in_thread(_all if document.has_branches else _on_screen)(conversation)
+
+    async def parts() -> AsyncIterator[str]:
+        yield document.begin(conversation)
+        async for messages in _batches(request, conversation, ids):
+            yield "".join(document.message(message) for message in messages)
+        yield document.end()
+
+    body = _whole(parts(), document.incomplete)
+    response = StreamingHttpResponse(body, content_type=document.content_type)
+    name = f"{get_valid_filename(conversation.title) or pk}.{suffix}"
+    response.headers["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
+    return response
+
+
+@require_GET
+@signed_in
+@queued_per_person
+async def print_page(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
+    """All messages on screen, with their times."""
+    conversation = await get_conversation(request, pk)
+    ids = await in_thread(_on_screen)(conversation)
+    page = await in_thread(render_to_string)(
+        "chat/print.html", {"conversation": conversation, "messages": PLACE}, request
+    )
+    before, _, after = page.partition(PLACE)
+
+    async def parts() -> AsyncIterator[str]:
+        yield before
+        async for messages in _batches(request, conversation, ids):
+            await Process.of(request).rendering.show(messages)
+            yield await in_thread(_rendered)(messages)
+        yield after
+
+    return StreamingHttpResponse(_whole(parts(), lambda: format_html("<p>{}</p>", INCOMPLETE)))
+
+
+def _on_screen(conversation: Conversation) -> list[UUID]:
+    """The ids of the messages on screen, the first one first; of two answers to choose from, both."""
+    compared = [answer.pk for answer in conversation.compared()]
+    return [*reversed(conversation.below(None)), *compared]
+
+
+def _all(conversation: Conversation) -> list[UUID]:
+    return list(conversation.messages.order_by("created", "pk").values_list("pk", flat=True))
+
+
+async def _batches(
+    request: SignedInRequest, conversation: Conversation, ids: list[UUID]
+) -> AsyncIterator[list[Message]]:
+    """The messages, with what there is so far of running replies. Each batch takes its turn among the person's pages."""
+    process = Process.of(request)
+    for some in batched(ids, BATCH, strict=False):
+        async with process.shares.page(request.user):
+            rows = await in_thread(_read)(conversation, some)
+            # One may have been deleted since.
+            messages = [rows[pk] for pk in some if pk in rows]
+            await read_live(process.log, messages)
+            yield messages
+
+
+def _read(conversation: Conversation, ids: tuple[UUID, ...]) -> dict[UUID, Message]:
+    return conversation.messages.select_related("reply").in_bulk(ids)
+
+
+def _rendered(messages: list[Message]) -> str:
+    return "".join(
+        render_to_string("chat/_message.html", {"message": message, "read_only": True, "dated": True})
+        for message in messages
+    )
+
+
+async def _whole(parts: AsyncIterator[str], incomplete: Callable[[], str]) -> AsyncGenerator[str]:
+    """The parts; where they break off, what says so, as Daphne leaves the connection open when a stream raises."""
+    try:
+        async for part in parts:
+            yield part
+    except Exception:
+        logger.exception("A document broke off")
+        yield incomplete()
