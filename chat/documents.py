@@ -87,7 +87,7 @@ class Json:
         return f'{_encode(head)[:-1]}, "messages": ['
 
     def message(self, message: Message) -> str:
-        fields = {
+        fields: dict[str, object] = {
             "id": str(message.pk),
             "parent": str(message.parent_id) if message.parent_id else None,
             "role": message.role,
@@ -120,6 +120,8 @@ def _reply_fields(reply: Reply) -> dict[str, object]:
         "reasoning": reply.reasoning,
         "usage": reply.usage,
         "ended": reply.ended.isoformat() if reply.ended else None,
+        "feedback": reply.feedback,
+        "feedback_reason": reply.feedback_reason,
     }
 
 

@@ -11,7 +11,7 @@ from django.utils.formats import number_format
 from django.utils.translation import get_language_info, gettext
 from django.utils.translation import gettext_lazy as _
 
-from chat.models import User
+from chat.models import Reply, User
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 EMPTY = _("Write a question first.")
 # Characters of a person's instructions, and of those for a conversation.
 MOST_INSTRUCTIONS = 4000
+# Characters of what they say about an answer.
+REASON_CHARS = 2000
 NOT_TEXT = _("The question contains characters that aren't text. Remove them.")
 
 
@@ -187,6 +189,24 @@ class ConversationForm(InstructionsForm):
         super().__init__(*args, **kwargs)
         self.fields["instructions"].label = _("Instructions")
         self.fields["instructions"].help_text = ""
+
+
+class FeedbackForm(forms.Form):
+    """What a person thinks of an answer: a verdict, which may be none, and why."""
+
+    verdict = forms.ChoiceField(choices=Reply.Feedback, required=False)
+    reason = forms.CharField(required=False)
+
+    @property
+    def message(self) -> str:
+        return str(next(iter(self.errors.values()))[0])
+
+    def clean_reason(self) -> str:
+        reason: str = self.cleaned_data["reason"]
+        if len(reason) > REASON_CHARS:
+            sentence = gettext("Your reason has %(count)s characters. The limit is %(most)s.")
+            raise forms.ValidationError(sentence % {"count": grouped(len(reason)), "most": grouped(REASON_CHARS)})
+        return reason
 
 
 def grouped(number: int) -> str:

@@ -189,6 +189,15 @@ def test_the_list_is_filtered_by_model(staff: Client, alice: User) -> None:
     assert "With the demo" not in html
 
 
+def test_feedback_is_found_and_shown(staff: Client, alice: User) -> None:
+    judged = talk(alice, "It is **five**.", title="Judged", feedback="bad", feedback_reason="It is <four>.")
+    talk(alice, "It is four.", title="Praised", feedback="good")
+    html = page(staff, f"{LIST}?feedback=bad")
+    assert "Judged" in html
+    assert "Praised" not in html
+    assert "Bad: It is &lt;four&gt;." in page(staff, change(judged))
+
+
 def test_the_list_is_filtered_by_date(staff: Client, alice: User) -> None:
     talk(alice, title="Long ago")
     html = page(staff, f"{LIST}?updated__gte=2026-02-01+00:00:00%2B00:00&updated__lt=2026-04-01+00:00:00%2B00:00")
@@ -207,12 +216,12 @@ def test_what_is_in_the_trash_is_listed_and_marked(staff: Client, alice: User) -
     assert ("Thrown away" in not_in_trash, "Kept" in not_in_trash) == (False, True)
 
 
-@pytest.mark.parametrize("query", ["", "?q=talk", "?status=complete", "?model=demo", "?o=4"])
+@pytest.mark.parametrize("query", ["", "?q=talk", "?status=complete", "?feedback=good", "?model=demo", "?o=4"])
 def test_a_long_list_takes_few_queries(
     staff: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries, query: str
 ) -> None:
     for index in range(30):
-        talk(alice, "One", "Two", title=f"Talk {index}")
+        talk(alice, "One", "Two", title=f"Talk {index}", feedback="good")
     reindex(lambda done, total: None)
     # Session, person, two counts, the models to choose from, the rows. To search: people, texts, their conversations.
     with django_assert_max_num_queries(9):

@@ -63,6 +63,7 @@ def test_markdown_says_how_a_reply_ended(fields: dict[str, object], ending: str)
 def test_json_has_all_that_is_known_of_each_message() -> None:
     asked = question('"\u2028\n</script>')
     answered = answer(asked, "four", reasoning="hm", usage={"total_tokens": 3}, finish_reason="stop", ended=NOON)
+    answered.reply.feedback, answered.reply.feedback_reason = "bad", "It is 4."
     document = json.loads(written(DOCUMENTS["json"](), asked, answered))
     assert document.pop("messages") == [
         {"id": str(asked.pk), "parent": None, "role": "user", "created": NOON.isoformat(), "text": asked.text},
@@ -79,6 +80,8 @@ def test_json_has_all_that_is_known_of_each_message() -> None:
             "reasoning": "hm",
             "usage": {"total_tokens": 3},
             "ended": NOON.isoformat(),
+            "feedback": "bad",
+            "feedback_reason": "It is 4.",
         },
     ]
     assert document["title"] == "Two and two"

@@ -69,6 +69,20 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.filter(last_status=self.value()) if self.value() else queryset
 
 
+class FeedbackFilter(admin.SimpleListFilter):
+    """What people think of at least one of the answers."""
+
+    title = _("feedback")
+    parameter_name = "feedback"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(feedback.value, str(feedback.label)) for feedback in Reply.Feedback]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        judged = Reply.objects.exclude(feedback="").filter(feedback=self.value())
+        return queryset.filter(pk__in=judged.values("message__conversation")) if self.value() else queryset
+
+
 class ModelFilter(admin.SimpleListFilter):
     """The models that can be chosen now. Finding all that were ever used would read the whole table."""
 
@@ -97,8 +111,8 @@ class TrashFilter(admin.SimpleListFilter):
 class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     list_display = ["title", "last_status", "owner", "model", "message_count", "updated"]
     list_select_related = ["owner"]
-    list_filter = ["updated", StatusFilter, ModelFilter, TrashFilter]
-    lookups = frozenset({"updated__gte", "updated__lt", "status", "model", "trash"})
+    list_filter = ["updated", StatusFilter, FeedbackFilter, ModelFilter, TrashFilter]
+    lookups = frozenset({"updated__gte", "updated__lt", "status", "feedback", "model", "trash"})
     ordering = ["-updated"]
     # It would count all rows, besides those that are found.
     show_full_result_count = False

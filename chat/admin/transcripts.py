@@ -104,6 +104,9 @@ def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
         yield gettext("Upstream id"), reply.upstream_id
     if reply.error:
         yield gettext("Error"), sentences.for_staff(reply.error)
+    if reply.feedback:
+        verdict = str(Reply.Feedback(reply.feedback).label)
+        yield gettext("Feedback"), f"{verdict}: {reply.feedback_reason}" if reply.feedback_reason else verdict
 
 
 def _message_of(moment: datetime) -> str:

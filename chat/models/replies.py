@@ -116,6 +116,10 @@ class Reply(models.Model):
 
     RUNNING = (Status.QUEUED, Status.STREAMING)
 
+    class Feedback(models.TextChoices):
+        GOOD = "good", _("Good")
+        BAD = "bad", _("Bad")
+
     message = models.OneToOneField(Message, on_delete=models.DB_CASCADE, primary_key=True, related_name="reply")
     status = models.CharField(max_length=11, choices=Status, default=Status.QUEUED)
     model = models.CharField(max_length=200)
@@ -140,6 +144,10 @@ class Reply(models.Model):
     reasoning = models.TextField(blank=True)
     # Since the reply was resumed, or never if it was not.
     more_shown = models.BooleanField("more shown than was kept", default=False)
+    # What its person thinks of it.
+    feedback = models.CharField(max_length=4, choices=Feedback, blank=True, default="", db_default="")
+    feedback_reason = models.TextField(blank=True, default="", db_default="")
+    feedback_given = models.DateTimeField(null=True)
     ledger_entry = models.ForeignKey(
         LedgerEntry, null=True, on_delete=models.DB_SET_NULL, related_name="+", db_index=False, editable=False
     )
@@ -153,6 +161,7 @@ class Reply(models.Model):
                 fields=["process"], condition=models.Q(status__in=("queued", "streaming")), name="reply_running"
             ),
             models.Index(fields=["ended"], name="reply_ended"),
+            models.Index(fields=["feedback"], condition=~models.Q(feedback=""), name="reply_feedback"),
         ]
 
     def __str__(self) -> str:
@@ -183,6 +192,20 @@ class Reply(models.Model):
         broken_off = self.status in (self.Status.STOPPED, self.Status.INTERRUPTED, self.Status.FAILED)
         has_room = self.error_code != "too_large"
         return bool(self.message.text) and has_room and (broken_off or self.finish_reason == "length")
+
+    @property
+    def took(self) -> timedelta | None:
+        """From the question to the end."""
+        return self.ended - self.asked if self.ended else None
+
+    @transaction.atomic
+    def judge(self, feedback: str, reason: str) -> None:
+        """Keep what its person thinks of it; nothing takes back what they thought before."""
+        self.feedback = feedback
+        self.feedback_reason = reason if feedback else ""
+        self.feedback_given = timezone.now() if feedback else None
+        self.save(update_fields=["feedback", "feedback_reason", "feedback_given"])
+        self.message.conversation.change()
 
     def queue_again(self, model: str, entry: LedgerEntry) -> None:
         """Queue a reply that has ended, to be continued after its text."""

@@ -1,6 +1,7 @@
 """A conversation to take along: downloads, and a page to print."""
 
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from itertools import batched
 from uuid import UUID
@@ -9,7 +10,6 @@ from django.http import Http404, HttpResponseBase, StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.http import content_disposition_header
-from django.utils.text import get_valid_filename
 from django.views.decorators.http import require_GET
 
 from chat.database import in_thread
@@ -47,8 +47,9 @@ async def download(request: SignedInRequest, pk: UUID, suffix: str) -> HttpRespo
 
     body = _whole(parts(), document.incomplete)
     response = StreamingHttpResponse(body, content_type=document.content_type)
-    name = f"{get_valid_filename(conversation.title) or pk}.{suffix}"
-    response.headers["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
+    name = re.sub(r"[^\w.-]+", "_", conversation.title).strip("._") or str(pk)
+    disposition = content_disposition_header(as_attachment=True, filename=f"{name}.{suffix}")
+    response.headers["Content-Disposition"] = disposition
     return response
 
 
@@ -87,7 +88,7 @@ def _all(conversation: Conversation) -> list[UUID]:
 async def _batches(
     request: SignedInRequest, conversation: Conversation, ids: list[UUID]
 ) -> AsyncIterator[list[Message]]:
-    """The messages, with what there is so far of running replies. Each batch takes its turn among the person's pages."""
+    """The messages, with what there is of running replies. Each batch takes its turn among the person's pages."""
     process = Process.of(request)
     for some in batched(ids, BATCH, strict=False):
         async with process.shares.page(request.user):

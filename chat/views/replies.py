@@ -9,12 +9,13 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
 from chat.database import in_thread
+from chat.forms import FeedbackForm
 from chat.live import read_live
 from chat.models import Message
 from chat.process import Process
 from chat.views.admission import stop_reply
-from chat.views.pages import SeeOther, find_message, form_methods, get_reply, question_form
-from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
+from chat.views.pages import SeeOther, fields, find_message, form_methods, get_reply, question_form
+from chat.views.problems import Refusal, SignedInRequest, problem, queued_per_person, signed_in, wants_json
 from chat.views.stream import event_stream, number
 
 
@@ -61,6 +62,23 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
         return SeeOther(reply.message.get_absolute_url())
     await reply.arefresh_from_db(fields=["status"])
     return JsonResponse({"status": reply.status})
+
+
+@form_methods
+@signed_in
+async def feedback(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    """Keep what the person thinks of an answer, with the reason if there is one."""
+    reply = await get_reply(request, pk)
+    place = reply.message.get_absolute_url()
+    if request.method == "GET":
+        return SeeOther(place)
+    form = FeedbackForm(fields(request))
+    if not form.is_valid():
+        raise Refusal(422, "bad_feedback", form.message)
+    if reply.is_running:
+        raise Refusal(409, "reply_running", gettext("This answer is still being written. Wait for its end."))
+    await in_thread(reply.judge)(form.cleaned_data["verdict"], form.cleaned_data["reason"])
+    return JsonResponse({"verdict": reply.feedback}) if wants_json(request) else SeeOther(place)
 
 
 def _render_message(request: SignedInRequest, message: Message) -> HttpResponse:
