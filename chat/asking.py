@@ -183,7 +183,9 @@ def _queue(question: Message, model: str) -> Reply:
     entry = _entry(conversation.owner_id, answer.pk, model)
     reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry, **conversation.sent_along())
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
-    conversation.change("leaf", "model", "updated")
+    # What people ask in is back in their list.
+    conversation.archived = False
+    conversation.change("leaf", "model", "updated", "archived")
     User.change_list(conversation.owner_id)
     return reply
 

@@ -16,6 +16,9 @@ from chat.models import Reply, User
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
+# As many as the column holds.
+LONGEST_TITLE = 200
+
 EMPTY = _("Write a question first.")
 # Characters of a person's instructions, and of those for a conversation.
 MOST_INSTRUCTIONS = 4000
@@ -207,6 +210,41 @@ class FeedbackForm(forms.Form):
             sentence = gettext("Your reason has %(count)s characters. The limit is %(most)s.")
             raise forms.ValidationError(sentence % {"count": grouped(len(reason)), "most": grouped(REASON_CHARS)})
         return reason
+
+
+class Flag(forms.TypedChoiceField):
+    """`true` or `false`; None if it is not sent."""
+
+    default_error_messages = {"invalid_choice": _("Send `true` or `false`.")}
+
+    def __init__(self) -> None:
+        choices = [("true", "true"), ("false", "false")]
+        super().__init__(choices=choices, coerce=lambda value: value == "true", empty_value=None, required=False)
+
+
+class OptionsForm(forms.Form):
+    """What a person sets of a conversation: only what is sent changes."""
+
+    title = forms.CharField(required=False)
+    pinned = Flag()
+    archived = Flag()
+
+    def clean_title(self) -> str:
+        """One line of visible text."""
+        title = " ".join(self.cleaned_data["title"].split())
+        if "title" not in self.data:
+            return title
+        if not any(character.isprintable() and not character.isspace() for character in title):
+            raise forms.ValidationError(_("Write a title first."))
+        if len(title) > LONGEST_TITLE:
+            sentence = gettext("This title has %(count)d characters. The limit is %(most)d.")
+            raise forms.ValidationError(sentence % {"count": len(title), "most": LONGEST_TITLE})
+        return title
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The fields of the conversation that were sent."""
+        return {name: value for name, value in self.cleaned_data.items() if name in self.data and value is not None}
 
 
 def grouped(number: int) -> str:

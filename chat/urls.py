@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from chat.views import conversations, documents, events, messages, queue, replies, settings, trash
+from chat.views import conversations, documents, events, messages, options, queue, replies, settings, trash
 
 urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
+    path("archive/", options.archive, name="archive"),
     path("c/", messages.start, name="start"),
     path("c/<uuid:pk>/", conversations.conversation, name="conversation"),
     path("c/<uuid:pk>/transcript/", conversations.transcript, name="transcript"),
@@ -16,6 +17,7 @@ urlpatterns = [
     path("c/<uuid:pk>/queue/<uuid:question>/send/", queue.send_queued, name="send_queued"),
     path("c/<uuid:pk>/branch/", conversations.show_branch, name="show_branch"),
     path("c/<uuid:pk>/settings/", settings.conversation_settings, name="conversation_settings"),
+    path("c/<uuid:pk>/options/", options.options, name="options"),
     path("c/<uuid:pk>/delete/", trash.delete_conversation, name="delete_conversation"),
     path("c/<uuid:pk>/restore/", trash.restore_conversation, name="restore_conversation"),
     path("c/<uuid:pk>/erase/", trash.erase_conversation, name="erase_conversation"),

@@ -16,11 +16,10 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.models import tree
 from chat.models.ids import uuid7
+from chat.models.users import User
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
-
-    from chat.models.users import User
 
 # Where a conversation is in its person's list: whether it is pinned, its last activity, its id.
 type Place = tuple[bool, datetime, UUID]
@@ -191,6 +190,22 @@ class Conversation(models.Model):
         """Save these fields, of which pages show at least one."""
         self.version = F("version") + 1
         self.save(update_fields=[*fields, "version"])
+
+    @transaction.atomic
+    def set_options(self, **fields: Any) -> None:
+        """Set the title, `pinned` or `archived`, which a person has chosen. An archived conversation is not pinned.
+
+        Raises Conversation.DoesNotExist if it has been deleted.
+        """
+        if fields.get("archived"):
+            fields["pinned"] = False
+        if "title" in fields:
+            fields["titled_by"] = Conversation.TitledBy.PERSON
+        # First, as a question locks its person first too.
+        User.change_list(self.owner_id)
+        if not Conversation.objects.kept().filter(pk=self.pk).update(**fields, version=F("version") + 1):
+            raise Conversation.DoesNotExist
+        self.refresh_from_db(fields=["title", "pinned", "archived"])
 
     def find_siblings(self, messages: list[Message]) -> None:
         """Set the siblings of these messages."""

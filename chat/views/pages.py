@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial, wraps
 from itertools import groupby
 from typing import Any, Concatenate
@@ -216,7 +216,7 @@ def fields(request: HttpRequest) -> Mapping[str, Any]:
 
 
 def history(request: SignedInRequest) -> dict[str, Any]:
-    """A batch of the sidebar, grouped by day, and the query that leads to the next one.
+    """A batch of the sidebar, in groups, and the query that leads to the next one.
 
     With `count` in its query, a page gets as many as it shows already.
     """
@@ -227,11 +227,12 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     )
     listed = list(rows[: count + 1])
     shown = listed[:count]
-    known = _day(before[1]) if before else None
+    language = request.user.date_language
+    known = _group(before[0], before[1], language) if before else None
     groups = [
-        # The previous batch already shows the heading of its last day.
-        ("" if day == known else _label(day, request.user.date_language), list(conversations))
-        for day, conversations in groupby(shown, key=lambda conversation: _day(conversation.updated))
+        # The previous batch already shows the heading of its last group.
+        ("" if group == known else group, list(conversations))
+        for group, conversations in groupby(shown, key=lambda each: _group(each.pinned, each.updated, language))
     ]
     following = ""
     if len(listed) > count:
@@ -303,15 +304,20 @@ def _day(moment: datetime) -> date:
     return timezone.localtime(moment).date()
 
 
-def _label(day: date, language: str) -> str:
-    today = timezone.localdate()
-    if day == today:
-        return gettext("Today")
-    if day == today - timedelta(days=1):
-        return gettext("Yesterday")
-    if language:
-        # Django knows the words and the order of dates in each language.
-        with translation.override(language):
-            return date_format(day, "MONTH_DAY_FORMAT" if day.year == today.year else "DATE_FORMAT")
-    # A translation is a date format too, in the order of its language.
-    return dateformat.format(day, gettext("l j F") if day.year == today.year else gettext("j F Y"))
+def _group(pinned: bool, updated: datetime, language: str) -> str:
+    """The heading of a conversation in the sidebar, with the months in this language or that of the page."""
+    if pinned:
+        return gettext("Pinned")
+    day, today = _day(updated), timezone.localdate()
+    match (today - day).days:
+        case days if days <= 0:
+            return gettext("Today")
+        case 1:
+            return gettext("Yesterday")
+        case days if days <= 7:
+            return gettext("Previous 7 days")
+        case days if days <= 30:
+            return gettext("Previous 30 days")
+    # Django knows the words and the order of dates in each language.
+    with translation.override(language or translation.get_language()):
+        return dateformat.format(day, "F") if day.year == today.year else date_format(day, "YEAR_MONTH_FORMAT")

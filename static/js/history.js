@@ -1,6 +1,8 @@
 import { find } from "./dom.js";
+import { OptionsMenu } from "./options.js";
+import { keepRenames, rename } from "./rename.js";
 import { fragment, Problem, submit } from "./requests.js";
-import { inTrash, restored } from "./sentences.js";
+import { ARCHIVED, DELETED, inArchive, inTrash, isPinned, isUnpinned, renamed, restored } from "./sentences.js";
 import { UndoLines } from "./undo.js";
 
 // More is loaded when the end is this close to the view.
@@ -11,6 +13,7 @@ export class History {
   #list;
   #announcer;
   #lines;
+  #options;
   #observer;
   /** @type {Promise<void>} what changes the list now */
   #changing = Promise.resolve();
@@ -21,6 +24,8 @@ export class History {
     this.#list = list;
     this.#announcer = find(page, "[data-announcer]", HTMLElement);
     this.#lines = new UndoLines(list, find(page, "[data-undo-template]", HTMLTemplateElement));
+    const field = find(page, "[data-rename-template]", HTMLTemplateElement);
+    this.#options = new OptionsMenu(page, (entry) => rename(entry, field, (title) => this.#tell(renamed(title))));
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: list, rootMargin: AHEAD });
     this.#watchForMore();
     list.addEventListener("click", (event) => this.#clicked(event));
@@ -29,7 +34,12 @@ export class History {
     list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
     // Screen readers tell what changes, not what a page begins with.
     const notice = page.querySelector("[data-deleted-notice] p");
-    if (notice) this.#announcer.textContent = notice.textContent.trim();
+    if (notice) this.#tell(notice.textContent.trim());
+  }
+
+  /** @param {string} sentence for screen readers */
+  #tell(sentence) {
+    this.#announcer.textContent = sentence;
   }
 
   /** The version of the list that the page shows. */
@@ -84,9 +94,11 @@ export class History {
     const isAtTop = !this.#list.scrollTop && !this.#list.matches(":hover");
     const focused = /** @type {HTMLElement | null} */ (this.#list.querySelector(":focus"));
     const putLines = this.#lines.keep();
+    const putRenames = keepRenames(this.#list);
     this.#list.replaceChildren();
     this.#add(next);
     putLines();
+    putRenames();
     this.#watchForMore();
     const same = this.#titles.find(({ href }) => href === inView?.href);
     if (same && !isAtTop) this.#list.scrollTop += same.getBoundingClientRect().top - before;
@@ -163,12 +175,12 @@ export class History {
     this.#load(link);
   }
 
-  /** @param {SubmitEvent} event of a button in the list */
+  /** @param {SubmitEvent} event of a button that is about an entry, or of a line that can undo something */
   async #submitted(event) {
     event.preventDefault();
     const form = /** @type {HTMLFormElement} */ (event.target);
     const button = /** @type {HTMLButtonElement} */ (event.submitter);
-    const item = button.closest("li");
+    const item = this.#options.entryOf(button);
     if (!item || item.ariaBusy) return;
     item.ariaBusy = "true";
     const error = find(item, "[data-error]", HTMLElement);
@@ -177,10 +189,8 @@ export class History {
       const answer = submit(form, button);
       // Its turn may come later than its failure.
       answer.catch(() => {});
-      // The list is renewed because of this, but not before its line is there.
-      await this.#inTurn(
-        button.hasAttribute("data-undo") ? () => this.#restore(item, answer) : this.#delete(item, answer),
-      );
+      // The list is renewed because of this, but not before the person has seen what has become of the entry.
+      await this.#inTurn(this.#follow(button, item, answer));
     } catch (problem) {
       Problem.from(problem).show(error);
     } finally {
@@ -188,17 +198,52 @@ export class History {
     }
   }
 
+  /**
+   * What to show when the server has done what a button asks for.
+   * @param {HTMLButtonElement} button
+   * @param {HTMLElement} item
+   * @param {Promise<{deleted: string}>} answer
+   */
+  #follow(button, item, answer) {
+    if (button.hasAttribute("data-delete")) return this.#delete(item, answer);
+    if (button.hasAttribute("data-archive")) return this.#archive(item, answer, button.formAction);
+    return button.hasAttribute("data-undo") ? () => this.#restore(item, answer) : () => this.#pin(item, answer);
+  }
+
   /** @param {HTMLElement} entry @param {Promise<{deleted: string}>} answer with the moment of the deletion */
   #delete(entry, answer) {
     const title = find(entry, "[data-title]", HTMLAnchorElement);
-    const replace = this.#lines.begin(entry);
+    const leave = this.#lines.begin(entry);
     return async () => {
       const { deleted } = await answer;
       // Its page has nothing left to show. The next one offers to undo this.
       if (title.ariaCurrent) return location.assign(`/?${new URLSearchParams({ deleted })}`);
-      replace(deleted);
-      this.#announcer.textContent = inTrash(title.textContent);
+      leave(DELETED, { url: this.#list.dataset.undoUrl ?? "", name: "deleted", value: deleted });
+      this.#tell(inTrash(title.textContent));
     };
+  }
+
+  /** @param {HTMLElement} entry @param {Promise<unknown>} answer @param {string} url of its options */
+  #archive(entry, answer, url) {
+    const title = find(entry, "[data-title]", HTMLAnchorElement);
+    const leave = this.#lines.begin(entry);
+    return async () => {
+      await answer;
+      leave(ARCHIVED, { url, name: "archived", value: "false" });
+      this.#tell(inArchive(title.textContent));
+    };
+  }
+
+  /** @param {HTMLElement} entry @param {Promise<unknown>} answer */
+  async #pin(entry, answer) {
+    const { pathname } = find(entry, "[data-title]", HTMLAnchorElement);
+    await answer;
+    await this.#renew();
+    const title = this.#titles.find((title) => title.pathname === pathname);
+    const pinned = title?.closest("[data-pinned]");
+    if (title) this.#tell(pinned ? isPinned(title.textContent) : isUnpinned(title.textContent));
+    // On its way to another group it has lost the focus, and its place on screen.
+    title?.focus();
   }
 
   /** @param {HTMLElement} line @param {Promise<unknown>} answer */
@@ -207,7 +252,7 @@ export class History {
     await this.#renew();
     const title = this.#titles.find((title) => title.getAttribute("href") === line.dataset.left);
     line.remove();
-    this.#announcer.textContent = title ? restored(title.textContent) : "";
+    this.#tell(title ? restored(title.textContent) : "");
     title?.focus({ preventScroll: true });
   }
 }

@@ -24,15 +24,15 @@ export const SIGN_IN = "Sign in to continue.";
 /** The same as in chat/markdown.py. */
 export const TOO_MUCH = "The rest is too long or too complex to format. It is shown as plain text.";
 
-/** @param {string} title of a conversation */
-export function inTrash(title) {
-  return `“${title}” is in the trash.`;
-}
-
-/** @param {string} title of a conversation */
-export function restored(title) {
-  return `“${title}” is back in the list.`;
-}
+/** What has become of a conversation, in its place in the list, and for screen readers. */
+export const DELETED = "Deleted";
+export const ARCHIVED = "Archived";
+export const inTrash = (/** @type {string} */ title) => `“${title}” is in the trash.`;
+export const inArchive = (/** @type {string} */ title) => `“${title}” is in the archive.`;
+export const restored = (/** @type {string} */ title) => `“${title}” is back in the list.`;
+export const isPinned = (/** @type {string} */ title) => `“${title}” is pinned.`;
+export const isUnpinned = (/** @type {string} */ title) => `“${title}” is no longer pinned.`;
+export const renamed = (/** @type {string} */ title) => `The title is “${title}” now.`;
 
 export const WRITING = "A reply is being written.";
 /** How a reply ended, for screen readers. */

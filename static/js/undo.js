@@ -1,5 +1,12 @@
 import { find } from "./dom.js";
 
+/**
+ * @typedef {object} Undo what a line's button sends, and where
+ * @property {string} url
+ * @property {string} name
+ * @property {string} value
+ */
+
 /** The lines of the history that stand where entries were. Each can undo what took its entry away, while the page is open. */
 export class UndoLines {
   #list;
@@ -14,7 +21,7 @@ export class UndoLines {
   /**
    * Note the place of an entry that is about to leave the list.
    * @param {HTMLElement} entry
-   * @returns {(value: string) => void} puts a line there, whose button sends this value
+   * @returns {(what: string, undo: Undo) => void} puts a line there, which says what has happened and can undo it
    */
   begin(entry) {
     const copy = /** @type {DocumentFragment} */ (document.importNode(this.#template.content, true));
@@ -23,8 +30,10 @@ export class UndoLines {
     line.dataset.left = hrefOf(entry);
     line.dataset.place = entry.dataset.place;
     line.dataset.group = groupOf(entry);
-    return (value) => {
-      undo.value = value;
+    return (what, { url, name, value }) => {
+      find(line, "[data-what]", HTMLElement).textContent = what;
+      undo.setAttribute("formaction", url);
+      Object.assign(undo, { name, value });
       // The list may have been renewed meanwhile.
       const still = this.#entry(line);
       if (still) still.replaceWith(line);

@@ -50,6 +50,12 @@ def button(page: Page | Locator, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
 
+def choose(page: Page, option: str, title: str) -> None:
+    """Choose an option of a conversation in the history."""
+    button(page, f"Options of “{title}”").click()
+    button(page.locator("[data-options-menu]"), option).click()
+
+
 def keep_still(page: Page) -> None:
     """Follow the link that ends the reloads of a page without scripts; such a reload can swallow a click."""
     link = page.get_by_role("link", name="Keep the page still to write")

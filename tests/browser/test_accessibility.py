@@ -253,7 +253,7 @@ def test_the_keyboard_reaches_everything_visibly_in_reading_order(visit: Visit, 
     button(page, "alice").click()
     title = page.locator("[data-title]").inner_text()
     stops = tab_through(page, "Send")
-    sidebar = ["Parley", "Hide the sidebar", "New conversation", title, f"Delete “{title}”", "alice", "System"]
+    sidebar = ["Parley", "Hide the sidebar", "New conversation", title, f"Options of “{title}”", "alice", "System"]
     assert stops[:7] == sidebar
     rest = iter(stops)
     wanted = ["Sign out", "Thought for 4 s", "link", "Copy", "Table", "Try again", "Show the previous answer"]

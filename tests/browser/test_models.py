@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import KEY, Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, keep_still, question, words
+from tests.browser.pages import answer, ask, button, choose, expect_end, keep_still, question, words
 from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, error, finish, hang, pause, text
 
@@ -349,7 +349,7 @@ def test_a_refusal_stands_at_the_answer(alice: Page, watch: Watch) -> None:
     expect_end(alice, "complete")
     tab = alice.context.new_page()
     tab.goto(alice.url)
-    button(tab, "Delete “Hello?”").click()
+    choose(tab, "Delete", "Hello?")
     expect(tab.get_by_text("Your conversations will gather here.")).to_be_visible()
     button(alice, "Try again").click()
     expect(answer(alice).get_by_role("alert")).to_have_text(

@@ -97,10 +97,31 @@ def test_a_reply_is_stopped_and_asked_for_again(alice: Page, upstream: Upstream)
     expect(words(alice)).to_have_text("So far")
 
 
+def test_a_conversation_is_renamed_pinned_and_archived_on_a_page(alice: Page, watch: Watch) -> None:
+    watch.expect("status of 422")
+    send(alice, "Hello?")
+    expect(answer(alice)).to_have_attribute("data-status", "complete")
+    button(alice, "Options of “Hello?”").click()
+    alice.get_by_label("Title").fill(" ")
+    button(alice, "Rename").click()
+    expect(alice.get_by_role("alert")).to_have_text("Write a title first.")
+    alice.get_by_label("Title").fill("Greetings")
+    button(alice, "Rename").click()
+    expect(alice.get_by_role("heading", name="Greetings")).to_be_attached()
+    button(alice, "Options of “Greetings”").click()
+    button(alice, "Pin").click()
+    expect(alice.get_by_role("heading", name="Pinned")).to_be_visible()
+    button(alice, "Options of “Greetings”").click()
+    button(alice, "Archive").click()
+    button(alice, "Take “Greetings” out of the archive").click()
+    expect(alice.get_by_text("The archive is empty.")).to_be_visible()
+
+
 def test_after_a_deletion_a_page_offers_to_undo_it(alice: Page) -> None:
     send(alice, "Hello?")
     expect(answer(alice)).to_have_attribute("data-status", "complete")
-    button(alice, "Delete “Hello?”").click()
+    button(alice, "Options of “Hello?”").click()
+    button(alice, "Delete").click()
     expect(alice.get_by_text("“Hello?” is in the trash.")).to_be_visible()
     expect(alice.get_by_text("Your conversations will gather here.")).to_be_visible()
     button(alice, "Undo").click()
@@ -146,7 +167,8 @@ def test_a_stale_page_comes_back_with_what_it_has_missed(alice: Page, second: Pa
 
 def test_a_question_outlives_its_conversation(alice: Page, second: Page, watch: Watch) -> None:
     watch.expect("status of 404")
-    button(alice, "Delete “How are you?”").click()
+    button(alice, "Options of “How are you?”").click()
+    button(alice, "Delete").click()
     send(second, "And you?")
     expect(second.get_by_role("alert").filter(has_text="This conversation no longer exists.")).to_be_visible()
     expect(question(second)).to_have_value("And you?")

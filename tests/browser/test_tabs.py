@@ -9,7 +9,7 @@ from chat import titles
 from chat.models import Conversation
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import KEY, Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, hide, question, store, top_at_rest, words
+from tests.browser.pages import answer, ask, button, choose, expect_end, hide, question, store, top_at_rest, words
 from tests.browser.test_history import entries, remember
 from tests.server import Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, text
@@ -147,9 +147,7 @@ def test_a_reader_of_an_earlier_message_keeps_their_place(alice: Page, tab: Page
 
 def test_a_deletion_is_told_and_the_draft_stays(alice: Page, tab: Page) -> None:
     question(tab).fill("My long text")
-    delete = button(alice, "Delete “First”")
-    delete.focus()
-    delete.press("Enter")
+    choose(alice, "Delete", "First")
     expect(alice.locator("[data-deleted-notice]")).to_contain_text("“First” is in the trash.")
     gone = tab.get_by_role("alert").filter(has_text="This conversation has been deleted")
     expect(gone).to_be_visible()
@@ -173,9 +171,7 @@ def test_a_reply_whose_conversation_is_deleted_does_not_look_stopped(
         const note = () => { window.announced = announcer.textContent; };
         new MutationObserver(note).observe(announcer, { childList: true });
     }""")
-    delete = button(alice, "Delete “First”")
-    delete.focus()
-    delete.press("Enter")
+    choose(alice, "Delete", "First")
     expect(answer(tab).get_by_text("This conversation has been deleted")).to_be_visible()
     assert "stopped" not in tab.evaluate("window.announced")
 
@@ -188,9 +184,7 @@ def test_new_and_deleted_conversations_show_in_the_other_sidebar(alice: Page, ta
     expect(entries(tab)).to_have_text(["Another one", "First"])
     expect_end(alice, "complete")
     alice.goto("/")
-    delete = button(alice, "Delete “First”")
-    delete.focus()
-    delete.press("Enter")
+    choose(alice, "Delete", "First")
     expect(entries(tab)).to_have_text(["Another one"])
     button(alice, "Undo").press("Enter")
     expect(entries(tab)).to_have_text(["Another one", "First"])

@@ -115,19 +115,26 @@ def test_the_history_is_the_persons_own_newest_first(client: Client, alice: User
     assert "secret" not in page
 
 
-def test_the_history_is_grouped_by_day(client: Client, alice: User, settings: Settings) -> None:
+def test_the_history_is_grouped_by_period(client: Client, alice: User) -> None:
     now = timezone.localtime().replace(hour=12, minute=0)
-    for days in (0, 1, 2, 400):
-        Conversation.objects.create(owner=alice, title="A", model="demo", updated=now - timedelta(days=days))
-    before = now - timedelta(days=2)
-    page = client.get("/").text
-    headings = ["Today", "Yesterday", f"{before:%A} {before.day} {before:%B}", str((now - timedelta(days=400)).year)]
-    places = [page.index(heading) for heading in headings]
-    assert places == sorted(places)
+    for days in (0, 1, 2, 7, 8, 30, 31, 400):
+        Conversation.objects.create(owner=alice, title=f"{days}", model="demo", updated=now - timedelta(days=days))
+    month, long_ago = now - timedelta(days=31), now - timedelta(days=400)
+    groups = client.get("/").context["history"]["groups"]
+    assert [(heading, [conversation.title for conversation in group]) for heading, group in groups] == [
+        ("Today", ["0"]),
+        ("Yesterday", ["1"]),
+        ("Previous 7 days", ["2", "7"]),
+        ("Previous 30 days", ["8", "30"]),
+        (f"{month:%B}" if month.year == now.year else f"{month:%B %Y}", ["31"]),
+        (f"{long_ago:%B %Y}", ["400"]),
+    ]
 
 
-def test_the_history_continues_where_it_ended(client: Client, alice: User) -> None:
-    several(alice, 100)
+@pytest.mark.parametrize("pins", [0, 1, pages.BATCH, 50])
+def test_the_history_continues_where_it_ended(client: Client, alice: User, pins: int) -> None:
+    pinned = several(alice, 100)[100 - pins :]
+    Conversation.objects.filter(pk__in=[conversation.pk for conversation in pinned]).update(pinned=True)
     # Two with the same moment at the seam are neither lost nor doubled.
     seam = Conversation.objects.order_by("-updated")[pages.BATCH]
     Conversation.objects.order_by("-updated").filter(pk__in=[seam.pk]).update(
@@ -141,9 +148,10 @@ def test_the_history_continues_where_it_ended(client: Client, alice: User) -> No
             break
         history = older(client, history)
     assert sorted(titles) == sorted(f"Number {number}" for number in range(100))
+    assert titles[:pins] == [conversation.title for conversation in pinned]
 
 
-def test_a_day_on_two_pages_has_one_heading(client: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_on_two_pages_has_one_heading(client: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "BATCH", 2)
     now = timezone.localtime().replace(hour=12, minute=0)
     for minutes in range(5):
@@ -158,6 +166,14 @@ def test_a_history_of_ten_thousand_is_quick(
     client: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     several(alice, 10_000)
+    # Most are in the archive, some in the trash, some pinned.
+    rows = Conversation.objects.order_by("-updated")
+    for field, value, pks in [
+        ("archived", True, rows[1000:8000]),
+        ("trashed", timezone.now(), rows[200:300]),
+        ("pinned", True, rows[9000:9050]),
+    ]:
+        Conversation.objects.filter(pk__in=list(pks.values_list("pk", flat=True))).update(**{field: value})
     client.get("/")
     began = time.process_time()
     with django_assert_max_num_queries(5):

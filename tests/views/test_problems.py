@@ -40,6 +40,7 @@ def test_a_signed_out_browser_is_sent_to_sign_in(ended: Reply) -> None:
 
 PATHS = [
     *("/c/{c}/", "/c/{c}/messages/", "/c/{c}/branch/", "/c/{c}/queue/", "/c/{c}/delete/"),
+    "/c/{c}/options/",
     *("/replies/{r}/", "/replies/{r}/events/", "/replies/{r}/stop/", "/replies/{r}/feedback/"),
     *("/replies/{r}/retry/", "/replies/{r}/continue/", "/questions/{q}/edit/", "/c/{c}/transcript/"),
     *("/c/{c}/conversation.md", "/c/{c}/conversation.json", "/c/{c}/print/"),

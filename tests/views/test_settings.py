@@ -162,7 +162,7 @@ def test_new_conversations_begin_with_the_default_model(client: Client, alice: U
 
 
 @pytest.mark.parametrize(
-    ("language", "label"), [("", "1 March 2020"), ("de", "1. März 2020"), ("ja", "2020年3月1日"), ("fr", "1 mars 2020")]
+    ("language", "label"), [("", "March 2020"), ("de", "März 2020"), ("ja", "2020年3月"), ("fr", "mars 2020")]
 )
 def test_dates_are_in_the_language_of_the_person(client: Client, alice: User, language: str, label: str) -> None:
     updated = datetime(2020, 3, 1, 12, tzinfo=UTC)

@@ -1,0 +1,129 @@
+"""The options of a conversation in the sidebar: rename, pin, archive."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.axe import expect_accessible
+from tests.browser.conftest import Visit
+from tests.browser.pages import button, choose, top_at_rest
+from tests.browser.test_accessibility import PHONE
+from tests.browser.test_history import entries, remember
+from tests.server import Server
+
+pytestmark = pytest.mark.chromium
+
+
+def groups(page: Page) -> Locator:
+    return page.get_by_role("navigation", name="History").locator("[data-group]")
+
+
+def announced(page: Page) -> Locator:
+    return page.locator("[data-announcer]")
+
+
+@pytest.fixture
+def tab(alice: Page, server: Server) -> Page:
+    """Another tab; Alice has some conversations."""
+    remember(server, "alice", "one", "two", "three")
+    alice.reload()
+    tab = alice.context.new_page()
+    tab.goto("/")
+    return tab
+
+
+def test_a_conversation_is_renamed_where_it_is(alice: Page, tab: Page) -> None:
+    choose(alice, "Rename", "two")
+    field = alice.get_by_label("Title", exact=True)
+    expect(field).to_be_focused()
+    expect(field).to_have_value("two")
+    alice.keyboard.type("half")
+    alice.keyboard.press("Escape")
+    expect(alice.get_by_role("link", name="two", exact=True)).to_be_focused()
+    choose(alice, "Rename", "two")
+    field.fill(" ")
+    field.press("Enter")
+    expect(alice.get_by_role("listitem").get_by_role("alert")).to_have_text("Write a title first.")
+    expect(field).to_be_focused()
+    expect_accessible(alice)
+    field.fill("zwei")
+    # What happens elsewhere does not end it.
+    choose(tab, "Pin", "three")
+    expect(entries(alice).first).to_have_text("three")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("zwei")
+    field.press("Enter")
+    expect(entries(alice)).to_have_text(["three", "one", "zwei"])
+    expect(alice.get_by_role("link", name="zwei", exact=True)).to_be_focused()
+    expect(announced(alice)).to_have_text("The title is “zwei” now.")
+    expect(entries(tab)).to_have_text(["three", "one", "zwei"])
+
+
+def test_pinned_conversations_stay_on_top(alice: Page, tab: Page) -> None:
+    choose(alice, "Pin", "two")
+    for page in (alice, tab):
+        expect(groups(page).first.get_by_role("heading")).to_have_text("Pinned")
+        expect(entries(page)).to_have_text(["two", "one", "three"])
+    expect(alice.get_by_role("link", name="two", exact=True)).to_be_focused()
+    expect(announced(alice)).to_have_text("“two” is pinned.")
+    choose(tab, "Unpin", "two")
+    for page in (alice, tab):
+        expect(entries(page)).to_have_text(["one", "two", "three"])
+
+
+def test_an_archived_conversation_comes_back(alice: Page, tab: Page) -> None:
+    choose(alice, "Archive", "two")
+    items = alice.get_by_role("navigation", name="History").get_by_role("listitem")
+    expect(items).to_have_text(["one", re.compile("Archived"), "three"])
+    expect(button(alice, "Undo")).to_be_focused()
+    expect(entries(tab)).to_have_text(["one", "three"])
+    button(alice, "Undo").press("Enter")
+    expect(items).to_have_text(["one", "two", "three"])
+    choose(alice, "Archive", "two")
+    expect(items).to_have_text(["one", re.compile("Archived"), "three"])
+    button(alice, "alice").click()
+    alice.get_by_role("link", name="Archive", exact=True).click()
+    expect(alice.get_by_role("link", name="two")).to_be_visible()
+    expect_accessible(alice)
+    button(alice, "Take “two” out of the archive").click()
+    expect(alice.get_by_text("The archive is empty.")).to_be_visible()
+    expect(entries(tab)).to_have_text(["one", "two", "three"])
+
+
+def test_the_menu_works_with_keys(alice: Page, tab: Page) -> None:
+    options = button(alice, "Options of “two”")
+    options.focus()
+    alice.keyboard.press("Enter")
+    menu = alice.locator("[data-options-menu]")
+    expect(button(menu, "Rename")).to_be_focused()
+    expect_accessible(alice)
+    alice.keyboard.press("ArrowUp")
+    expect(button(menu, "Delete")).to_be_focused()
+    alice.keyboard.press("ArrowDown")
+    alice.keyboard.press("ArrowDown")
+    expect(button(menu, "Pin")).to_be_focused()
+    alice.keyboard.press("Escape")
+    expect(menu).to_be_hidden()
+    expect(options).to_be_focused()
+    options.click()
+    expect(menu).to_be_visible()
+    options.click()
+    expect(menu).to_be_hidden()
+
+
+def test_the_menu_is_at_its_entry_on_a_phone(visit: Visit, server: Server) -> None:
+    page = visit("alice", **PHONE)
+    remember(server, "alice", "one", "two", "three")
+    page.goto("/")
+    button(page, "Menu").tap()
+    button(page, "Options of “two”").tap()
+    menu = page.locator("[data-options-menu]")
+    expect(menu).to_be_in_viewport(ratio=1)
+    assert abs(top_at_rest(menu) - top_at_rest(button(page, "Options of “two”"))) < 300
+    for size in [button(menu, name).bounding_box() for name in ("Rename", "Pin", "Archive", "Delete")]:
+        assert size
+        assert size["height"] >= 44
+    button(menu, "Pin").tap()
+    expect(entries(page)).to_have_text(["two", "one", "three"])
+    expect(button(page, "Close")).to_be_visible()
