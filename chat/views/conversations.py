@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET
 from chat.database import in_thread
 from chat.models import Conversation, Message
 from chat.views import pages
+from chat.views.history import history as batch
 from chat.views.pages import SeeOther, find_message, form_methods, get_conversation, page, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 
@@ -61,7 +62,7 @@ async def history(request: SignedInRequest) -> HttpResponse:
     """A batch of the sidebar as a fragment of a page: the newest, or what follows a cursor."""
 
     def fragment() -> HttpResponse:
-        return render(request, "chat/_history.html", {"history": pages.history(request)})
+        return render(request, "chat/_history.html", {"history": batch(request)})
 
     return await in_thread(fragment)()
 

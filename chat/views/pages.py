@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import datetime
 from functools import partial, wraps
-from itertools import groupby
 from typing import Any, Concatenate
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
-from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import aget_object_or_404, render
-from django.utils import dateformat, timezone, translation
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
@@ -25,12 +22,10 @@ from chat.database import in_thread
 from chat.forms import ModelForm, QuestionForm
 from chat.live import read_live
 from chat.models import Conversation, Message, QueuedQuestion, Reply
-from chat.models.conversations import Place
 from chat.process import Process
+from chat.views.history import count_of, history
 from chat.views.problems import Refusal, SignedInRequest, SignedInView, wants_json
 
-# The sidebar is loaded in batches of this many conversations.
-BATCH = 40
 # A page shows this many messages of a long branch at first, and never more than the second figure.
 SHOWN = 30
 MOST_SHOWN = 500
@@ -135,13 +130,13 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
     with the message `from`, or with the sibling that is on screen in its place, or with the `start`.
     """
     counted = request.GET.get("last", "")
-    last = _count(counted, SHOWN)
+    last = count_of(counted, SHOWN, MOST_SHOWN)
     until = await find_message(conversation, request.GET.get("until", ""))
     start = request.GET.get("from", "")
     first = await find_message(conversation, start)
     end = until.pk if until else conversation.leaf_id
     if first or start == "start":
-        below = (await in_thread(conversation.below)(first))[-_count(counted, MOST_SHOWN) :]
+        below = (await in_thread(conversation.below)(first))[-count_of(counted, MOST_SHOWN, MOST_SHOWN) :]
         end, last = (below[0], len(below)) if below else (end, last)
     branch = await in_thread(conversation.branch)(end, last + 1)
     shown, has_later = branch[-last:], end != conversation.leaf_id
@@ -215,32 +210,6 @@ def fields(request: HttpRequest) -> Mapping[str, Any]:
     return data
 
 
-def history(request: SignedInRequest) -> dict[str, Any]:
-    """A batch of the sidebar, in groups, and the query that leads to the next one.
-
-    With `count` in its query, a page gets as many as it shows already.
-    """
-    before = _cursor(request.GET.get("before", ""))
-    count = max(BATCH, _count(request.GET.get("count", ""), BATCH))
-    rows = (
-        Conversation.objects.for_user(request.user).listed(before).only("pk", "title", "updated", "pinned", "owner_id")
-    )
-    listed = list(rows[: count + 1])
-    shown = listed[:count]
-    language = request.user.date_language
-    known = _group(before[0], before[1], language) if before else None
-    groups = [
-        # The previous batch already shows the heading of its last group.
-        ("" if group == known else group, list(conversations))
-        for group, conversations in groupby(shown, key=lambda each: _group(each.pinned, each.updated, language))
-    ]
-    following = ""
-    if len(listed) > count:
-        last = shown[-1]
-        following = urlencode({"before": f"{last.pinned:d}_{last.updated.isoformat()}_{last.pk}"})
-    return {"groups": groups, "next": following}
-
-
 def _deleted(request: SignedInRequest) -> dict[str, Any] | None:
     """What has been deleted at the moment that the query names, and can be restored at once."""
     moment = moment_of(request.GET.get("deleted", ""))
@@ -276,48 +245,3 @@ async def find_message(conversation: Conversation, pk: str) -> Message | None:
 
 def _is_running(message: Message) -> bool:
     return message.role == Message.Role.ASSISTANT and message.reply.is_running
-
-
-def _count(value: str, default: int) -> int:
-    """How many a query asks for, at most MOST_SHOWN."""
-    is_number = value.isascii() and value.isdecimal() and len(value) < 8
-    return min(int(value), MOST_SHOWN) if is_number and int(value) else default
-
-
-def _cursor(value: str) -> Place | None:
-    """The place of a conversation in the list; None without a value."""
-    if not value:
-        return None
-    try:
-        pinned, updated, pk = value.split("_")
-        moment = parse_datetime(updated)
-        if moment is None or timezone.is_naive(moment):
-            raise BadRequest
-        # Near the ends of the calendar a moment may not exist in another time zone.
-        _day(moment)
-        return pinned == "1", moment.astimezone(UTC), UUID(pk)
-    except (ValueError, OverflowError) as error:
-        raise BadRequest from error
-
-
-def _day(moment: datetime) -> date:
-    return timezone.localtime(moment).date()
-
-
-def _group(pinned: bool, updated: datetime, language: str) -> str:
-    """The heading of a conversation in the sidebar, with the months in this language or that of the page."""
-    if pinned:
-        return gettext("Pinned")
-    day, today = _day(updated), timezone.localdate()
-    match (today - day).days:
-        case days if days <= 0:
-            return gettext("Today")
-        case 1:
-            return gettext("Yesterday")
-        case days if days <= 7:
-            return gettext("Previous 7 days")
-        case days if days <= 30:
-            return gettext("Previous 30 days")
-    # Django knows the words and the order of dates in each language.
-    with translation.override(language or translation.get_language()):
-        return dateformat.format(day, "F") if day.year == today.year else date_format(day, "YEAR_MONTH_FORMAT")

@@ -10,6 +10,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 
 from chat import asking
 from chat.models import Conversation, Message, Reply, ReplyEvent, User
+from chat.views import history as sidebar
 from chat.views import pages
 from tests.client import Client
 from tests.views.conftest import end
@@ -131,14 +132,14 @@ def test_the_history_is_grouped_by_period(client: Client, alice: User) -> None:
     ]
 
 
-@pytest.mark.parametrize("pins", [0, 1, pages.BATCH, 50])
+@pytest.mark.parametrize("pins", [0, 1, sidebar.BATCH, 50])
 def test_the_history_continues_where_it_ended(client: Client, alice: User, pins: int) -> None:
     pinned = several(alice, 100)[100 - pins :]
     Conversation.objects.filter(pk__in=[conversation.pk for conversation in pinned]).update(pinned=True)
     # Two with the same moment at the seam are neither lost nor doubled.
-    seam = Conversation.objects.order_by("-updated")[pages.BATCH]
+    seam = Conversation.objects.order_by("-updated")[sidebar.BATCH]
     Conversation.objects.order_by("-updated").filter(pk__in=[seam.pk]).update(
-        updated=Conversation.objects.order_by("-updated")[pages.BATCH - 1].updated
+        updated=Conversation.objects.order_by("-updated")[sidebar.BATCH - 1].updated
     )
     titles: list[str] = []
     history = client.get("/").context["history"]
@@ -152,7 +153,7 @@ def test_the_history_continues_where_it_ended(client: Client, alice: User, pins:
 
 
 def test_a_group_on_two_pages_has_one_heading(client: Client, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "BATCH", 2)
+    monkeypatch.setattr(sidebar, "BATCH", 2)
     now = timezone.localtime().replace(hour=12, minute=0)
     for minutes in range(5):
         Conversation.objects.create(owner=alice, title="A", model="demo", updated=now - timedelta(minutes=minutes))

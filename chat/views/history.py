@@ -1,0 +1,93 @@
+"""The history: a person's conversations in the sidebar, in groups, a batch at a time."""
+
+from datetime import UTC, date, datetime
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.core.exceptions import BadRequest
+from django.utils import dateformat, timezone, translation
+from django.utils.dateparse import parse_datetime
+from django.utils.formats import date_format
+from django.utils.translation import gettext
+
+from chat.models import Conversation
+from chat.models.conversations import Place
+from chat.views.problems import SignedInRequest
+
+# The sidebar is loaded in batches of this many conversations.
+BATCH = 40
+# It is renewed with at most this many at once.
+MOST = 500
+
+
+def history(request: SignedInRequest) -> dict[str, Any]:
+    """A batch of the sidebar, in groups, and the query that leads to the next one.
+
+    With `count` in its query, a page gets as many as it shows already.
+    """
+    before = _cursor(request.GET.get("before", ""))
+    count = max(BATCH, count_of(request.GET.get("count", ""), BATCH, MOST))
+    rows = (
+        Conversation.objects.for_user(request.user).listed(before).only("pk", "title", "updated", "pinned", "owner_id")
+    )
+    listed = list(rows[: count + 1])
+    shown = listed[:count]
+    language = request.user.date_language
+    known = _group(before[0], before[1], language) if before else None
+    groups = [
+        # The previous batch already shows the heading of its last group.
+        ("" if group == known else group, list(conversations))
+        for group, conversations in groupby(shown, key=lambda each: _group(each.pinned, each.updated, language))
+    ]
+    following = ""
+    if len(listed) > count:
+        last = shown[-1]
+        following = urlencode({"before": f"{last.pinned:d}_{last.updated.isoformat()}_{last.pk}"})
+    return {"groups": groups, "next": following}
+
+
+def count_of(value: str, default: int, most: int) -> int:
+    """How many a query asks for, at most that many."""
+    is_number = value.isascii() and value.isdecimal() and len(value) < 8
+    return min(int(value), most) if is_number and int(value) else default
+
+
+def _cursor(value: str) -> Place | None:
+    """The place of a conversation in the list; None without a value."""
+    if not value:
+        return None
+    try:
+        pinned, updated, pk = value.split("_")
+        moment = parse_datetime(updated)
+        if moment is None or timezone.is_naive(moment):
+            raise BadRequest
+        # Near the ends of the calendar a moment may not exist in another time zone.
+        _day(moment)
+        return pinned == "1", moment.astimezone(UTC), UUID(pk)
+    except (ValueError, OverflowError) as error:
+        raise BadRequest from error
+
+
+def _day(moment: datetime) -> date:
+    return timezone.localtime(moment).date()
+
+
+def _group(pinned: bool, updated: datetime, language: str) -> str:
+    """The heading of a conversation in the sidebar, with the months in this language or that of the page."""
+    if pinned:
+        return gettext("Pinned")
+    day, today = _day(updated), timezone.localdate()
+    match (today - day).days:
+        case days if days <= 0:
+            return gettext("Today")
+        case 1:
+            return gettext("Yesterday")
+        case days if days <= 7:
+            return gettext("Previous 7 days")
+        case days if days <= 30:
+            return gettext("Previous 30 days")
+    # Django knows the words and the order of dates in each language.
+    with translation.override(language or translation.get_language()):
+        return dateformat.format(day, "F") if day.year == today.year else date_format(day, "YEAR_MONTH_FORMAT")
