@@ -1,6 +1,6 @@
 import { find } from "./dom.js";
 import { OptionsMenu } from "./options.js";
-import { keepRenames, rename } from "./rename.js";
+import { rename } from "./rename.js";
 import { fragment, Problem, submit } from "./requests.js";
 import { ARCHIVED, DELETED, inArchive, inTrash, isPinned, isUnpinned, renamed, restored } from "./sentences.js";
 import { UndoLines } from "./undo.js";
@@ -94,11 +94,11 @@ export class History {
     const isAtTop = !this.#list.scrollTop && !this.#list.matches(":hover");
     const focused = /** @type {HTMLElement | null} */ (this.#list.querySelector(":focus"));
     const putLines = this.#lines.keep();
-    const putRenames = keepRenames(this.#list);
+    const putOpen = this.#keepOpen();
     this.#list.replaceChildren();
     this.#add(next);
     putLines();
-    putRenames();
+    putOpen();
     this.#watchForMore();
     const same = this.#titles.find(({ href }) => href === inView?.href);
     if (same && !isAtTop) this.#list.scrollTop += same.getBoundingClientRect().top - before;
@@ -107,6 +107,23 @@ export class History {
 
   get #titles() {
     return /** @type {HTMLAnchorElement[]} */ ([...this.#list.querySelectorAll("[data-title]")]);
+  }
+
+  /**
+   * Note the entries whose menu is open, or whose title is being written.
+   * @returns {() => void} puts them back into a list that has been renewed
+   */
+  #keepOpen() {
+    const open = [...this.#list.querySelectorAll("[data-open], li:has(form)")];
+    return () => {
+      for (const entry of open) {
+        const { pathname } = find(entry, "[data-title]", HTMLAnchorElement);
+        this.#titles
+          .find((title) => title.pathname === pathname)
+          ?.closest("li")
+          ?.replaceWith(entry);
+      }
+    };
   }
 
   /** @param {HTMLElement} control that may have been replaced by another one with the same address */

@@ -17,6 +17,10 @@ export class OptionsMenu {
     const form = find(page, "[data-history-options]", HTMLFormElement);
     form.addEventListener("submit", (event) => this.#opened(event));
     page.addEventListener("pointerdown", () => this.#pointed(), { capture: true });
+    // While it is open, the entry stays where it is, in a list that is renewed too.
+    this.#menu.addEventListener("beforetoggle", ({ newState }) => {
+      this.#entry?.toggleAttribute("data-open", newState === "open");
+    });
     this.#menu.addEventListener("keydown", (event) => this.#pressed(event));
     this.#menu.addEventListener("click", ({ target }) => {
       if (!(target instanceof HTMLButtonElement)) return;

@@ -54,18 +54,3 @@ export function rename(entry, template, renamed) {
   title.after(form);
   field.select();
 }
-
-/**
- * Note which entries are being renamed.
- * @param {HTMLElement} list
- * @returns {() => void} puts them back into a list that has been renewed
- */
-export function keepRenames(list) {
-  const entries = [...list.querySelectorAll("li:has(form)")];
-  return () => {
-    for (const entry of entries) {
-      const href = find(entry, "[data-title]", HTMLAnchorElement).pathname;
-      list.querySelector(`li:has([data-title][href="${href}"])`)?.replaceWith(entry);
-    }
-  };
-}

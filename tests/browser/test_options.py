@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.axe import expect_accessible
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import button, choose, top_at_rest
 from tests.browser.test_accessibility import PHONE
 from tests.browser.test_history import entries, remember
@@ -33,7 +33,8 @@ def tab(alice: Page, server: Server) -> Page:
     return tab
 
 
-def test_a_conversation_is_renamed_where_it_is(alice: Page, tab: Page) -> None:
+def test_a_conversation_is_renamed_where_it_is(alice: Page, tab: Page, watch: Watch) -> None:
+    watch.expect("status of 422")
     choose(alice, "Rename", "two")
     field = alice.get_by_label("Title", exact=True)
     expect(field).to_be_focused()
