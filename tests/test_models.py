@@ -65,6 +65,13 @@ def test_lists_of_conversations_are_found_by_an_index(alice: User) -> None:
     assert "conversation_purge" in plan_of(trash.expired().values("pk"))
 
 
+def test_running_replies_are_found_by_an_index(alice: User) -> None:
+    every = Reply.objects
+    for running in (every.running(), every.for_user(alice).running(), every.claimed_by("a"), every.claimable(LEASE)):
+        plan = plan_of(running.values("pk"))
+        assert "reply_ended" in plan or "reply_running" in plan
+
+
 # Claims
 
 

@@ -34,10 +34,11 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         return self.filter(message__conversation__owner_id=user.pk, message__conversation__trashed=None)
 
     def running(self) -> ReplyQuerySet:
-        return self.filter(status__in=Reply.RUNNING)
+        # They have no end, by which SQLite finds them: it does not use reply_running for statuses in parameters.
+        return self.filter(status__in=Reply.RUNNING, ended=None)
 
     def claimed_by(self, process: str) -> ReplyQuerySet:
-        return self.filter(status=Reply.Status.STREAMING, process=process)
+        return self.running().filter(status=Reply.Status.STREAMING, process=process)
 
     def claimable(self, lease: timedelta) -> ReplyQuerySet:
         """Running replies that any process may claim.
@@ -47,7 +48,7 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         alive = ServerProcess.objects.alive().filter(name=OuterRef("process"))
         streaming = Q(status=Reply.Status.STREAMING) & ~Exists(alive)
         queued = Q(status=Reply.Status.QUEUED, queued__lt=Now() - lease)
-        return self.filter(streaming | queued)
+        return self.running().filter(streaming | queued)
 
     def claim(self, pk: UUID, attempt: int, process: str) -> bool:
         """Make a running reply this process's, unless it has been claimed since it was at `attempt`."""
