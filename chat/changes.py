@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import batched
 from uuid import UUID
+from zlib import crc32
 
 from chat.database import in_thread
-from chat.models import Conversation, User
+from chat.models import Conversation, Reply, User
 from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
@@ -22,14 +23,29 @@ LOOKED_UP_AT_ONCE = 500
 # Versions, by the ids of conversations and their owners, and by the ids of people.
 type Conversations = dict[tuple[UUID, int], int]
 type Lists = dict[int, int]
+# In which conversations replies are being written, by the ids of people.
+type Running = dict[int, set[UUID]]
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """The versions of a page's conversation, None when it is deleted or somebody else's, and of the sidebar's list."""
+    """The versions of a page's conversation, None when it is deleted or somebody else's, and of the sidebar's list.
+
+    `running` stands for the conversations of the list in which replies are being written: see `number_of`.
+    """
 
     conversation: int | None
     list: int | None
+    running: int = 0
+
+
+def number_of(running: Iterable[UUID]) -> int:
+    """A number that is another one for other conversations, or almost surely so; 0 for none.
+
+    The beginning and the end of a reply change nothing else that a list could be told by: the transaction that ends one
+    has locked it already, and may not wait for its person any more.
+    """
+    return crc32(b"".join(sorted(pk.bytes for pk in running))) >> 1
 
 
 class _Page:
@@ -40,9 +56,9 @@ class _Page:
         self.versions = Versions(None, None)
         self.changed = asyncio.Event()
 
-    def show(self, conversations: Conversations, lists: Lists) -> None:
+    def show(self, conversations: Conversations, lists: Lists, running: Running) -> None:
         version = conversations.get((self.conversation, self.person)) if self.conversation else None
-        versions = Versions(version, lists.get(self.person))
+        versions = Versions(version, lists.get(self.person), number_of(running.get(self.person, ())))
         if versions != self.versions:
             self.versions = versions
             self.changed.set()
@@ -86,7 +102,7 @@ class Changes:
         while self._pages and not self._closed:
             pages = list(self._pages)
             try:
-                conversations, lists = await _find(
+                found = await _find(
                     {page.conversation for page in pages if page.conversation}, {page.person for page in pages}
                 )
             except Exception:
@@ -94,13 +110,13 @@ class Changes:
                 logger.exception("Could not look for changes; this is repeated")
             else:
                 for page in pages:
-                    page.show(conversations, lists)
+                    page.show(*found)
             await asyncio.sleep(LOOK)
         self._looking = None
 
 
 @in_thread
-def _find(conversations: Iterable[UUID], people: Iterable[int]) -> tuple[Conversations, Lists]:
+def _find(conversations: Iterable[UUID], people: Iterable[int]) -> tuple[Conversations, Lists, Running]:
     versions: Conversations = {}
     lists: Lists = {}
     for some in batched(conversations, LOOKED_UP_AT_ONCE):
@@ -108,4 +124,8 @@ def _find(conversations: Iterable[UUID], people: Iterable[int]) -> tuple[Convers
         versions |= {(pk, owner): version for pk, owner, version in rows}
     for few in batched(people, LOOKED_UP_AT_ONCE):
         lists |= dict(User.objects.filter(pk__in=few).values_list("pk", "list_version"))
-    return versions, lists
+    # Of everybody: there is an index of the running replies, and none of those of some people.
+    running: Running = {}
+    for owner, pk in Reply.objects.running().values_list("message__conversation__owner", "message__conversation"):
+        running.setdefault(owner, set()).add(pk)
+    return versions, lists, running

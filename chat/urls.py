@@ -15,6 +15,7 @@ urlpatterns = [
     path("c/<uuid:pk>/queue/<uuid:question>/edit/", queue.edit_queued, name="edit_queued"),
     path("c/<uuid:pk>/queue/<uuid:question>/withdraw/", queue.withdraw_queued, name="withdraw_queued"),
     path("c/<uuid:pk>/queue/<uuid:question>/send/", queue.send_queued, name="send_queued"),
+    path("c/<uuid:pk>/seen/", conversations.seen, name="seen"),
     path("c/<uuid:pk>/branch/", conversations.show_branch, name="show_branch"),
     path("c/<uuid:pk>/settings/", settings.conversation_settings, name="conversation_settings"),
     path("c/<uuid:pk>/options/", options.options, name="options"),

@@ -70,7 +70,7 @@ ALLOWED: dict[str, set[str]] = {
         "replylog",
         "shares",
         "tasks",
-        "titling",
+        "titles",
         "trash",
     },
     "queued": {"asking", "limits", "models"},
@@ -86,8 +86,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": set(),
     "trash": {"database", "models"},
     "templatetags": {"events", "sentences"},
-    "titles": {"models"},
-    "titling": {"catalog", "completions", "database", "events", "jobs", "models", "sentences", "titles"},
+    "titles": {"catalog", "completions", "database", "events", "jobs", "models", "sentences"},
     "urls": {"views"},
     "utf16": set(),
     "views": {

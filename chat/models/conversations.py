@@ -9,6 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -20,6 +21,7 @@ from chat.models.users import User
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
+
 
 # Where a conversation is in its person's list: whether it is pinned, its last activity, its id.
 type Place = tuple[bool, datetime, UUID]
@@ -52,6 +54,14 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     def trash_of(self, user: User | AnonymousUser) -> ConversationQuerySet:
         return self.filter(owner_id=user.pk, trashed__isnull=False)
+
+    def with_last_reply(self) -> models.QuerySet[Any]:
+        """With the `status` of the reply on screen, and when it `ended`."""
+        # While a person compares two answers, the leaf is their question.
+        return self.annotate(
+            status=Coalesce("leaf__reply__status", "leaf__comparison__second__reply__status"),
+            ended=Coalesce("leaf__reply__ended", "leaf__comparison__second__reply__ended"),
+        )
 
     def listed(self, before: Place | None = None) -> ConversationQuerySet:
         """What the sidebar lists of a person's conversations: the pinned ones, then the latest activity first.
@@ -104,6 +114,8 @@ class Conversation(models.Model):
     version = models.PositiveBigIntegerField(db_default=0, editable=False)
     pinned = models.BooleanField(default=False, db_default=False, editable=False)
     archived = models.BooleanField(default=False, db_default=False, editable=False)
+    # The end of the last reply of which its person has seen how it ended; before there is one, when it began.
+    seen = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
     # The same for all that a person has deleted in one go.
     trashed = models.DateTimeField(_("in the trash since"), null=True, editable=False)
 
@@ -206,6 +218,21 @@ class Conversation(models.Model):
         if not Conversation.objects.kept().filter(pk=self.pk).update(**fields, version=F("version") + 1):
             raise Conversation.DoesNotExist
         self.refresh_from_db(fields=["title", "pinned", "archived"])
+
+    def unseen_end(self) -> datetime | None:
+        """When the reply on screen has ended, if its person has not seen that."""
+        rows = Conversation.objects.with_last_reply().filter(pk=self.pk, ended__gt=F("seen"))
+        return rows.values_list("ended", flat=True).first()
+
+    def see(self) -> None:
+        """Note that its person has seen how the reply on screen has ended."""
+        ended = self.unseen_end()
+        if ended is None:
+            return
+        with transaction.atomic():
+            # First, as a question locks its person first too.
+            User.change_list(self.owner_id)
+            Conversation.objects.filter(pk=self.pk, seen__lt=ended).update(seen=ended)
 
     def find_siblings(self, messages: list[Message]) -> None:
         """Set the siblings of these messages."""

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
-from chat.database import in_thread
+from chat.database import in_thread, retry_on_deadlock
 from chat.models import Conversation, Message
 from chat.views import pages
 from chat.views.history import history as batch
@@ -53,6 +53,15 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     if wants_json(request):
         return JsonResponse({"leaf": str(conversation.leaf_id)})
     return SeeOther(await in_thread(_place)(conversation, message))
+
+
+@form_methods
+@signed_in
+async def seen(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    """Note that the person has seen how the last reply ended. A page without scripts says so by asking for an image."""
+    conversation = await get_conversation(request, pk)
+    await in_thread(retry_on_deadlock(conversation.see))()
+    return JsonResponse({}) if wants_json(request) else HttpResponse(status=204)
 
 
 @require_GET

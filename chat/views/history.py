@@ -12,7 +12,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
 from django.utils.translation import gettext
 
-from chat.models import Conversation
+from chat.changes import number_of
+from chat.models import Conversation, Reply
 from chat.models.conversations import Place
 from chat.views.problems import SignedInRequest
 
@@ -23,17 +24,20 @@ MOST = 500
 
 
 def history(request: SignedInRequest) -> dict[str, Any]:
-    """A batch of the sidebar, in groups, and the query that leads to the next one.
+    """A batch of the sidebar, in groups with marks, and the query that leads to the next one.
 
-    With `count` in its query, a page gets as many as it shows already.
+    With `count` in its query, a page gets as many as it shows already. `running` is a number by which it learns that a
+    reply has begun or ended.
     """
     before = _cursor(request.GET.get("before", ""))
     count = max(BATCH, count_of(request.GET.get("count", ""), BATCH, MOST))
-    rows = (
-        Conversation.objects.for_user(request.user).listed(before).only("pk", "title", "updated", "pinned", "owner_id")
-    )
-    listed = list(rows[: count + 1])
+    # First: what begins meanwhile has another number, by which the page learns of it.
+    running = set(Reply.objects.for_user(request.user).running().values_list("message__conversation", flat=True))
+    rows = Conversation.objects.for_user(request.user).listed(before).with_last_reply()
+    listed = list(rows.only("pk", "title", "updated", "pinned", "seen", "owner_id")[: count + 1])
     shown = listed[:count]
+    for conversation in shown:
+        conversation.mark = "running" if conversation.pk in running else _mark(conversation)
     language = request.user.date_language
     known = _group(before[0], before[1], language) if before else None
     groups = [
@@ -45,7 +49,14 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     if len(listed) > count:
         last = shown[-1]
         following = urlencode({"before": f"{last.pinned:d}_{last.updated.isoformat()}_{last.pk}"})
-    return {"groups": groups, "next": following}
+    return {"groups": groups, "next": following, "running": number_of(running)}
+
+
+def _mark(conversation: Any) -> str:
+    """What its person does not know yet of how the last reply ended. They know what they have stopped."""
+    if not conversation.ended or conversation.ended <= conversation.seen:
+        return ""
+    return {Reply.Status.COMPLETE: "unseen", Reply.Status.STOPPED: ""}.get(conversation.status, "failed")
 
 
 def count_of(value: str, default: int, most: int) -> int:

@@ -52,7 +52,11 @@ class OpenPage:
         cursors = [cursor.partition(":") for cursor in query.getlist("reply")]
         return cls(
             UUID(conversation) if conversation else None,
-            Versions(number(query.get("version", "0")) if conversation else None, number(query.get("list", "0"))),
+            Versions(
+                number(query.get("version", "0")) if conversation else None,
+                number(query.get("list", "0")),
+                number(query.get("running", "0")),
+            ),
             {UUID(reply): number(seq) for reply, _, seq in cursors},
         )
 
@@ -172,7 +176,8 @@ async def _changes(changes: Changes, person: User, page: OpenPage) -> AsyncGener
         async for versions in news:
             if versions != known:
                 known = versions
-                yield encode_event("change", {"version": versions.conversation, "list": versions.list})
+                told = {"version": versions.conversation, "list": versions.list, "running": versions.running}
+                yield encode_event("change", told)
 
 
 async def _signs_of_life() -> AsyncGenerator[bytes]:

@@ -26,10 +26,10 @@ offerNotifications(
 );
 const history = new History(document);
 const stream = new PageStream(find(document, "[data-stream-url]", HTMLElement).dataset.streamUrl ?? "", {
-  shown: () => ({ ...conversation.shown, list: history.version }),
-  change({ version, list }) {
+  shown: () => ({ ...conversation.shown, ...history.shown }),
+  change({ version, list, running }) {
     conversation.reach(version);
-    history.reach(list);
+    history.reach(list, running);
   },
   async disconnected() {
     try {

@@ -7,6 +7,7 @@ import { goBetweenQuestions } from "./questions.js";
 import { closeEdits } from "./queue.js";
 import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
+import { Seen } from "./seen.js";
 import { ENDINGS, GONE, WRITING } from "./sentences.js";
 import { Tab } from "./tab.js";
 
@@ -24,6 +25,8 @@ export class Conversation {
   #messages;
   #queued;
   #stream;
+  /** @type {Seen | undefined} */
+  #seen;
   // Whether the page says that the conversation is gone.
   #isGone = false;
 
@@ -63,6 +66,7 @@ export class Conversation {
       left: () => this.#tab.left(),
       unsent: (text) => this.#composer.take(text),
     });
+    this.#seen = new Seen(find(page, "[data-seen]", HTMLFormElement));
     loadMoreNearby(page, this.#messages);
     goBetweenQuestions(page, list, this.#follower);
     this.#changed();
@@ -170,6 +174,7 @@ export class Conversation {
     this.#composer.showRunning(this.#messages.stopUrls);
     for (const heading of this.#headings) heading.textContent = this.#messages.title;
     this.#tab.rename(this.#messages.title);
+    this.#seen?.show(this.#messages.stopUrls.length > 0);
   }
 
   #began() {

@@ -42,25 +42,29 @@ export class History {
     this.#announcer.textContent = sentence;
   }
 
-  /** The version of the list that the page shows. */
-  get version() {
-    return this.#list.dataset.listVersion ?? "";
+  /** The version of the list that the page shows, and the number of the replies that it shows as being written. */
+  get shown() {
+    const { listVersion: list = "", running = "" } = this.#list.dataset;
+    return { list, running };
   }
 
   /**
-   * Renew the list, unless it shows this version or a later one.
+   * Renew the list, unless it shows this version or a later one, and these replies.
    * @param {number} version
+   * @param {number} running
    */
-  reach(version) {
-    this.#inTurn(() => this.#reach(version));
+  reach(version, running) {
+    this.#inTurn(() => this.#reach(version, running));
   }
 
-  /** @param {number} version */
-  async #reach(version) {
-    if (Number(this.version) >= version) return;
+  /** @param {number} version @param {number} running */
+  async #reach(version, running) {
+    const { list, running: shown } = this.shown;
+    if (Number(list) >= version && shown === String(running)) return;
     try {
       await this.#renew();
-      this.#list.dataset.listVersion = String(version);
+      this.#list.dataset.listVersion = String(Math.max(Number(list), version));
+      this.#list.dataset.running = String(running);
     } catch {
       // The list is out of date until the next change.
     }

@@ -26,7 +26,7 @@ export const FAILURES_BEFORE_ASKING = 3;
 /**
  * @typedef {object} Page what a stream is about
  * @property {() => Record<string, string>} shown the conversation on the page, if there is one, and all versions
- * @property {(versions: {version: number | null, list: number}) => void} change the server has other versions
+ * @property {(versions: {version: number | null, list: number, running: number}) => void} change the server has other versions
  * @property {(failures: number) => void} disconnected
  */
 

@@ -9,6 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from chat import asking, sse
+from chat.changes import number_of
 from chat.database import in_thread
 from chat.models import Conversation, Reply, User
 from chat.views import stream
@@ -34,7 +35,17 @@ async def events(client: AsyncClient, conversation: Conversation | None = None, 
 async def now(reply: Reply) -> tuple[Conversation, dict[str, int]]:
     """The reply's conversation, and what an up-to-date page of it says that it shows."""
     conversation = await Conversation.objects.select_related("owner").aget(messages=reply.pk)
-    return conversation, {"version": conversation.version, "list": conversation.owner.list_version}
+    running = [pk async for pk in Reply.objects.running().values_list("message__conversation", flat=True)]
+    shown = {"version": conversation.version, "list": conversation.owner.list_version, "running": number_of(running)}
+    return conversation, shown
+
+
+async def of_replies(page: AsyncGenerator[Event]) -> AsyncGenerator[Event]:
+    """The events of the replies; how the list changes when they end is told in between."""
+    async with aclosing(page):
+        async for event in page:
+            if event.name != "change":
+                yield event
 
 
 async def test_a_change_in_one_process_is_told_in_another(
@@ -49,7 +60,7 @@ async def test_a_change_in_one_process_is_told_in_another(
         client = await here.browser(alice)
         await client.post(f"/c/{conversation.pk}/branch/", {"message": str(reply.pk)})
         event = await told
-    assert (event.name, event.data) == ("change", {"version": shown["version"] + 1, "list": shown["list"]})
+    assert (event.name, event.data) == ("change", {**shown, "version": shown["version"] + 1})
 
 
 async def test_a_page_that_was_away_hears_at_once_that_it_is_out_of_date(start_host: StartHost, alice: User) -> None:
@@ -67,7 +78,8 @@ async def test_a_page_without_a_conversation_follows_the_list(start_host: StartH
     async with aclosing(events(await host.browser(alice), list=0)) as page:
         told = asyncio.ensure_future(anext(page))
         await host.ask(alice)
-        assert (await told).data == {"version": None, "list": 1}
+        data = (await told).data
+        assert (data["version"], data["list"]) == (None, 1)
 
 
 @pytest.mark.parametrize("whose", ["a deleted", "a stranger's"])
@@ -97,7 +109,8 @@ async def test_one_stream_carries_all_replies_from_their_cursors(
     await host.until(second, "eins")
     conversation, shown = await now(first)
     cursors = [f"{first.pk}:{cursor}", f"{second.pk}:0"]
-    async with aclosing(events(await host.browser(alice), conversation, **shown, reply=cursors)) as page:
+    told = events(await host.browser(alice), conversation, **shown, reply=cursors)
+    async with aclosing(of_replies(told)) as page:
         assert (await anext(page)).data == {"text": "eins", "reply": str(second.pk)}
         upstream.release("first")
         rest = [await anext(page), await anext(page)]

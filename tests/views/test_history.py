@@ -1,0 +1,86 @@
+"""The marks of the sidebar: what a person does not know yet of their conversations."""
+
+import pytest
+
+from chat import asking
+from chat.models import Conversation, Reply, User
+from tests.client import Client
+from tests.endings import end
+
+JSON = {"accept": "application/json"}
+
+
+@pytest.fixture
+def running(alice: User) -> Reply:
+    return asking.begin(alice, "Hello?", "demo")
+
+
+@pytest.fixture
+def url(running: Reply) -> str:
+    return f"{running.message.conversation.get_absolute_url()}seen/"
+
+
+def marks(client: Client) -> list[str]:
+    groups = client.get("/history/").context["history"]["groups"]
+    return [conversation.mark for _, group in groups for conversation in group]
+
+
+def test_a_reply_that_is_being_written_is_marked(client: Client, running: Reply) -> None:
+    assert marks(client) == ["running"]
+    assert "A reply is being written" in client.get("/history/").text
+
+
+@pytest.mark.parametrize(
+    ("status", "mark"),
+    [("complete", "unseen"), ("failed", "failed"), ("interrupted", "failed"), ("stopped", "")],
+)
+def test_the_end_of_a_reply_is_marked_until_it_is_seen(
+    client: Client, running: Reply, url: str, status: str, mark: str
+) -> None:
+    end(running, "Hi!", status)
+    assert marks(client) == [mark]
+    assert client.post(url, headers=JSON).status_code == 200
+    assert marks(client) == [""]
+    end(asking.ask(running.message.conversation, "And?", "demo"), "Well.", status)
+    assert marks(client) == [mark]
+
+
+def test_a_reply_on_another_branch_is_marked_while_it_is_written(client: Client, running: Reply, url: str) -> None:
+    end(running, "Hi!")
+    client.post(url)
+    asking.retry(running, "demo")
+    running.message.conversation.show(running.message)
+    assert marks(client) == ["running"]
+
+
+def test_the_end_of_a_comparison_is_marked(client: Client, alice: User) -> None:
+    replies = asking.compare(lambda: asking.begin(alice, "Hello?", "small"), "large")
+    for reply in replies:
+        end(reply, "Hi!")
+    assert marks(client) == ["unseen"]
+
+
+def test_a_page_without_scripts_tells_by_an_image(client: Client, running: Reply, url: str) -> None:
+    page = running.message.conversation.get_absolute_url()
+    assert f'src="{url}"' not in client.get(page).text, "nothing has ended"
+    end(running, "Hi!")
+    assert f'src="{url}"' in client.get(page).text
+    assert client.get(url, headers={"accept": "image/*"}).status_code == 204
+    assert marks(client) == [""]
+    assert f'src="{url}"' not in client.get(page).text
+
+
+def test_other_pages_are_told_once_that_it_is_seen(client: Client, alice: User, running: Reply, url: str) -> None:
+    client.post(url)
+    end(running, "Hi!")
+    alice.refresh_from_db()
+    client.post(url)
+    client.post(url)
+    assert User.objects.get().list_version == alice.list_version + 1
+
+
+def test_a_conversation_that_ended_before_there_were_marks_has_none(client: Client, alice: User) -> None:
+    """Its column says that it was seen when the column was made."""
+    conversation = Conversation.objects.create(owner=alice, title="Old", model="demo")
+    assert conversation.unseen_end() is None
+    assert marks(client) == [""]
