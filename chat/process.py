@@ -36,7 +36,7 @@ from chat.rendering import Rendering
 from chat.replylog import open_log
 from chat.shares import Shares
 from chat.tasks import spawn
-from chat.titles import Titles
+from chat.titling import Titling
 
 type Scope = MutableMapping[str, Any]
 type Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -104,7 +104,7 @@ class Process:
             prompt_chars=options.prompt_chars,
             reply_bytes=options.reply_bytes,
         )
-        self.jobs = Jobs(self.name, {Job.Kind.TITLE: Titles(catalog, options.title_model).make})
+        self.jobs = Jobs(self.name, {Job.Kind.TITLE: Titling(catalog, options.title_model).make})
         self._runs: dict[UUID, Run] = {}
         self._reserved = 0
         self._tasks: list[asyncio.Task[None]] = []

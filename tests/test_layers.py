@@ -70,7 +70,7 @@ ALLOWED: dict[str, set[str]] = {
         "replylog",
         "shares",
         "tasks",
-        "titles",
+        "titling",
         "trash",
     },
     "queued": {"asking", "limits", "models"},
@@ -86,7 +86,8 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": set(),
     "trash": {"database", "models"},
     "templatetags": {"events", "sentences"},
-    "titles": {"catalog", "completions", "database", "events", "jobs", "models", "sentences"},
+    "titles": {"models"},
+    "titling": {"catalog", "completions", "database", "events", "jobs", "models", "sentences", "titles"},
     "urls": {"views"},
     "utf16": set(),
     "views": {

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from chat import titles
+from chat import titling
 from chat.models import Conversation
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import KEY, Visit, Watch
@@ -61,7 +61,7 @@ def test_a_title_by_a_model_shows_in_all_places(alice: Page, tab: Page, server: 
     question(tab).fill("half a question")
 
     def give() -> None:
-        titles.store(Conversation.objects.get(pk=conversation), "A <b>title</b>")
+        titling.store(Conversation.objects.get(pk=conversation), "A <b>title</b>")
 
     server.database.run(give)
     for page in (alice, tab):
