@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET
 from chat.database import in_thread
 from chat.documents import DOCUMENTS, INCOMPLETE
 from chat.live import read_live
-from chat.models import Conversation, Message
+from chat.models import Conversation, Message, User
 from chat.process import Process
 from chat.views.pages import get_conversation
 from chat.views.problems import SignedInRequest, queued_per_person, signed_in
@@ -69,7 +69,7 @@ async def print_page(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
         yield before
         async for messages in _batches(request, conversation, ids):
             await Process.of(request).rendering.show(messages)
-            yield await in_thread(_rendered)(messages)
+            yield await in_thread(_rendered)(messages, request.user)
         yield after
 
     return StreamingHttpResponse(_whole(parts(), lambda: format_html("<p>{}</p>", INCOMPLETE)))
@@ -103,11 +103,9 @@ def _read(conversation: Conversation, ids: tuple[UUID, ...]) -> dict[UUID, Messa
     return conversation.messages.select_related("reply").in_bulk(ids)
 
 
-def _rendered(messages: list[Message]) -> str:
-    return "".join(
-        render_to_string("chat/_message.html", {"message": message, "read_only": True, "dated": True})
-        for message in messages
-    )
+def _rendered(messages: list[Message], person: User) -> str:
+    context = {"read_only": True, "dated": True, "preferences": person}
+    return "".join(render_to_string("chat/_message.html", {**context, "message": message}) for message in messages)
 
 
 async def _whole(parts: AsyncIterator[str], incomplete: Callable[[], str]) -> AsyncGenerator[str]:

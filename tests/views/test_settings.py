@@ -11,8 +11,9 @@ from chat import asking
 from chat.catalog import Catalog, Model
 from chat.demo import Demo
 from chat.forms import MOST_INSTRUCTIONS
-from chat.models import Conversation, Reply, User
+from chat.models import Conversation, Message, Reply, User
 from tests.client import Client
+from tests.views.test_documents import body
 
 HOSTILE = "</textarea><script>alert(1)</script>"
 
@@ -169,6 +170,18 @@ def test_dates_are_in_the_language_of_the_person(client: Client, alice: User, la
     Conversation.objects.create(owner=alice, title="Long ago", model="demo", updated=updated)
     client.post(reverse("settings"), {"date_language": language})
     assert f"<h2>{label}</h2>" in client.get("/").text
+
+
+def test_each_page_with_a_date_follows_the_person(client: Client, conversation: Conversation, ended: Reply) -> None:
+    moment = datetime(2020, 3, 1, 12, 30, tzinfo=UTC)
+    Message.objects.update(created=moment)
+    Reply.objects.update(asked=moment)
+    Conversation.objects.update(created=moment, updated=moment)
+    for language, written in (("", "1 March 2020, 12:30"), ("de", "1. März 2020 12:30")):
+        client.post(reverse("settings"), {"date_language": language})
+        assert written in client.get(conversation.get_absolute_url()).text
+        printed = body(client.get(reverse("print", args=[conversation.pk])))
+        assert printed.count(written) == 4, "the first, the last, and that of each message"
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
