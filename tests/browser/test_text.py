@@ -335,7 +335,7 @@ def test_a_page_on_paper_has_its_title_and_no_buttons(show: Show) -> None:
 def test_thinking_never_loses_its_contrast(alice: Page, upstream: Upstream) -> None:
     upstream.script(reasoning("Let me see."), hang())
     ask(alice, "How?")
-    summary = answer(alice).locator("summary")
+    summary = answer(alice).locator("[data-reasoning-summary]")
     expect(summary).to_contain_text("Thinking")
     changes = summary.evaluate(
         "(summary) => summary.getAnimations().flatMap(({ effect }) => effect.getKeyframes()).flatMap(Object.keys)"
