@@ -14,6 +14,7 @@ from chat.limits import OverLimit, check_person
 from chat.models import (
     Comparison,
     Conversation,
+    Draft,
     LedgerEntry,
     Message,
     QueuedQuestion,
@@ -47,6 +48,7 @@ def begin(owner: User, text: str, model: str) -> Reply:
     User.remember_model(owner.pk, model)
     conversation = Conversation.objects.create(owner=owner, title=title_of(text), model=model)
     Searchable.objects.put([Searchable.of_title(conversation)])
+    Draft.objects.sent(owner.pk, None, text)
     return _ask(conversation, text, model, None)
 
 
@@ -60,6 +62,7 @@ def ask(
     has `seen` another leaf.
     """
     reply = follow_up(conversation, text, model, parent, seen)
+    Draft.objects.sent(conversation.owner_id, conversation.pk, text)
     User.remember_model(conversation.owner_id, model)
     return reply
 

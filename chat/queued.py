@@ -10,7 +10,7 @@ from django.db import transaction
 
 from chat import asking
 from chat.limits import OverLimit, lock_person
-from chat.models import Conversation, Message, QueuedQuestion, Reply, Searchable, User, tree
+from chat.models import Conversation, Draft, Message, QueuedQuestion, Reply, Searchable, User, tree
 from chat.models.queued import QueuedQuestionQuerySet
 
 # At most this many are queued after one reply.
@@ -46,6 +46,7 @@ def add(
         raise OverLimit("too_many_queued_in_all", RETRY, most=MOST_OF_PERSON)
     queued = end.queued.create(text=text, model=model)
     User.remember_model(conversation.owner_id, model)
+    Draft.objects.sent(conversation.owner_id, conversation.pk, text)
     conversation.change()
     Searchable.objects.put([Searchable.of_queued(queued)])
     return queued

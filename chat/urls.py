@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat.views import conversations, documents, events, messages, options, queue, replies, settings, trash
+from chat.views import conversations, documents, drafts, events, messages, options, queue, replies, settings, trash
 
 urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
@@ -22,8 +22,10 @@ urlpatterns = [
     path("c/<uuid:pk>/delete/", trash.delete_conversation, name="delete_conversation"),
     path("c/<uuid:pk>/restore/", trash.restore_conversation, name="restore_conversation"),
     path("c/<uuid:pk>/erase/", trash.erase_conversation, name="erase_conversation"),
+    path("c/<uuid:pk>/draft/", drafts.draft, name="conversation_draft"),
     path("c/<uuid:pk>/conversation.<slug:suffix>", documents.download, name="download"),
     path("c/<uuid:pk>/print/", documents.print_page, name="print"),
+    path("draft/", drafts.draft, name="draft"),
     path("events/", events.page_events, name="page_events"),
     path("history/", conversations.history, name="history"),
     path("questions/<uuid:pk>/edit/", messages.edit, name="edit"),

@@ -1,6 +1,7 @@
 """Rows, who may see them (`for_user`), and how they change."""
 
 from chat.models.conversations import Comparison, Conversation, Message, title_of
+from chat.models.drafts import Draft
 from chat.models.jobs import Job
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
@@ -12,6 +13,7 @@ from chat.models.users import User
 __all__ = [
     "Comparison",
     "Conversation",
+    "Draft",
     "Job",
     "LedgerEntry",
     "Message",

@@ -8,7 +8,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
 from chat.database import in_thread, retry_on_deadlock
-from chat.models import Conversation, Message
+from chat.models import Conversation, Draft, Message
 from chat.views import pages
 from chat.views.history import history as batch
 from chat.views.pages import SeeOther, find_message, form_methods, get_conversation, page, question_form
@@ -19,7 +19,7 @@ from chat.views.problems import SignedInRequest, problem, queued_per_person, sig
 @signed_in
 @queued_per_person
 async def new_conversation(request: SignedInRequest) -> HttpResponse:
-    return await page(request, None, question_form(request))
+    return await page(request, None, question_form(request, text=await _draft(request)))
 
 
 @require_GET
@@ -27,7 +27,8 @@ async def new_conversation(request: SignedInRequest) -> HttpResponse:
 @queued_per_person
 async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
     conversation = await get_conversation(request, pk)
-    return await page(request, conversation, question_form(request, model=conversation.model))
+    form = question_form(request, model=conversation.model, text=await _draft(request, pk))
+    return await page(request, conversation, form)
 
 
 @require_GET
@@ -74,6 +75,10 @@ async def history(request: SignedInRequest) -> HttpResponse:
         return render(request, "chat/_history.html", {"history": batch(request)})
 
     return await in_thread(fragment)()
+
+
+async def _draft(request: SignedInRequest, conversation: UUID | None = None) -> str:
+    return await in_thread(Draft.objects.text)(request.user.pk, conversation)
 
 
 def _place(conversation: Conversation, message: Message) -> str:

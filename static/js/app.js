@@ -2,6 +2,7 @@ import { Conversation } from "./conversation.js";
 import { copyOnClick } from "./copy.js";
 import { find } from "./dom.js";
 import { downloadOnClick } from "./download.js";
+import { saveBeforeSignOut } from "./drafts.js";
 import { History } from "./history.js";
 import { setInstructionsHere } from "./instructions.js";
 import { listenForKeys } from "./keys.js";
@@ -43,3 +44,4 @@ const stream = new PageStream(find(document, "[data-stream-url]", HTMLElement).d
   },
 });
 const conversation = new Conversation(document, stream);
+saveBeforeSignOut(find(document, "[data-sign-out]", HTMLFormElement), conversation.draft);

@@ -1,4 +1,5 @@
 import { find } from "./dom.js";
+import { Draft } from "./drafts.js";
 import { Problem, submit } from "./requests.js";
 import { NOT_QUEUED, STOP, STOPPING } from "./sentences.js";
 import { isComposing } from "./typing.js";
@@ -21,7 +22,8 @@ export class Composer {
   #stopForm;
   /** @type {string[]} */
   #stopUrls = [];
-  #draftKey;
+  /** What is in the box, kept for later. */
+  draft;
   #onAsked;
   #onStale;
 
@@ -42,8 +44,8 @@ export class Composer {
     this.#send = find(form, "[data-send]", HTMLButtonElement);
     this.#stop = find(form, "[data-stop]", HTMLButtonElement);
     this.#stopLabel = find(form, "[data-stop-label]", HTMLElement);
-    this.#draftKey = `draft ${form.dataset.draft}`;
-    this.#text.value ||= sessionStorage.getItem(this.#draftKey) ?? "";
+    this.draft = new Draft(form);
+    this.#recover();
     this.#grow();
     this.focus();
     this.#text.addEventListener("input", () => this.#edited());
@@ -129,6 +131,14 @@ export class Composer {
     return !this.#stop.hidden;
   }
 
+  /** Show what the server has not got, which is newer than what it has sent; but not instead of what it has refused. */
+  #recover() {
+    const { unsaved } = this.draft;
+    if (unsaved === null) return;
+    if (!this.#error.textContent) this.#text.value = unsaved;
+    this.draft.save();
+  }
+
   #edited() {
     // What was refused is no longer what stands there.
     this.#complain("");
@@ -136,7 +146,7 @@ export class Composer {
   }
 
   #keep() {
-    sessionStorage.setItem(this.#draftKey, this.#text.value);
+    this.draft.keep(this.#text.value);
     this.#grow();
   }
 

@@ -78,6 +78,11 @@ export class Conversation {
     this.#queued?.addEventListener("input", edited);
   }
 
+  /** What is in the box of the composer. */
+  get draft() {
+    return this.#composer.draft;
+  }
+
   /** What the page shows of the conversation, for the server. */
   get shown() {
     return this.#messages?.shown ?? {};

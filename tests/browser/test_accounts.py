@@ -112,6 +112,9 @@ def test_signing_out_clears_the_browser(visit: Visit) -> None:
     assert alice.evaluate("sessionStorage.length") == 0
     other.wait_for_function("() => sessionStorage.length === 0")
     expect(alice.locator("html")).to_have_attribute("data-theme", "dark")
+    again = visit("alice")
+    again.goto("/")
+    expect(question(again)).to_have_value("A draft of a secret")
 
 
 def test_signing_up_is_closed(alice: Page) -> None:

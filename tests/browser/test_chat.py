@@ -1,11 +1,12 @@
 """Asking, watching the reply being written, stopping it."""
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import KEY, Watch
+from tests.browser.conftest import KEY, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, words
 from tests.server import Server, Servers
 from tests.upstream import Upstream, error, finish, hang, pause, reasoning, text
@@ -53,13 +54,21 @@ def test_a_draft_survives_a_reload_and_is_gone_after_sending(alice: Page) -> Non
     expect(question(alice)).to_have_value("")
 
 
+def test_a_draft_is_there_on_every_device(alice: Page, visit: Visit) -> None:
+    with alice.expect_response("**/draft/"):
+        question(alice).fill("Half a question")
+    phone = visit("alice", viewport={"width": 390, "height": 844})
+    phone.goto("/")
+    expect(question(phone)).to_have_value("Half a question")
+
+
 def test_a_blank_question_is_not_sent(alice: Page) -> None:
-    methods: list[str] = []
-    alice.on("request", lambda request: methods.append(request.method))
+    asked: list[str] = []
+    alice.on("request", lambda request: asked.append(f"{request.method} {urlsplit(request.url).path}"))
     question(alice).fill("  \n ")
     question(alice).press("Enter")
     several_frames(alice)
-    assert "POST" not in methods
+    assert {request for request in asked if request.startswith("POST")} <= {"POST /draft/"}
     expect(button(alice, "Send")).to_be_enabled()
     expect(question(alice)).to_have_value("  \n ")
 
@@ -214,7 +223,7 @@ def test_the_first_word_shows_before_the_rest_is_written(alice: Page, upstream: 
 def test_reasoning_is_folded_with_its_duration_and_stays_open_once_opened(alice: Page, upstream: Upstream) -> None:
     upstream.script(reasoning("Let me see."), pause("answer"), text("Seen."), pause("end"), finish())
     ask(alice, "Hello?")
-    summary, thoughts = answer(alice).locator("summary"), answer(alice).get_by_text("Let me see.")
+    summary, thoughts = answer(alice).locator("[data-reasoning-summary]"), answer(alice).get_by_text("Let me see.")
     expect(summary).to_have_text(re.compile(r"Thinking… [1-9]\d* s"))
     expect(thoughts).to_be_hidden()
     summary.click()

@@ -1,0 +1,56 @@
+"""What people have begun to write and not sent."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.conf import settings
+from django.db import models, transaction
+
+from chat.models.conversations import Conversation
+from chat.models.ids import uuid7
+
+
+class DraftQuerySet(models.QuerySet["Draft"]):
+    def text(self, person: int, conversation: UUID | None) -> str:
+        """What this person has begun to write there; without a conversation, in a new one."""
+        return self.filter(person=person, conversation=conversation).values_list("text", flat=True).first() or ""
+
+    @transaction.atomic
+    def keep(self, person: int, conversation: UUID | None, text: str) -> None:
+        place = self.filter(person=person, conversation=conversation)
+        if not text:
+            place.delete()
+        elif not place.update(text=text):
+            # Another page of the same person may just have kept one, which is as new.
+            self.bulk_create([Draft(person_id=person, conversation_id=conversation, text=text)], ignore_conflicts=True)
+
+    def sent(self, person: int, conversation: UUID | None, question: str) -> None:
+        """Forget what has become this question. The page may not have kept its last words, or keep another text."""
+        if question.strip().startswith(self.text(person, conversation).strip()):
+            self.filter(person=person, conversation=conversation).delete()
+
+
+class Draft(models.Model):
+    """The text in the box of a conversation, or in that of a new one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.DB_CASCADE, related_name="drafts", db_index=False
+    )
+    conversation = models.ForeignKey(Conversation, null=True, on_delete=models.DB_CASCADE, related_name="drafts")
+    text = models.TextField()
+
+    objects = DraftQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["person", "conversation"], name="draft_of_conversation"),
+            # To a database, nothing is never the same as nothing.
+            models.UniqueConstraint(
+                fields=["person"], condition=models.Q(conversation=None), name="draft_of_new_conversation"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"draft {self.pk}"

@@ -1,0 +1,71 @@
+import { pause } from "./backoff.js";
+
+const TYPING_MS = 600;
+// Browsers send no more than this after the page is gone, for all drafts together.
+const MOST_KEPT_ALIVE = 60_000;
+const PATIENCE_MS = 2000;
+
+/** What is in the composer. The server keeps it, on every device; the browser only until the server has it. */
+export class Draft {
+  #url;
+  #key;
+  #headers;
+  #timer = 0;
+  #saved = Promise.resolve();
+
+  /** @param {HTMLFormElement} form */
+  constructor(form) {
+    this.#url = form.dataset.draftUrl ?? "";
+    this.#key = `draft ${form.dataset.draft}`;
+    const token = form.querySelector("[name=csrfmiddlewaretoken]");
+    this.#headers = { Accept: "application/json", "X-CSRFToken": token instanceof HTMLInputElement ? token.value : "" };
+    addEventListener("pagehide", () => this.save());
+    document.addEventListener("visibilitychange", () => document.hidden && this.save());
+  }
+
+  /** What the server has not got yet, if there is such a text. */
+  get unsaved() {
+    return sessionStorage.getItem(this.#key);
+  }
+
+  /** @param {string} text */
+  keep(text) {
+    sessionStorage.setItem(this.#key, text);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.save(), TYPING_MS);
+  }
+
+  /** Let the server keep what it has not got yet. */
+  save() {
+    clearTimeout(this.#timer);
+    // One after another, so that the newest text is kept last.
+    this.#saved = this.#saved.then(() => this.#save());
+    return this.#saved;
+  }
+
+  async #save() {
+    const text = this.unsaved;
+    if (text === null) return;
+    const { ok, redirected } = await fetch(this.#url, {
+      method: "POST",
+      headers: this.#headers,
+      body: new URLSearchParams({ text }),
+      keepalive: text.length < MOST_KEPT_ALIVE,
+    }).catch(() => ({ ok: false, redirected: false }));
+    // Otherwise the next text, or the next page, tries again.
+    if (ok && !redirected && this.unsaved === text) sessionStorage.removeItem(this.#key);
+  }
+}
+
+/**
+ * Let the server keep the draft before the browser forgets it.
+ * @param {HTMLFormElement} form that signs out
+ * @param {Draft} draft
+ */
+export function saveBeforeSignOut(form, draft) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await Promise.race([draft.save(), pause(PATIENCE_MS)]);
+    form.submit();
+  });
+}
