@@ -11,7 +11,7 @@ from chat import asking
 from chat.models import Conversation, Reply, User
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Watch
-from tests.browser.pages import answer, ask, button, choose, expect_end, question, words
+from tests.browser.pages import answer, ask, button, choose, expect_end, question, top_at_rest, words
 from tests.server import Server
 from tests.upstream import Upstream, hang, text
 
@@ -59,6 +59,17 @@ def test_a_conversation_is_found_again_and_moves_to_the_top(alice: Page) -> None
     ask(alice, "More")
     expect_end(alice, "complete")
     expect(entries(alice)).to_have_text(["First", "Second"])
+
+
+def test_an_entry_stays_under_the_pointer(alice: Page, server: Server) -> None:
+    remember(server, "alice", *(f"Number {number}" for number in range(40)), days=40)
+    alice.reload()
+    entry = alice.get_by_role("link", name="Number 3", exact=True)
+    entry.hover()
+    before = top_at_rest(entry)
+    remember(server, "alice", "new")
+    expect(entries(alice).first).to_have_text("new")
+    assert abs(top_at_rest(entry) - before) < 2
 
 
 def test_it_loads_further_as_it_is_scrolled(alice: Page, server: Server) -> None:
