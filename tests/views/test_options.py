@@ -41,6 +41,7 @@ def test_a_form_changes_only_what_it_sends(client: Client, conversation: Convers
     assert client.post(url, {"archived": "true"})["location"] == "/archive/"
     conversation.refresh_from_db()
     assert (conversation.title, conversation.archived, conversation.pinned) == ("Sums of numbers", True, False)
+    assert conversation.titled_by == Conversation.TitledBy.PERSON, "no model gives it another"
 
 
 @pytest.mark.parametrize(
