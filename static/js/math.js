@@ -13,8 +13,8 @@ const OPTIONS = { trust: false, maxExpand: 300, maxSize: 20, strict: "ignore" };
 const DEEPEST = 512;
 // The server's rendering takes the place of the page's own, with the same formulas.
 const KEPT = 500;
-// The page may answer in between.
-const SLICE_MS = 50;
+// The page may draw and answer in between.
+const SLICE_MS = 8;
 /** @type {Map<string, HTMLElement>} */
 const kept = new Map();
 let isLoading = false;

@@ -1,4 +1,4 @@
-import { backoff, pause } from "./backoff.js";
+import { backoff, drawn, pause } from "./backoff.js";
 import { Batches, firstInWindow, messagesIn } from "./batches.js";
 import { find } from "./dom.js";
 import { showQueued } from "./queue.js";
@@ -133,7 +133,7 @@ export class Messages {
       this.#element.prepend(batch);
       let drift = 0;
       for (const slice of slices(messages).reverse()) {
-        await pause();
+        await drawn();
         drift = this.#keepPlace(() => batch.prepend(...slice), drift);
       }
       this.#batches.end(batch);
@@ -152,7 +152,7 @@ export class Messages {
       const batch = next.querySelector("[data-later] a") ? this.#batches.begin() : null;
       if (batch) this.#element.append(batch);
       for (const slice of slices(messages)) {
-        await pause();
+        await drawn();
         (batch ?? this.#element).append(...slice);
       }
       if (batch) this.#batches.end(batch);
