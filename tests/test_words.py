@@ -48,6 +48,11 @@ def test_a_folded_text_has_the_same_words(text: str) -> None:
     assert words.indexed(folded) == folded
 
 
+@given(st.text(st.characters(codec="ascii")))
+def test_ascii_has_the_same_words(text: str) -> None:
+    assert words.indexed(text) == " ".join(word for word, _, _ in words.split(text))
+
+
 def test_a_word_has_its_place() -> None:
     text = "Ein Straßenfest in 東京都"
     assert [(word, text[start:end]) for word, start, end in words.split(text)] == [
