@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -245,6 +246,45 @@ class OptionsForm(forms.Form):
     def changes(self) -> dict[str, Any]:
         """The fields of the conversation that were sent."""
         return {name: value for name, value in self.cleaned_data.items() if name in self.data and value is not None}
+
+
+class DayField(forms.DateField):
+    """A day, from a calendar in browsers that have one."""
+
+    widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+
+    def __init__(self, **kwargs: Any) -> None:
+        errors = {"invalid": _("This isn't a day. Write it like 2026-03-31.")}
+        super().__init__(required=False, input_formats=["%Y-%m-%d"], error_messages=errors, **kwargs)
+
+    def to_python(self, value: Any) -> date | None:
+        day: date | None = super().to_python(value)
+        # Near the ends of the calendar a day may not exist in another time zone.
+        if day and not 1971 <= day.year < 2100:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return day
+
+
+class SearchForm(forms.Form):
+    """What to look for, and where."""
+
+    q = forms.CharField(required=False, label=_("Search"), widget=forms.SearchInput)
+    since = DayField(label=_("From"))
+    until = DayField(label=_("To"))
+    model = forms.ChoiceField(
+        required=False,
+        label=_("Model"),
+        error_messages={"invalid_choice": _("This model isn't available. Choose another one.")},
+    )
+
+    def __init__(self, *args: Any, models: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["model"].choices = [("", _("Any model")), *((name, name) for name in models)]  # type: ignore[attr-defined]
+
+    def clean(self) -> None:
+        since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
+        if since and until and since > until:
+            self.add_error("until", _("The last day comes before the first. Exchange them."))
 
 
 def grouped(number: int) -> str:

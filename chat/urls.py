@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from chat.views import conversations, documents, drafts, events, messages, options, queue, replies, settings, trash
+from chat.views import (
+    conversations,
+    documents,
+    drafts,
+    events,
+    messages,
+    options,
+    queue,
+    replies,
+    search,
+    settings,
+    trash,
+)
 
 urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
@@ -28,6 +40,9 @@ urlpatterns = [
     path("draft/", drafts.draft, name="draft"),
     path("events/", events.page_events, name="page_events"),
     path("history/", conversations.history, name="history"),
+    path("search/", search.search, name="search"),
+    path("search/offers/", search.search_offers, name="search_offers"),
+    path("search/<int:key>/", search.found, name="found"),
     path("questions/<uuid:pk>/edit/", messages.edit, name="edit"),
     path("replies/<uuid:pk>/", replies.reply, name="reply"),
     path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),

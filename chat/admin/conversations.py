@@ -119,7 +119,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     # A non-empty list enables the search box; get_search_results does the searching.
     search_fields = ["title"]
     search_help_text = _(
-        "Finds the conversations of the newest 500 texts that have every word: titles, messages and queued questions. "
+        "Finds the conversations of the newest 200 texts that have every word: titles, messages and queued questions. "
         'The last word may be a part, "words in quotes" stand together, -word leaves out. The name and the address of '
         "the owner count as words."
     )

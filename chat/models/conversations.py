@@ -218,6 +218,10 @@ class Conversation(models.Model):
         if not Conversation.objects.kept().filter(pk=self.pk).update(**fields, version=F("version") + 1):
             raise Conversation.DoesNotExist
         self.refresh_from_db(fields=["title", "pinned", "archived"])
+        if "title" in fields:
+            from chat.models.searchable import Searchable
+
+            Searchable.objects.put([Searchable.of_title(self)])
 
     def unseen_end(self) -> datetime | None:
         """When the reply on screen has ended, if its person has not seen that."""

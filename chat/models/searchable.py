@@ -115,6 +115,10 @@ class Searchable(models.Model):
         return EPOCH + timedelta(microseconds=self.pk >> ID_BITS)
 
     @property
+    def is_title(self) -> bool:
+        return self.message_id is None and self.queued_id is None
+
+    @property
     def text(self) -> str:
         """What was searched."""
         found = self.message or self.queued

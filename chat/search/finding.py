@@ -17,7 +17,7 @@ END = (1 << 63) - 1
 FIRST = 100
 MOST = 5000
 # Staff search among all conversations, and are shown those of this many texts at most.
-FOR_STAFF = 500
+FOR_STAFF = 200
 # As many people may match a word of theirs.
 OWNERS = 50
 

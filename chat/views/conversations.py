@@ -8,7 +8,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
 from chat.database import in_thread, retry_on_deadlock
-from chat.models import Conversation, Draft, Message
+from chat.models import Draft
 from chat.views import pages
 from chat.views.history import history as batch
 from chat.views.pages import SeeOther, find_message, form_methods, get_conversation, page, question_form
@@ -53,7 +53,9 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     await in_thread(conversation.show)(message)
     if wants_json(request):
         return JsonResponse({"leaf": str(conversation.leaf_id)})
-    return SeeOther(await in_thread(_place)(conversation, message))
+    # From a hit on another branch, the search goes on there.
+    search = {name: request.POST[name] for name in ("find", "hit") if name in request.POST}
+    return SeeOther(await in_thread(pages.place)(conversation, message, search))
 
 
 @form_methods
@@ -79,10 +81,3 @@ async def history(request: SignedInRequest) -> HttpResponse:
 
 async def _draft(request: SignedInRequest, conversation: UUID | None = None) -> str:
     return await in_thread(Draft.objects.text)(request.user.pk, conversation)
-
-
-def _place(conversation: Conversation, message: Message) -> str:
-    """The address of a message on screen, on a page that shows it however far above the leaf it is."""
-    is_far = len(conversation.below(message)) > pages.SHOWN
-    query = f"?from={message.parent_id or message.pk}" if is_far else ""
-    return f"{conversation.get_absolute_url()}{query}#message-{message.pk}"

@@ -24,6 +24,7 @@ from chat.live import read_live
 from chat.models import Conversation, Message, QueuedQuestion, Reply
 from chat.process import Process
 from chat.views.history import count_of, history
+from chat.views.hits import hits
 from chat.views.problems import Refusal, SignedInRequest, SignedInView, wants_json
 
 # A page shows this many messages of a long branch at first, and never more than the second figure.
@@ -54,6 +55,7 @@ async def page(
     def rendered() -> HttpResponse:
         context = {
             **shown,
+            "hits": hits(request, conversation, shown["messages_shown"]) if conversation else None,
             "form": form,
             "edited": edited,
             "demo": settings.CHAT_DEMO,
@@ -233,6 +235,14 @@ def _earlier(last: int, until: UUID | None, first: Message) -> str:
     else:
         query = {"until": str(first.pk)}
     return f"?{urlencode(query)}#message-{first.pk}"
+
+
+def place(conversation: Conversation, message: Message, query: Mapping[str, str] | None = None) -> str:
+    """The address of a message, with this query, on a page that shows it however far above the leaf it is."""
+    asked = dict(query or {})
+    if len(conversation.below(message)) > SHOWN:
+        asked["from"] = str(message.parent_id or message.pk)
+    return f"{conversation.get_absolute_url()}{f'?{urlencode(asked)}' if asked else ''}#message-{message.pk}"
 
 
 async def find_message(conversation: Conversation, pk: str) -> Message | None:

@@ -3,29 +3,21 @@ import { copyOnClick } from "./copy.js";
 import { find } from "./dom.js";
 import { downloadOnClick } from "./download.js";
 import { saveBeforeSignOut } from "./drafts.js";
-import { History } from "./history.js";
+import { startFrame } from "./frame.js";
+import { markHits } from "./hits.js";
 import { setInstructionsHere } from "./instructions.js";
-import { listenForKeys } from "./keys.js";
 import { drawFormulas } from "./math.js";
 import { followNotes } from "./notes.js";
-import { offerNotifications } from "./notifications.js";
 import { Problem } from "./requests.js";
-import { hideOnClick } from "./sidebar.js";
 import { PageStream } from "./stream.js";
 
 copyOnClick();
 downloadOnClick();
-hideOnClick(document);
 setInstructionsHere(document);
-listenForKeys(document);
 drawFormulas();
 followNotes();
-offerNotifications(
-  find(document, "[data-notifications]", HTMLElement),
-  find(document, "[data-notify]", HTMLInputElement),
-  find(document, "[data-notify-refused]", HTMLElement),
-);
-const history = new History(document);
+markHits(document);
+const history = startFrame();
 const stream = new PageStream(find(document, "[data-stream-url]", HTMLElement).dataset.streamUrl ?? "", {
   shown: () => ({ ...conversation.shown, ...history.shown }),
   change({ version, list, running }) {

@@ -1,41 +1,92 @@
 import { find } from "./dom.js";
 import { hasLater } from "./paging.js";
-import { NO_COMMAND } from "./sentences.js";
+import { fragment, Problem } from "./requests.js";
+import { countOffers, searchFor } from "./sentences.js";
 import { isComposing } from "./typing.js";
 
-/** A list of what one can do on this page, to be searched and run by keyboard. */
+// People type this fast, in milliseconds from key to key.
+const TYPING_MS = 150;
+
+/** A list of what one can do on this page, and of what one has written and read, searched and used by keyboard. */
 export class Palette {
   #dialog;
   #text;
   #list;
-  #none;
+  #status;
+  /** @type {Element[]} the titles and messages that were found last */
+  #found = [];
+  /** Ends a search when the next letter is typed. */
+  #searching = new AbortController();
 
   /** @param {HTMLDialogElement} dialog */
   constructor(dialog) {
     this.#dialog = dialog;
     this.#text = find(dialog, "input", HTMLInputElement);
     this.#list = find(dialog, "[role=listbox]", HTMLElement);
-    this.#none = find(dialog, "[data-none]", HTMLElement);
-    this.#text.addEventListener("input", () => this.#show());
+    this.#status = find(dialog, "[role=status]", HTMLElement);
+    this.#text.addEventListener("input", () => this.#typed());
     this.#text.addEventListener("keydown", (event) => this.#pressed(event));
     this.#list.addEventListener("click", ({ target }) => this.#clicked(target));
     dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
+    dialog.addEventListener("close", () => this.#searching.abort());
   }
 
   /** Open it, or close it if it is open. */
   toggle() {
     if (this.#dialog.open) return this.#dialog.close();
     this.#text.value = "";
-    this.#show();
+    this.#typed();
     this.#dialog.showModal();
   }
 
+  async #typed() {
+    this.#searching.abort();
+    this.#searching = new AbortController();
+    const { signal } = this.#searching;
+    if (!this.#words) this.#found = [];
+    this.#show();
+    if (!this.#words) return;
+    await new Promise((resolve) => setTimeout(resolve, TYPING_MS));
+    if (!signal.aborted) await this.#search(signal);
+  }
+
+  /** @param {AbortSignal} signal */
+  async #search(signal) {
+    const query = new URLSearchParams({ q: this.#words });
+    try {
+      const offers = await fragment(`${this.#dialog.dataset.searchUrl}?${query}`, signal);
+      if (signal.aborted) return;
+      this.#found = [...offers.children];
+      this.#show();
+      this.#status.textContent = countOffers(this.#found.length);
+    } catch (error) {
+      const problem = Problem.from(error);
+      if (!signal.aborted) problem.show(this.#status);
+    }
+  }
+
+  get #words() {
+    return this.#text.value.trim();
+  }
+
+  /** Show what there is for these words, and keep what is chosen if it is still there. */
   #show() {
-    const words = this.#text.value.toLowerCase().split(/\s+/);
-    const offered = [...commands().keys()].filter((name) => words.every((word) => name.toLowerCase().includes(word)));
-    this.#list.replaceChildren(...offered.map((name, index) => option(name, `command-${index}`)));
-    this.#none.textContent = offered.length ? "" : NO_COMMAND;
-    this.#choose(this.#list.firstElementChild);
+    const words = this.#words.toLowerCase().split(/\s+/);
+    const names = [...commands().keys()].filter((name) => words.every((word) => name.toLowerCase().includes(word)));
+    const offers = names.map((name, index) => option(name, `command-${index}`));
+    // The first one is chosen unless a person has chosen another.
+    const chosen = this.#chosen?.previousElementSibling ? this.#chosen.id : "";
+    this.#list.replaceChildren(...offers, ...this.#found, ...this.#everything());
+    this.#status.textContent = "";
+    this.#choose([...this.#list.children].find(({ id }) => id === chosen) ?? this.#list.firstElementChild);
+  }
+
+  /** The way to the page with all results. */
+  #everything() {
+    if (!this.#words) return [];
+    const all = option(searchFor(this.#words), "offer-all");
+    all.dataset.href = `${this.#dialog.dataset.resultsUrl}?${new URLSearchParams({ q: this.#words })}`;
+    return [all];
   }
 
   get #chosen() {
@@ -68,6 +119,7 @@ export class Palette {
 
   /** @param {Element | null} option */
   #run(option) {
+    if (option instanceof HTMLElement && option.dataset.href) return location.assign(option.dataset.href);
     // What the page offers may have changed since the list was shown.
     const control = commands().get(option?.textContent ?? "");
     if (!control) return this.#show();
@@ -84,7 +136,7 @@ export class Palette {
 function commands() {
   /** @type {Map<string, HTMLElement>} */
   const found = new Map();
-  const unavailable = hasLater() ? "[hidden], :disabled, [data-message]" : "[hidden], :disabled";
+  const unavailable = `[hidden], :disabled, [aria-disabled=true]${hasLater() ? ", [data-message]" : ""}`;
   for (const control of document.querySelectorAll("[data-command]")) {
     if (control instanceof HTMLElement && !control.closest(unavailable)) {
       found.set(control.dataset.command ?? "", control);

@@ -76,11 +76,12 @@ export async function submit(form, submitter) {
 /**
  * Get a fragment of a page.
  * @param {string} url
+ * @param {AbortSignal} [signal] ends the request, with a Problem
  * @returns {Promise<DocumentFragment>}
  * @throws {Problem}
  */
-export async function fragment(url) {
-  const response = await ask(url, { headers: { Accept: "text/html" } });
+export async function fragment(url, signal) {
+  const response = await ask(url, { headers: { Accept: "text/html" }, signal: signal ?? null });
   const template = document.createElement("template");
   template.innerHTML = await response.text();
   return document.importNode(template.content, true);

@@ -10,7 +10,16 @@ export const NOT_QUEUED = "This question is no longer queued here. What you wrot
 export const JUMP_TO_LATEST = "Jump to latest";
 export const NEW_TEXT = "New text";
 
-export const NO_COMMAND = "There is no such command.";
+/** @param {string} words */
+export function searchFor(words) {
+  return `All results for “${words}”`;
+}
+
+/** @param {number} count of titles and messages */
+export function countOffers(count) {
+  if (!count) return "No title or message was found.";
+  return count === 1 ? "One title or message." : `${count} titles and messages.`;
+}
 
 export const COPIED = "Copied";
 export const NOT_COPIED = "Not copied";

@@ -170,7 +170,7 @@ def test_axe_finds_nothing_in_what_the_page_says_and_hides(alice: Page, watch: W
     alice.keyboard.press("Escape")
     alice.keyboard.press("Control+k")
     alice.keyboard.type("none of these")
-    expect(alice.get_by_text("There is no such command.")).to_be_visible()
+    expect(alice.get_by_text("No title or message was found.")).to_be_visible()
     expect_accessible(alice)
     alice.keyboard.press("Escape")
     ask(alice, "Hello?")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.chromium
 
 
 def palette(page: Page) -> Locator:
-    return page.get_by_role("dialog", name="Commands")
+    return page.get_by_role("dialog", name="Search and commands")
 
 
 def chosen(page: Page) -> Locator:
@@ -49,9 +49,8 @@ def test_the_palette_is_read_searched_and_closed_by_keys(alice: Page) -> None:
     expect(field).to_be_focused()
     expect(field).to_have_attribute("aria-activedescendant", chosen(alice).get_attribute("id") or "none")
     alice.keyboard.type("fly to the moon")
-    expect(palette(alice).get_by_text("There is no such command.")).to_be_visible()
-    alice.keyboard.press("Enter")
-    expect(palette(alice)).to_be_visible()
+    expect(palette(alice).get_by_role("option")).to_have_text(["All results for “fly to the moon”"])
+    expect(palette(alice).get_by_role("status")).to_have_text("No title or message was found.")
     alice.keyboard.press("Escape")
     expect(palette(alice)).to_be_hidden()
     expect(question(alice)).to_be_focused()
@@ -91,7 +90,8 @@ def test_the_last_messages_are_those_of_the_conversation(alice: Page) -> None:
         question(alice).press("ArrowUp")
         alice.keyboard.press("Control+k")
         alice.keyboard.type("last")
-        expect(palette(alice).get_by_role("option")).to_have_text(["Go to the last message"])
+        offered = ["Go to the last message", "All results for “last”"]
+        expect(palette(alice).get_by_role("option")).to_have_text(offered)
         alice.keyboard.press("Escape")
     expect(alice.locator("[data-role=user]")).to_have_count(2)
     question(alice).press("ArrowUp")
@@ -120,11 +120,15 @@ def test_a_command_that_has_gone_since_is_no_longer_offered(alice: Page, upstrea
     ask(alice, "Hello?")
     expect(words(alice)).to_have_text("So far")
     alice.keyboard.press("Control+k")
-    alice.keyboard.type("stop")
-    upstream.release("end")
-    expect_end(alice, "complete")
-    alice.keyboard.press("Enter")
-    expect(palette(alice)).to_contain_text("There is no such command.")
+    # Its answer would renew the list.
+    with held(alice, "**/search/offers/**"):
+        with alice.expect_request("**/search/offers/**"):
+            alice.keyboard.type("stop")
+        upstream.release("end")
+        expect_end(alice, "complete")
+        alice.keyboard.press("Enter")
+        expect(palette(alice).get_by_role("option", name="Stop", exact=True)).to_have_count(0)
+        expect(palette(alice)).to_be_visible()
 
 
 def test_the_palette_works_by_touch(visit: Visit) -> None:

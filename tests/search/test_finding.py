@@ -191,6 +191,20 @@ def test_an_answer_is_found_that_was_asked_before_there_was_an_index(alice: User
     assert found("spoons", alice) == ["Two spoons"]
 
 
+def test_a_conversation_is_found_by_its_new_title(alice: User) -> None:
+    conversation = asking.begin(alice, "Salt?", "demo").message.conversation
+    conversation.set_options(title="On pepper")
+    assert found("pepper", alice) == ["On pepper"]
+    assert found("salt", alice) == ["Salt?"]
+
+
+def test_nothing_in_the_trash_is_found(write: Callable[..., list[Message]], alice: User) -> None:
+    [message] = write("salt")
+    assert len(found("salt", alice)) == 1
+    Conversation.objects.filter(pk=message.conversation_id).update(trashed=NOON)
+    assert found("salt", alice) == []
+
+
 def test_a_queued_question_is_found_by_its_last_words(alice: User) -> None:
     conversation = asking.begin(alice, "Salt?", "demo").message.conversation
     question = queued.add(conversation, "And PEPPER?", "demo")

@@ -1,0 +1,67 @@
+"""The hits of a search in the conversation on the page, and the ways from one to another."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Max, Min
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from chat.models import Conversation, Message, Searchable
+from chat.search import NotSearchable, newest, parse
+from chat.views.problems import SignedInRequest
+
+# At most so many hits are counted, the newest ones.
+MOST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The hit that a person is at, and those before and after it, which may be on other branches.
+
+    `terms` are for the script that marks them.
+    """
+
+    words: str
+    terms: list[dict[str, Any]]
+    position: int
+    count: int
+    previous: str | None
+    next: str | None
+    # To be shown first, if another branch is on screen.
+    elsewhere: UUID | None
+
+
+def hits(request: SignedInRequest, conversation: Conversation, shown: Iterable[Message]) -> Hits | None:
+    """Those of the search that has led here, if one has; `shown` are the messages on screen."""
+    words, key = request.GET.get("find", ""), request.GET.get("hit", "")
+    try:
+        query = parse(words)
+    except NotSearchable:
+        return None
+    rows = Searchable.objects.for_user(request.user).filter(conversation=conversation).exclude(message=None)
+    # A conversation takes a short time of all, so few texts that are not in it are looked at.
+    span = rows.aggregate(first=Min("pk"), last=Max("pk"))
+    if span["first"] is None:
+        return None
+    try:
+        found = newest(rows, query, request.user.pk, MOST, since=span["first"], before=span["last"] + 1).rows
+    except NotSearchable:
+        return None
+    keys = [str(row.pk) for row in reversed(found)]
+    if key not in keys:
+        return None
+    index = keys.index(key)
+    at = found[len(keys) - 1 - index].message_id
+    ways = [f"{reverse('found', args=[other])}?{urlencode({'q': words})}" for other in keys]
+    return Hits(
+        words=words,
+        terms=[asdict(term) for term in query.wanted],
+        position=index + 1,
+        count=len(keys),
+        previous=ways[index - 1] if index else None,
+        next=ways[index + 1] if index + 1 < len(keys) else None,
+        elsewhere=at if at not in {message.pk for message in shown} else None,
+    )

@@ -1,0 +1,139 @@
+"""Searching one's own conversations: a page, what the palette offers, and the way to what was found."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from chat import sentences
+from chat.database import in_thread
+from chat.forms import SearchForm
+from chat.models import Conversation, Searchable
+from chat.models.searchable import SearchableQuerySet, key_at
+from chat.process import Process
+from chat.search import END, NotSearchable, Piece, Query, newest, parse, snippet
+from chat.views import pages
+from chat.views.history import history
+from chat.views.pages import SeeOther
+from chat.views.problems import SignedInRequest, queued_per_person, signed_in
+
+# How many results a page has, and how many the palette offers of each kind.
+RESULTS = 20
+OFFERED = 6
+# So many texts are looked through for each kind while a person types.
+LOOKED_THROUGH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Results of one conversation that follow each other; `title` is its title with the hits, and none of them."""
+
+    conversation: Conversation
+    title: list[Piece]
+    texts: list[tuple[Searchable, list[Piece]]]
+
+
+@require_GET
+@signed_in
+@queued_per_person
+async def search(request: SignedInRequest) -> HttpResponse:
+    """The page with the field, its filters and a portion of what was found."""
+
+    def page() -> HttpResponse:
+        models = [model.name for model in Process.of(request).catalog.models_for(request.user)]
+        form = SearchForm(request.GET, models=models)
+        context = {"form": form, "has_models": len(models) > 1, "history": history(request)}
+        context |= _results(request, form)
+        return render(request, "chat/search.html", context)
+
+    return await in_thread(page)()
+
+
+@require_GET
+@signed_in
+@queued_per_person
+async def search_offers(request: SignedInRequest) -> HttpResponse:
+    """The newest titles and messages for what is in the palette, as a fragment of a page."""
+    words = request.GET.get("q", "")
+
+    def fragment() -> HttpResponse:
+        rows = _rows(request)
+        try:
+            query = parse(words)
+            titles = newest(rows.titles(), query, request.user.pk, OFFERED, most=LOOKED_THROUGH).rows
+            texts = newest(rows.texts(), query, request.user.pk, OFFERED, most=LOOKED_THROUGH).rows
+        except NotSearchable:
+            # It may become searchable with the next letter.
+            titles = texts = []
+        offers = [(row, snippet(row.text, query)) for row in [*titles, *texts]]
+        return render(request, "chat/_search_offers.html", {"offers": offers, "words": words})
+
+    return await in_thread(fragment)()
+
+
+@require_GET
+@signed_in
+@queued_per_person
+async def found(request: SignedInRequest, key: int) -> HttpResponse:
+    """Lead to what was found, on a page of its conversation that shows it."""
+
+    def place() -> str:
+        row = get_object_or_404(_rows(request), pk=key)
+        conversation, words = row.conversation, {"find": request.GET.get("q", ""), "hit": str(key)}
+        if row.message:
+            return pages.place(conversation, row.message, words)
+        return f"{conversation.get_absolute_url()}{f'#queued-{row.queued_id}' if row.queued_id else ''}"
+
+    return SeeOther(await in_thread(place)())
+
+
+def _rows(request: SignedInRequest) -> SearchableQuerySet:
+    rows = Searchable.objects.for_user(request.user)
+    return rows.select_related("conversation", "message", "queued").defer("words")
+
+
+def _results(request: SignedInRequest, form: SearchForm) -> dict[str, Any]:
+    """What was found, by conversation as far as results follow each other, and the query of the next portion."""
+    words = request.GET.get("q", "").strip()
+    if not form.is_valid() or not words:
+        return {}
+    try:
+        query = parse(words)
+        since, before = _span(form.cleaned_data["since"], form.cleaned_data["until"])
+        model = form.cleaned_data["model"]
+        rows = _rows(request).filter(conversation__model=model) if model else _rows(request)
+        before = min(before, _cursor(request.GET.get("below", "")))
+        found = newest(rows, query, request.user.pk, RESULTS, before=before, since=since)
+    except NotSearchable as refusal:
+        form.add_error("q", sentences.search(refusal.code))
+        return {}
+    following = urlencode({**request.GET.dict(), "below": found.next}) if found.next else ""
+    return {"words": words, "groups": list(_groups(found.rows, query)), "next": following}
+
+
+def _groups(rows: list[Searchable], query: Query) -> Iterator[Group]:
+    for conversation, group in groupby(rows, key=lambda row: row.conversation):
+        texts = [(row, snippet(row.text, query)) for row in group if not row.is_title]
+        yield Group(conversation, snippet(conversation.title, query), texts)
+
+
+def _span(since: date | None, until: date | None) -> tuple[int, int]:
+    """The keys of these days, the last one included."""
+    return _midnight(since) if since else 0, _midnight(until + timedelta(days=1)) if until else END
+
+
+def _midnight(day: date) -> int:
+    return key_at(timezone.make_aware(datetime.combine(day, time.min)))
+
+
+def _cursor(value: str) -> int:
+    """The key before which the next portion begins."""
+    is_key = value.isascii() and value.isdecimal() and len(value) <= len(str(END))
+    return min(int(value), END) if is_key else END

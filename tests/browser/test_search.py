@@ -1,0 +1,150 @@
+"""Searching in the browser: the page, the palette, and the hits in a conversation."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from chat.search.filling import reindex
+from tests.browser.axe import expect_accessible
+from tests.browser.conftest import Show, Visit, Watch
+from tests.browser.pages import held, store
+from tests.server import Server
+
+pytestmark = pytest.mark.chromium
+
+TALK = [
+    "Crème brûlée for two?",
+    "Sugar, cream, **Straße**; 東京都の猫.",
+    "And for ten?",
+    "More _cream_ and sugar, CREAM again.",
+]
+MARKED = """
+    [...CSS.highlights.get("hit") ?? []].map((range) => range.toString())
+"""
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def palette(page: Page) -> Locator:
+    return page.get_by_role("dialog", name="Search and commands")
+
+
+def remember(server: Server, *texts: str) -> str:
+    """Store a conversation of Alice's that can be found, and return its address."""
+    address = store(server, *texts)
+    server.database.run(lambda: reindex(lambda done, total: None))
+    return address
+
+
+def marked(page: Page) -> list[str]:
+    """What is marked on the page, once its scripts have run."""
+    page.wait_for_load_state()
+    found: list[str] = page.evaluate(MARKED)
+    return found
+
+
+def search(page: Page, words: str) -> None:
+    page.get_by_label("Words to look for").fill(words)
+    page.get_by_label("Words to look for").press("Enter")
+
+
+def test_the_palette_searches_as_one_types(show: Show, server: Server) -> None:
+    alice = show("Hello?", "Hello!")
+    address = remember(server, *TALK)
+    alice.keyboard.press("Control+k")
+    alice.keyboard.type("brulee")
+    offers = palette(alice).get_by_role("option")
+    expect(offers.locator("mark")).to_have_text(["brûlée", "brûlée"])
+    expect(palette(alice).get_by_role("status")).to_have_text("2 titles and messages.")
+    expect(palette(alice).get_by_role("option", selected=True)).to_contain_text("Crème brûlée for two?")
+    expect_accessible(alice)
+    alice.keyboard.press("ArrowDown")
+    alice.keyboard.press("Enter")
+    expect(alice).to_have_url(re.compile(f"{address}.*#message-"))
+    expect(alice.get_by_role("navigation", name="Hits")).to_contain_text("Hit 1 of 1")
+
+
+def test_only_the_answer_to_the_last_words_is_shown(show: Show, server: Server) -> None:
+    alice = show("Hello?", "Hello!")
+    remember(server, *TALK)
+    alice.keyboard.press("Control+k")
+    with held(alice, "**/search/offers/**"):
+        with alice.expect_request("**/search/offers/?q=brulee"):
+            alice.keyboard.type("brulee")
+        alice.keyboard.press("Control+a")
+        alice.keyboard.type("sugar")
+        expect(palette(alice).locator("mark")).to_have_text(["sugar", "Sugar"])
+    expect(palette(alice).locator("mark")).to_have_text(["sugar", "Sugar"])
+    alice.keyboard.press("Control+a")
+    alice.keyboard.type("nowhere to be found")
+    expect(palette(alice).get_by_role("status")).to_have_text("No title or message was found.")
+    alice.keyboard.press("Enter")
+    expect(alice.get_by_text("Nothing was found.")).to_be_visible()
+
+
+def test_a_search_that_fails_says_so(show: Show, watch: Watch) -> None:
+    watch.expect("ERR_FAILED")
+    alice = show("Hello?", "Hello!")
+    alice.route("**/search/offers/**", lambda route: route.abort())
+    alice.keyboard.press("Control+k")
+    alice.keyboard.type("soup")
+    expect(palette(alice).get_by_role("status")).to_have_text("The server can't be reached. Try again in a moment.")
+
+
+def test_a_result_opens_with_its_hits_marked(show: Show, server: Server) -> None:
+    alice = show("Hello?", "Hello!")
+    remember(server, *TALK)
+    alice.get_by_role("link", name="Search", exact=False).first.click()
+    expect(alice.get_by_text("All your titles, questions and answers are searched.")).to_be_visible()
+    expect_accessible(alice)
+    search(alice, '"cream and" 京都 strasse')
+    expect(alice.get_by_text("Nothing was found.")).to_be_visible()
+    search(alice, "京都 strass")
+    expect(alice.locator(".result mark")).to_have_text(["Straße", "京都"])
+    expect_accessible(alice)
+    alice.locator(".result").click()
+    hits = alice.get_by_role("navigation", name="Hits")
+    expect(hits).to_contain_text("Hit 1 of 1")
+    assert marked(alice) == ["Straße", "京都"]
+    hits.get_by_role("link", name="All results").click()
+    search(alice, "cream")
+    alice.locator(".result").last.click()
+    expect(hits).to_contain_text("Hit 1 of 2")
+    hits.get_by_role("link", name="Next hit").click()
+    expect(hits).to_contain_text("Hit 2 of 2")
+    assert marked(alice) == ["cream", "cream", "CREAM"]
+    expect(alice.locator(":target")).to_be_in_viewport()
+    expect_accessible(alice)
+    hits.get_by_role("link", name="Leave the search").click()
+    expect(hits).to_be_hidden()
+    assert marked(alice) == []
+
+
+def test_a_phone_has_room_for_a_search(visit: Visit, server: Server, watch: Watch) -> None:
+    alice = visit("alice", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    remember(server, *TALK, "a" * 500, "Very" * 100)
+    for url in ("/search/", "/search/?q=a&until=x", "/search/?q=cream", f"/search/?q={'a' * 64}"):
+        alice.goto(url)
+        assert alice.evaluate(OVERFLOW) == 0
+        expect_accessible(alice)
+    alice.goto("/search/?q=cream")
+    alice.locator(".result").first.tap()
+    expect(alice.get_by_role("navigation", name="Hits")).to_contain_text("Hit 2 of 2")
+    # With its styles.
+    alice.wait_for_load_state()
+    assert alice.evaluate(OVERFLOW) == 0
+    expect(alice.locator(":target")).to_be_in_viewport()
+
+
+def test_a_search_works_without_scripts(visit: Visit, server: Server) -> None:
+    alice = visit("alice", java_script_enabled=False)
+    remember(server, *TALK)
+    alice.goto("/")
+    alice.get_by_role("link", name="Search").click()
+    search(alice, "cream")
+    expect(alice.locator(".result mark")).to_have_text(["cream", "CREAM", "cream"])
+    alice.locator(".result").last.click()
+    hits = alice.get_by_role("navigation", name="Hits")
+    expect(hits).to_contain_text("Hit 1 of 2")
+    hits.get_by_role("link", name="Next hit").click()
+    expect(hits).to_contain_text("Hit 2 of 2")

@@ -1,0 +1,258 @@
+"""The page of the search, what the palette offers, and the way to a hit."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from chat import asking, queued
+from chat.models import Conversation, Reply, Searchable, User
+from chat.views import pages
+from tests.client import Client
+from tests.views.conftest import end
+
+HOSTILE = "<script>alert(1)</script> & <mark>salt</mark>"
+
+
+def search(client: Client, words: str, **query: str) -> str:
+    response = client.get("/search/", {"q": words, **query})
+    assert response.status_code == 200
+    return str(response.text)
+
+
+def results(html: str) -> list[str]:
+    """The snippets on a page, with their hits in brackets."""
+    found = re.findall(r'<span class="(?:result|offer)__text" dir="auto">(.*?)</span>', html)
+    return [unescape(re.sub(r"</?mark>", lambda tag: "]" if "/" in tag[0] else "[", text)) for text in found]
+
+
+def links(html: str) -> list[str]:
+    return re.findall(r'class="result" href="([^"]+)"', html)
+
+
+def test_the_page_says_what_can_be_searched(client: Client) -> None:
+    html = client.get("/search/").text
+    assert "All your titles, questions and answers are searched." in html
+    assert 'class="form-error"' not in html.split("<main")[1]
+
+
+def test_titles_questions_and_answers_are_found(client: Client, ended: Reply) -> None:
+    html = search(client, "two")
+    assert results(html) == ["What is **[two]** and [two]?"]
+    assert "What is **<mark>two</mark>** and <mark>two</mark>?</a></h2>" in html
+    assert results(search(client, "four")) == ["It is *[four]*."]
+
+
+def test_queued_questions_are_found(client: Client, alice: User) -> None:
+    reply = asking.begin(alice, "Salt?", "demo")
+    question = queued.add(reply.message.conversation, "And thyme?", "demo")
+    html = search(client, "thyme")
+    assert results(html) == ["And [thyme]?"]
+    place = client.get(links(html)[0])
+    assert place.headers["Location"] == f"/c/{reply.message.conversation_id}/#queued-{question.pk}"
+
+
+def test_results_of_a_conversation_that_follow_each_other_share_its_title(client: Client, ended: Reply) -> None:
+    end(asking.ask(ended.message.conversation, "And two more?", "demo"), "Two more is six.")
+    assert search(client, "two").count("results__title") == 1
+
+
+def test_nothing_found_is_said(client: Client, ended: Reply) -> None:
+    assert "Nothing was found." in search(client, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("***", "Write a word to look for."),
+        ("-two", "so far there is only what you don&#x27;t want"),
+        ("a" * 201, "too long for a search"),
+        ("a a a a a a a a a a a a a", "Use at most twelve."),
+    ],
+)
+def test_what_cannot_be_searched_is_said_at_the_field(client: Client, ended: Reply, words: str, sentence: str) -> None:
+    html = search(client, words)
+    assert re.search(rf'id="id_q_error">[^<]*{re.escape(sentence)}', html)
+    assert 'aria-describedby="id_q_error"' in html
+    # What was written stays.
+    assert f'value="{words.strip()}"' in html
+
+
+@pytest.mark.parametrize("day", ["31.3.2026", "2026-02-30", "0001-01-01", "9999-12-31", "x"])
+def test_a_bad_day_is_said_at_the_field(client: Client, ended: Reply, day: str) -> None:
+    html = search(client, "two", until=day)
+    assert "To: This isn&#x27;t a day. Write it like 2026-03-31." in html
+    assert 'aria-describedby="id_until_error"' in html
+    assert f'value="{day}"' in html
+
+
+def test_days_in_the_wrong_order_are_said(client: Client) -> None:
+    assert "Exchange them." in search(client, "two", since="2026-03-02", until="2026-03-01")
+
+
+def test_an_unknown_model_is_said(client: Client) -> None:
+    assert "Model: This model isn&#x27;t available." in search(client, "two", model="nobody")
+
+
+def test_results_are_filtered_by_days(client: Client, alice: User) -> None:
+    conversation = Conversation.objects.create(owner=alice, title="Old", model="demo")
+    for day in (1, 2, 3):
+        created = datetime(2026, 3, day, 23, tzinfo=UTC)
+        message = conversation.messages.create(role="user", text=f"salt {day}", created=created)
+        Searchable.objects.put([Searchable.of_message(message)])
+    assert results(search(client, "salt", since="2026-03-02", until="2026-03-02")) == ["[salt] 2"]
+    assert len(results(search(client, "salt", since="2026-03-02"))) == 2
+    assert len(results(search(client, "salt", until="2026-03-02"))) == 2
+
+
+def test_results_are_filtered_by_model(client: Client, ended: Reply) -> None:
+    Conversation.objects.update(model="large-1")
+    assert results(search(client, "four", model="demo")) == []
+    Conversation.objects.update(model="demo")
+    assert results(search(client, "four", model="demo")) == ["It is *[four]*."]
+
+
+def test_many_results_come_in_portions(client: Client, alice: User) -> None:
+    conversation = Conversation.objects.create(owner=alice, title="Many", model="demo")
+    now = timezone.now()
+    for number in range(45):
+        created = now + timedelta(seconds=number)
+        message = conversation.messages.create(role="user", text=f"salt {number}", created=created)
+        Searchable.objects.put([Searchable.of_message(message)])
+    seen, html = [], search(client, "salt", since="2000-01-01")
+    while older := re.search(r'href="(\?[^"]+)">Older results', html):
+        seen += results(html)
+        html = client.get(f"/search/{unescape(older[1])}").text
+    assert [*seen, *results(html)] == [f"[salt] {44 - number}" for number in range(45)]
+
+
+@pytest.mark.parametrize("below", ["x", "-1", "9" * 40, ""])
+def test_a_bad_cursor_begins_at_the_newest(client: Client, ended: Reply, below: str) -> None:
+    assert results(search(client, "four", below=below)) == ["It is *[four]*."]
+
+
+def test_nothing_of_others_is_found(client: Client, bob: User) -> None:
+    end(asking.begin(bob, "How much salt?", "demo"), "Two spoons of salt")
+    assert results(search(client, "salt")) == []
+    assert "spoons" not in client.get("/search/offers/?q=spoons").text.replace("?q=spoons", "")
+    for row in Searchable.objects.all():
+        assert client.get(f"/search/{row.pk}/?q=salt").status_code == 404
+
+
+def test_nothing_in_the_trash_is_found(client: Client, ended: Reply) -> None:
+    [link] = links(search(client, "four"))
+    client.post(f"/c/{ended.message.conversation_id}/delete/")
+    assert "Nothing was found." in search(client, "four")
+    assert "four" not in client.get("/search/offers/?q=fou").text
+    assert client.get(link).status_code == 404
+
+
+def test_markup_in_texts_is_text(client: Client, alice: User) -> None:
+    end(asking.begin(alice, HOSTILE, "demo"), HOSTILE)
+    for url in ("/search/?q=salt", "/search/offers/?q=salt", "/search/?q=%3Cscript%3Ealert"):
+        html = client.get(url).text
+        assert "<script>alert" not in html
+        assert "&lt;script&gt;" in html
+        assert "&lt;mark&gt;" in html
+
+
+def test_signed_out_people_are_sent_to_sign_in(client: Client) -> None:
+    client.logout()
+    for url in ("/search/?q=salt", "/search/offers/?q=salt", "/search/5/"):
+        assert client.get(url, headers={"accept": "text/html"}).headers["Location"].startswith("/accounts/login/")
+
+
+# What the palette offers
+
+
+def test_titles_are_offered_before_messages(client: Client, ended: Reply) -> None:
+    offers = client.get("/search/offers/?q=two").text
+    assert results(offers) == ["What is **[two]** and [two]?"] * 2
+    assert offers.count('role="option"') == 2
+    assert offers.count("offer__title") == 1
+    assert offers.index("offer__text") < offers.index("offer__title")
+
+
+@pytest.mark.parametrize("words", ["", "-", "-two", "a" * 300, "nowhere"])
+def test_nothing_is_offered_for_nothing(client: Client, ended: Reply, words: str) -> None:
+    assert client.get("/search/offers/", {"q": words}).text.strip() == ""
+
+
+# The way to a hit
+
+
+def test_a_result_opens_its_message(client: Client, ended: Reply) -> None:
+    place = client.get(links(search(client, "four"))[0])
+    assert place.status_code == 303
+    assert place.headers["Location"].endswith(f"#message-{ended.pk}")
+    html = client.get(place.headers["Location"]).text
+    assert 'aria-label="Hits"' in html
+    assert "Hit 1 of 1" in html
+
+
+def test_a_result_far_up_opens_at_its_message(client: Client, alice: User) -> None:
+    first = asking.begin(alice, "The first of all", "demo")
+    end(first, "Answer")
+    for number in range(pages.SHOWN):
+        end(asking.ask(first.message.conversation, f"Question {number}", "demo"), "Answer")
+    question = first.message.conversation.messages.get(parent=None)
+    place = client.get(links(search(client, '"first of all"'))[0]).headers["Location"]
+    assert place.endswith(f"#message-{question.pk}")
+    assert f'id="message-{question.pk}"' in client.get(place).text
+
+
+def test_hits_lead_to_each_other(client: Client, ended: Reply) -> None:
+    end(asking.ask(ended.message.conversation, "And two more?", "demo"), "Two more is six.")
+    newest, *_ = links(search(client, "two"))
+    html = client.get(client.get(newest).headers["Location"]).text
+    assert "Hit 3 of 3" in html
+    assert 'aria-disabled="true" title="Next hit"' in html
+    seen = []
+    while previous := re.search(r'href="(/search/\d+/\?q=two)" title="Previous hit"', html):
+        html = client.get(client.get(unescape(previous[1])).headers["Location"]).text
+        seen.append(re.search(r"Hit \d of \d", html)[0])  # type: ignore[index]
+    assert seen == ["Hit 2 of 3", "Hit 1 of 3"]
+
+
+def test_a_hit_on_another_branch_leads_there(client: Client, ended: Reply) -> None:
+    again = asking.retry(ended, "demo")
+    end(again, "It is five.")
+    place = client.get(links(search(client, "four"))[0]).headers["Location"]
+    html = client.get(place).text
+    assert f'id="message-{ended.pk}"' not in html
+    form = re.search(r'action="(/c/[^"]+/branch/)">.*?</form>', html.split('aria-label="Hits"')[1], re.DOTALL)
+    assert form
+    fields = dict(re.findall(r'name="(message|find|hit)" value="([^"]*)"', form[0]))
+    shown = client.post(form[1], fields, headers={"accept": "text/html"})
+    html = client.get(shown.headers["Location"]).text
+    assert f'id="message-{ended.pk}"' in html
+    assert "Hit 1 of 1" in html
+    assert "Show its branch" not in html
+
+
+@pytest.mark.parametrize(
+    "query", ["find=four", "find=&hit=1", "find=-x&hit=5", "find=four&hit=x", "find=nowhere&hit=5", "hit=5"]
+)
+def test_without_a_hit_the_page_is_as_always(client: Client, ended: Reply, query: str) -> None:
+    html = client.get(f"{ended.message.conversation.get_absolute_url()}?{query}").text
+    assert 'aria-label="Hits"' not in html
+    assert f'id="message-{ended.pk}"' in html
+
+
+def test_a_search_takes_few_queries(
+    client: Client, ended: Reply, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(15):
+        end(asking.begin(User.objects.get(username="alice"), f"Question {number} of two", "demo"), "Two")
+    # Session, person, keys, rows, the sidebar; on PostgreSQL a transaction around the keys.
+    with django_assert_max_num_queries(9):
+        assert "Older results" in search(client, "two")
+
+
+def test_the_terms_for_the_script_cannot_end_it(client: Client, ended: Reply) -> None:
+    end(asking.ask(ended.message.conversation, "x</script>", "demo"), "script")
+    place = client.get(links(search(client, '"x</script>"'))[0]).headers["Location"]
+    assert "x</script>" not in client.get(place).text
