@@ -7,22 +7,26 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from tests.programs import free_port, program
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """The DATABASE_URL of a server that runs until the end of the block."""
+def postgresql(kept: Path | None = None) -> Iterator[str]:
+    """The DATABASE_URL of a server that runs until the end of the block, with its data in a folder that is `kept`."""
     # PostgreSQL refuses to run as root, and its own user cannot read a folder of pytest's.
     user = "postgres" if os.geteuid() == 0 else None
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(str(kept)) if kept else tempfile.TemporaryDirectory() as folder:
         if user:
             shutil.chown(folder, user)
-        # In the locale C only ASCII letters have upper and lower case.
-        options = ["--username=parley", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-        subprocess.run([program("initdb"), *options, folder], user=user, cwd=folder, check=True, capture_output=True)
+        if not Path(folder, "PG_VERSION").exists():
+            # In the locale C only ASCII letters have upper and lower case.
+            options = ["--username=parley", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+            subprocess.run(
+                [program("initdb"), *options, folder], user=user, cwd=folder, check=True, capture_output=True
+            )
         port = free_port()
         place = ["-D", folder, "-h", "127.0.0.1", "-p", str(port), "-k", folder]
         # Tests provoke errors of single statements.
