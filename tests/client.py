@@ -1,6 +1,9 @@
 """Test clients that ask as a server does: through the asynchronous handler, whose middleware is asynchronous too."""
 
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor, wait
 from http.cookies import SimpleCookie
+from threading import Barrier
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -48,10 +51,17 @@ class Client:
         self._headers = headers or {}
 
     def get(self, path: str, *args: Any, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
-        return async_to_sync(self._client.get)(path, *args, headers=self._headers | (headers or {}), **kwargs)
+        return self._ask(self._client.get, path, *args, headers=self._headers | (headers or {}), **kwargs)
 
     def post(self, path: str, *args: Any, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
-        return async_to_sync(self._client.post)(path, *args, headers=self._headers | (headers or {}), **kwargs)
+        return self._ask(self._client.post, path, *args, headers=self._headers | (headers or {}), **kwargs)
+
+    def _ask(self, method: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
+        response = async_to_sync(method)(*args, **kwargs)
+        # A reply that the request has begun ended with the event loop, but not what it does in a thread. After the test
+        # that may no longer use the database, and could not close its connection.
+        await_rest(self._client.handler.process.threads)
+        return response
 
     @property
     def process(self) -> Process:
@@ -76,3 +86,10 @@ class Client:
     @raise_request_exception.setter
     def raise_request_exception(self, value: bool) -> None:
         self._client.raise_request_exception = value
+
+
+def await_rest(pool: ThreadPoolExecutor) -> None:
+    """Return when none of the threads does anything."""
+    if pool._threads:
+        all_free = Barrier(pool._max_workers)
+        wait([pool.submit(all_free.wait) for _ in range(pool._max_workers)])
