@@ -83,7 +83,6 @@ TEXTS = {
         ("100%", {"spoons"}),
         ("nowhere", set()),
     ],
-    ids=str,
 )
 def test_words_find_texts(write: Callable[..., list[Message]], alice: User, text: str, names: set[str]) -> None:
     write(*TEXTS.values())
@@ -270,7 +269,6 @@ def _conversations(write: Callable[..., list[Message]], bob: User) -> None:
         ("alice wieliczka", set()),
         ("nowhere", set()),
     ],
-    ids=str,
 )
 def test_staff_find_conversations_of_all_people(text: str, expected: set[str]) -> None:
     assert titles(text) == expected
