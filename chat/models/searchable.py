@@ -50,7 +50,9 @@ class SearchableQuerySet(models.QuerySet["Searchable"]):
     def put(self, rows: Iterable[Searchable]) -> None:
         """Store these rows, each in place of the one with its key; in the transaction that stores their texts."""
         fields = ["owner", "conversation", "message", "queued", "words"]
-        self.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
+        # PostgreSQL refuses two of one key in one statement.
+        by_key = {row.pk: row for row in rows}
+        self.bulk_create(by_key.values(), update_conflicts=True, unique_fields=["id"], update_fields=fields)
 
     def rewrite(self, message: UUID, text: str) -> None:
         """Let a message be found by this text from now on; in the transaction that stores it."""

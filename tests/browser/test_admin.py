@@ -8,6 +8,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from chat.models import Conversation, Message, Reply, ServerProcess, User
+from chat.search.filling import reindex
 from tests.browser.axe import violations
 from tests.browser.conftest import Visit, Watch
 from tests.server import Server
@@ -104,6 +105,7 @@ def test_a_reviewer_finds_reads_and_deletes_a_conversation(visit: Visit, server:
     server.database.run(lambda: User.objects.create_superuser("sam", password="sam's password"))
     talk(server, "Salt", ANSWER)
     talk(server, "Pepper", ANSWER, status="failed")
+    server.database.run(lambda: reindex(lambda done, total: None))
     page = visit()
     page.goto("/admin/")
     page.get_by_label("Username or email").fill("sam")

@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from chat.markdown import TAGS
 from tests.browser.conftest import Watch
-from tests.browser.pages import answer, ask, expect_end, question, words
+from tests.browser.pages import answer, ask, button, expect_end, question, words
 from tests.test_markdown import HOSTILE
 from tests.upstream import Upstream, finish, pause, reasoning, text
 
@@ -105,8 +105,9 @@ def test_a_hostile_question_is_plain_text_everywhere(alice: Page) -> None:
     expect(alice).to_have_title(re.compile(f"^{re.escape(hostile[:60])}"))
     entry = alice.get_by_role("navigation", name="History").get_by_role("link").first
     expect(entry).to_contain_text(hostile[:60])
-    alice.get_by_role("navigation", name="History").get_by_role("link").last.click()
-    expect(alice.get_by_role("dialog")).to_contain_text(hostile[:60])
+    alice.locator("[data-options]").click()
+    button(alice, "Delete").click()
+    expect(alice.locator("[data-deleted-notice]")).to_contain_text(hostile[:60])
 
 
 def test_hostile_thinking_and_a_hostile_draft_are_plain_text(alice: Page, upstream: Upstream) -> None:

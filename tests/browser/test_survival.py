@@ -12,7 +12,7 @@ from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, hide, question, words
 from tests.faults.proxy import Proxy
 from tests.server import Server
-from tests.upstream import Upstream, cut, finish, hang, pause, reasoning, text
+from tests.upstream import Step, Upstream, cut, finish, hang, pause, reasoning, text
 
 pytestmark = pytest.mark.chromium
 
@@ -35,6 +35,18 @@ def remote(visit: Visit, proxy: Proxy, upstream: Upstream) -> Page:
     page = visit("alice", base_url=proxy.url)
     page.goto("/")
     return page
+
+
+def ask_and_follow(page: Page, upstream: Upstream, *rest: Step) -> None:
+    """Ask, and wait for two words; the rest comes when it is released.
+
+    The page may have come with the first word. The second one shows that it has its scripts and follows its stream.
+    """
+    upstream.script(text("One"), pause("two"), text(" two"), pause("rest"), *rest)
+    ask(page, "Count.")
+    expect(words(page)).to_have_text("One")
+    upstream.release("two")
+    expect(words(page)).to_have_text("One two")
 
 
 # Reloads and tabs
@@ -113,12 +125,7 @@ def test_a_cut_connection_is_taken_up_where_it_was_cut(
     remote: Page, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect(*CUT)
-    upstream.script(text("One"), pause("two"), text(" two"), pause("rest"), text(" three."), finish())
-    ask(remote, "Count.")
-    expect(words(remote)).to_have_text("One")
-    # The page may have come with the first word; the second one shows that its stream is open.
-    upstream.release("two")
-    expect(words(remote)).to_have_text("One two")
+    ask_and_follow(remote, upstream, text(" three."), finish())
     with remote.expect_request(lambda request: is_stream_from(request, after=2)):
         proxy.cut()
     upstream.release("rest")
@@ -154,15 +161,13 @@ def is_stream_from(request: Request, after: int) -> bool:
 
 def test_a_reply_continues_by_itself_after_502s(remote: Page, proxy: Proxy, upstream: Upstream, watch: Watch) -> None:
     watch.expect("status of 502", *CUT)
-    upstream.script(text("One"), pause("rest"), text(" two."), finish())
-    ask(remote, "Count.")
-    expect(words(remote)).to_have_text("One")
+    ask_and_follow(remote, upstream, text(" three."), finish())
     proxy.break_down()
     expect(answer(remote).get_by_text("Reconnecting…")).to_be_visible()
-    expect(words(remote)).to_have_text("One")
+    expect(words(remote)).to_have_text("One two")
     upstream.release("rest")
     proxy.mend()
-    expect(words(remote)).to_have_text("One two.")
+    expect(words(remote)).to_have_text("One two three.")
     expect(answer(remote).get_by_text("Reconnecting…")).to_have_count(0)
     expect_end(remote, "complete")
 
@@ -171,30 +176,26 @@ def test_a_reply_that_ended_offline_shows_when_online_again(
     remote: Page, alice: Page, proxy: Proxy, upstream: Upstream, watch: Watch
 ) -> None:
     watch.expect("status of 502", *CUT)
-    upstream.script(text("One"), pause("rest"), text(" two."), finish())
-    ask(remote, "Count.")
-    expect(words(remote)).to_have_text("One")
+    ask_and_follow(remote, upstream, text(" three."), finish())
     proxy.break_down()
     expect(answer(remote).get_by_text("Reconnecting…")).to_be_visible()
     upstream.release("rest")
     alice.goto(remote.url.replace(proxy.url, ""))
     expect_end(alice, "complete")
     proxy.mend()
-    expect(words(remote)).to_have_text("One two.")
+    expect(words(remote)).to_have_text("One two three.")
     expect_end(remote, "complete")
 
 
 def test_a_reply_shows_a_lost_network_and_continues_afterwards(alice: Page, upstream: Upstream, watch: Watch) -> None:
     watch.expect("ERR_INTERNET_DISCONNECTED", *CUT)
-    upstream.script(text("One"), pause("rest"), text(" two."), finish())
-    ask(alice, "Count.")
-    expect(words(alice)).to_have_text("One")
+    ask_and_follow(alice, upstream, text(" three."), finish())
     alice.context.set_offline(True)
     expect(answer(alice).get_by_text("Reconnecting…")).to_be_visible()
     upstream.release("rest")
-    expect(words(alice)).to_have_text("One")
+    expect(words(alice)).to_have_text("One two")
     alice.context.set_offline(False)
-    expect(words(alice)).to_have_text("One two.")
+    expect(words(alice)).to_have_text("One two three.")
     expect_end(alice, "complete")
 
 
@@ -292,19 +293,17 @@ def test_signing_in_again_brings_back_a_running_reply(
     server.database.run(lambda: User.objects.create_user("alice", password="a good password"))
     remote = visit("alice", base_url=proxy.url)
     remote.goto("/")
-    upstream.script(text("One"), pause("rest"), text(" two."), finish())
-    ask(remote, "Count.")
-    expect(words(remote)).to_have_text("One")
+    ask_and_follow(remote, upstream, text(" three."), finish())
     server.database.run(Session.objects.all().delete)
     proxy.cut()
     expect(answer(remote).get_by_text("You've been signed out.")).to_be_visible()
-    expect(words(remote)).to_have_text("One")
+    expect(words(remote)).to_have_text("One two")
     upstream.release("rest")
     remote.get_by_role("link", name="Sign in to continue.").click()
     remote.get_by_label("Username").fill("alice")
     remote.get_by_label("Password").fill("a good password")
     button(remote, "Sign in").click()
-    expect(words(remote)).to_have_text("One two.")
+    expect(words(remote)).to_have_text("One two three.")
     expect_end(remote, "complete")
 
 
@@ -315,16 +314,14 @@ def test_signing_in_elsewhere_brings_back_a_running_reply(
     watch.expect("status of 401", *CUT)
     remote = visit("alice", base_url=proxy.url)
     remote.goto("/")
-    upstream.script(text("One"), pause("rest"), text(" two."), pause("end"), finish())
-    ask(remote, "Count.")
-    expect(words(remote)).to_have_text("One")
+    ask_and_follow(remote, upstream, text(" three."), pause("end"), finish())
     server.database.run(Session.objects.all().delete)
     proxy.cut()
     expect(answer(remote).get_by_text("You've been signed out.")).to_be_visible()
     sign_in(remote, server, proxy)
     remote.evaluate("(name) => { dispatchEvent(new Event(name)); document.dispatchEvent(new Event(name)); }", event)
     upstream.release("rest")
-    expect(words(remote)).to_have_text("One two.")
+    expect(words(remote)).to_have_text("One two three.")
     expect(answer(remote).get_by_text("You've been signed out.")).to_have_count(0)
     expect(button(remote, "Stop")).to_be_visible()
     upstream.release("end")

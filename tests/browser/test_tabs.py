@@ -145,7 +145,9 @@ def test_a_reader_of_an_earlier_message_keeps_their_place(alice: Page, tab: Page
     assert abs(top_at_rest(line) - before) < 2
 
 
-def test_a_deletion_is_told_and_the_draft_stays(alice: Page, tab: Page) -> None:
+def test_a_deletion_is_told_and_the_draft_stays(alice: Page, tab: Page, watch: Watch) -> None:
+    # Of what is typed afterwards.
+    watch.expect("status of 404")
     question(tab).fill("My long text")
     choose(alice, "Delete", "First")
     expect(alice.locator("[data-deleted-notice]")).to_contain_text("“First” is in the trash.")
