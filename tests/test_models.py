@@ -61,7 +61,9 @@ def test_lists_of_conversations_are_found_by_an_index(alice: User) -> None:
     for before in (None, (True, now, UUID(int=0)), (False, now, UUID(int=0))):
         assert "conversation_history" in plan_of(own.listed(before)[:40])
     assert "conversation_archive" in plan_of(own.filter(archived=True).order_by("-updated", "-pk")[:40])
-    assert "conversation_trash" in plan_of(Conversation.objects.trash_of(alice))
+    in_trash = plan_of(Conversation.objects.trash_of(alice))
+    # PostgreSQL takes either where there is nothing to choose from.
+    assert "conversation_trash" in in_trash or "conversation_purge" in in_trash
     assert "conversation_purge" in plan_of(trash.expired().values("pk"))
 
 
