@@ -95,13 +95,9 @@ class QuestionForm(ModelForm):
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")
-        most = settings.CHAT_QUESTION_CHARS
-        if len(text) > most:
-            sentence = gettext("Your question has %(count)s characters. The limit is %(most)s.")
-            figures = {"count": grouped(len(text)), "most": grouped(most)}
-            raise forms.ValidationError(sentence % figures, code="max_length")
-        # Whitespace is not the only invisible text.
-        if not any(character.isprintable() and not character.isspace() for character in text):
+        sentence = gettext("Your question has %(count)s characters. The limit is %(most)s.")
+        check_length(text, settings.CHAT_QUESTION_CHARS, sentence)
+        if not is_visible(text):
             raise forms.ValidationError(EMPTY, code="required")
         try:
             text.encode()
@@ -125,10 +121,8 @@ class InstructionsForm(forms.Form):
 
     def clean_instructions(self) -> str:
         text: str = self.cleaned_data["instructions"].replace("\r\n", "\n").replace("\r", "\n")
-        if len(text) > MOST_INSTRUCTIONS:
-            sentence = gettext("Your instructions have %(count)s characters. The limit is %(most)s.")
-            figures = {"count": grouped(len(text)), "most": grouped(MOST_INSTRUCTIONS)}
-            raise forms.ValidationError(sentence % figures)
+        sentence = gettext("Your instructions have %(count)s characters. The limit is %(most)s.")
+        check_length(text, MOST_INSTRUCTIONS, sentence)
         return text
 
 
@@ -207,9 +201,7 @@ class FeedbackForm(forms.Form):
 
     def clean_reason(self) -> str:
         reason: str = self.cleaned_data["reason"]
-        if len(reason) > REASON_CHARS:
-            sentence = gettext("Your reason has %(count)s characters. The limit is %(most)s.")
-            raise forms.ValidationError(sentence % {"count": grouped(len(reason)), "most": grouped(REASON_CHARS)})
+        check_length(reason, REASON_CHARS, gettext("Your reason has %(count)s characters. The limit is %(most)s."))
         return reason
 
 
@@ -235,7 +227,7 @@ class OptionsForm(forms.Form):
         title = " ".join(self.cleaned_data["title"].split())
         if "title" not in self.data:
             return title
-        if not any(character.isprintable() and not character.isspace() for character in title):
+        if not is_visible(title):
             raise forms.ValidationError(_("Write a title first."))
         if len(title) > LONGEST_TITLE:
             sentence = gettext("This title has %(count)d characters. The limit is %(most)d.")
@@ -285,6 +277,18 @@ class SearchForm(forms.Form):
         since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
         if since and until and since > until:
             self.add_error("until", _("The last day comes before the first. Exchange them."))
+
+
+def is_visible(text: str) -> bool:
+    """Whether there is anything to see: whitespace is not the only invisible text."""
+    return any(character.isprintable() and not character.isspace() for character in text)
+
+
+def check_length(text: str, most: int, sentence: str) -> None:
+    """Raise ValidationError with this sentence, which has a place for each of the two figures."""
+    if len(text) > most:
+        figures = {"count": grouped(len(text)), "most": grouped(most)}
+        raise forms.ValidationError(sentence % figures, code="max_length")
 
 
 def grouped(number: int) -> str:
