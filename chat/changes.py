@@ -31,7 +31,7 @@ type Running = dict[int, set[UUID]]
 class Versions:
     """The versions of a page's conversation, None when it is deleted or somebody else's, and of the sidebar's list.
 
-    `running` stands for the conversations of the list in which replies are being written: see `number_of`.
+    `running` is a number for the conversations of the list in which replies are being written: see `number_of`.
     """
 
     conversation: int | None
@@ -43,7 +43,7 @@ def number_of(running: Iterable[UUID]) -> int:
     """A number that is another one for other conversations, or almost surely so; 0 for none.
 
     The beginning and the end of a reply change nothing else that a list could be told by: the transaction that ends one
-    has locked it already, and may not wait for its person any more.
+    has already locked it, and can no longer wait for its person.
     """
     return crc32(b"".join(sorted(pk.bytes for pk in running))) >> 1
 

@@ -21,7 +21,7 @@ class Lease:
         self._process = process
         self._began = time.monotonic()
         self._trusts_others_from = 0.0
-        # A thread of its own, so that no slow query delays it.
+        # Its own thread, so that no slow query delays it.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lease")
 
     def begin(self) -> None:

@@ -69,7 +69,7 @@ async def _ask(model: Model, messages: list[dict[str, str]]) -> tuple[str, dict[
 
 @in_thread
 def _first_answer(conversation: UUID) -> Message | None:
-    """The first complete answer with its question; None if there is none, or no title is wanted any more."""
+    """The first complete answer with its question; None if there is none, or if it needs no title by now."""
     answers = Message.objects.filter(
         conversation__in=Conversation.objects.without_title().filter(pk=conversation),
         reply__status=Reply.Status.COMPLETE,

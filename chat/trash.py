@@ -59,6 +59,6 @@ def erase_some(in_trash: ConversationQuerySet) -> int:
     pks = list(in_trash.values_list("pk", flat=True)[:ERASED_AT_ONCE])
     # Otherwise this and a commit of replies that are still being written could wait for each other.
     Reply.objects.filter(message__conversation__in=pks).lock()
-    # A person may have restored one of them meanwhile.
+    # A person may have restored one of them since.
     Conversation.objects.filter(pk__in=pks, trashed__isnull=False).delete()
     return len(pks)

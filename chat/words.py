@@ -20,7 +20,7 @@ MOST_CHARS = 250_000
 
 
 class Word(NamedTuple):
-    """A word, and where what it was made from stands in the text."""
+    """A word, and the place in the text of what it was made from."""
 
     word: str
     start: int

@@ -70,7 +70,7 @@ def _source(match: re.Match[str]) -> str:
 
 
 def _term(source: str, is_open: bool) -> Term | None:
-    """`is_open` says that a person may still be writing the last word."""
+    """`is_open` says that the last word may be incomplete."""
     found = words.wanted(source)
     if not found:
         return None
