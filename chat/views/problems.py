@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Self, cast
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ObjectDoesNotExist
+from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.template.defaultfilters import filesizeformat
@@ -80,6 +81,13 @@ def problem(request: HttpRequest, status: int, code: str, message: str, retry_af
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
     return response
+
+
+def complaints(form: Form) -> JsonResponse:
+    """What is wrong with each field, for programs."""
+    fields = {name: str(errors[0]) for name, errors in form.errors.items()}
+    error = {"code": "invalid", "message": next(iter(fields.values())), "fields": fields}
+    return JsonResponse({"error": error}, status=422)
 
 
 def signed_in[**P](view: SignedInView[P]) -> View[P]:

@@ -4,7 +4,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.forms import Form
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -16,7 +15,7 @@ from chat.forms import ConversationForm, SettingsForm, ThemeForm
 from chat.models import User
 from chat.process import Process
 from chat.views.pages import SeeOther, form_methods, get_conversation
-from chat.views.problems import SignedInRequest, problem, signed_in, wants_json
+from chat.views.problems import SignedInRequest, complaints, problem, signed_in, wants_json
 
 
 @form_methods
@@ -59,15 +58,8 @@ async def conversation_settings(request: SignedInRequest, pk: UUID) -> HttpRespo
         await in_thread(conversation.change)(*names)
         return JsonResponse({}) if wants_json(request) else SeeOther(conversation.get_absolute_url())
     if form.errors and wants_json(request):
-        return _complaints(form)
+        return complaints(form)
     return await _page(request, "chat/conversation_settings.html", {"form": form, "conversation": conversation})
-
-
-def _complaints(form: Form) -> JsonResponse:
-    """What is wrong with each field, for programs."""
-    fields = {name: str(errors[0]) for name, errors in form.errors.items()}
-    error = {"code": "invalid", "message": next(iter(fields.values())), "fields": fields}
-    return JsonResponse({"error": error}, status=422)
 
 
 async def _page(request: SignedInRequest, template: str, context: dict[str, Any]) -> HttpResponse:
