@@ -82,6 +82,7 @@ class Json:
             "title": conversation.title,
             "created": conversation.created.isoformat(),
             "updated": conversation.updated.isoformat(),
+            "labels": list(conversation.label_names),
             "leaf": str(conversation.leaf_id),
         }
         return f'{_encode(head)[:-1]}, "messages": ['

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from django import forms
 from django.conf import settings
@@ -12,7 +13,8 @@ from django.utils.formats import number_format
 from django.utils.translation import get_language_info, gettext
 from django.utils.translation import gettext_lazy as _
 
-from chat.models import Reply, User
+from chat.models import Label, Reply, User
+from chat.models.labels import LONGEST_NAME, MOST_OF_CONVERSATION, MOST_OF_PERSON, LabelError
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -240,6 +242,65 @@ class OptionsForm(forms.Form):
         return {name: value for name, value in self.cleaned_data.items() if name in self.data and value is not None}
 
 
+class NameField(forms.CharField):
+    """The name of a label: one line of visible text."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        attrs = {"dir": "auto", "autocomplete": "off", "maxlength": LONGEST_NAME}
+        errors = {"required": _("Write a name first.")}
+        super().__init__(widget=forms.TextInput(attrs=attrs), error_messages=errors, **kwargs)
+
+    def clean(self, value: Any) -> str:
+        name = normalize("NFC", " ".join(super().clean(value).split()))
+        if name and not is_visible(name):
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+        check_length(name, LONGEST_NAME, gettext("This name has %(count)s characters. The limit is %(most)s."))
+        return name
+
+
+class LabelForm(forms.Form):
+    """The name of one label, in a list with those of others."""
+
+    name = NameField(label=_("Name"))
+
+    def __init__(self, data: Any, label: Label) -> None:
+        super().__init__(data, initial={"name": label.name}, auto_id=f"{label.pk}-%s")
+        self.label = label
+
+
+class LabelsForm(forms.Form):
+    """The labels of a conversation, of which one may be new."""
+
+    labels = forms.ModelMultipleChoiceField(
+        Label.objects.none(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages=dict.fromkeys(
+            ["invalid_choice", "invalid_pk_value", "invalid_list"],
+            _("One of these labels no longer exists. Look at the others and save again."),
+        ),
+    )
+    name = NameField(label=_("New label"), required=False)
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        """The labels are those of this person."""
+        super().__init__(*args, **kwargs)
+        self.fields["labels"].queryset = Label.objects.for_user(person)  # type: ignore[attr-defined]
+
+
+def add_label_error(form: forms.Form, error: LabelError) -> None:
+    """Say at its field why a change of labels is refused."""
+    match error.code:
+        case "taken":
+            form.add_error("name", gettext("Another label has this name. Choose a different one."))
+        case "too_many":
+            sentence = gettext("You have %(most)d labels, which is the limit. Delete one to make another.")
+            form.add_error("name", sentence % {"most": MOST_OF_PERSON})
+        case _:
+            sentence = gettext("A conversation can have %(most)d labels. Take one away to give it another.")
+            form.add_error(None, sentence % {"most": MOST_OF_CONVERSATION})
+
+
 class DayField(forms.DateField):
     """A day, from a calendar in browsers that have one."""
 
@@ -269,9 +330,17 @@ class SearchForm(forms.Form):
         error_messages={"invalid_choice": _("This model isn't available. Choose another one.")},
     )
 
-    def __init__(self, *args: Any, models: list[str], **kwargs: Any) -> None:
+    label = forms.ChoiceField(
+        required=False,
+        label=_("Label"),
+        error_messages={"invalid_choice": _("This label no longer exists. Choose another one.")},
+    )
+
+    def __init__(self, *args: Any, models: list[str], labels: list[Label], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        chosen_labels = [(str(label.pk), label.name) for label in labels]
         self.fields["model"].choices = [("", _("Any model")), *((name, name) for name in models)]  # type: ignore[attr-defined]
+        self.fields["label"].choices = [("", _("Any label")), *chosen_labels]  # type: ignore[attr-defined]
 
     def clean(self) -> None:
         since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")

@@ -3,6 +3,7 @@
 from chat.models.conversations import Comparison, Conversation, Message, title_of
 from chat.models.drafts import Draft
 from chat.models.jobs import Job
+from chat.models.labels import Label, Labelling
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 from chat.models.queued import QueuedQuestion
@@ -15,6 +16,8 @@ __all__ = [
     "Conversation",
     "Draft",
     "Job",
+    "Label",
+    "Labelling",
     "LedgerEntry",
     "Message",
     "QueuedQuestion",

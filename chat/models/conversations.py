@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -21,6 +22,8 @@ from chat.models.users import User
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
+
+    from chat.models.labels import Label, Labelling
 
 
 # Where a conversation is in its person's list: whether it is pinned, its last activity, its id.
@@ -116,10 +119,16 @@ class Conversation(models.Model):
     archived = models.BooleanField(default=False, db_default=False, editable=False)
     # The end of the last reply of which its person has seen how it ended; before there is one, when it began.
     seen = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+    labels: models.ManyToManyField[Label, Labelling] = models.ManyToManyField(
+        "Label", through="Labelling", related_name="conversations", editable=False
+    )
     # The same for all that a person has deleted in one go.
     trashed = models.DateTimeField(_("in the trash since"), null=True, editable=False)
 
     objects = ConversationQuerySet.as_manager()
+
+    # The names of its labels that a page or a document shows, once a view has set them.
+    label_names: Sequence[str] = ()
 
     class Meta:
         indexes = [

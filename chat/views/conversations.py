@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.http import HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
@@ -74,7 +74,10 @@ async def history(request: SignedInRequest) -> HttpResponse:
     """A batch of the sidebar as a fragment of a page: the newest, or what follows a cursor."""
 
     def fragment() -> HttpResponse:
-        return render(request, "chat/_history.html", {"history": batch(request)})
+        history = batch(request)
+        if request.GET.get("label") and not history["label"]:
+            raise Http404
+        return render(request, "chat/_history.html", {"history": history, "is_renewal": "before" not in request.GET})
 
     return await in_thread(fragment)()
 

@@ -38,6 +38,8 @@ async def download(request: SignedInRequest, pk: UUID, suffix: str) -> HttpRespo
     document = DOCUMENTS[suffix]()
     conversation = await get_conversation(request, pk)
     ids = await in_thread(_all if document.has_branches else _on_screen)(conversation)
+    labels = conversation.labels.order_by("key")
+    conversation.label_names = [label.name async for label in labels]
 
     async def parts() -> AsyncIterator[str]:
         yield document.begin(conversation)

@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from chat.changes import number_of
-from chat.models import Conversation, Reply
+from chat.models import Conversation, Label, Labelling, Reply
 from chat.models.conversations import Place
 from chat.views.problems import SignedInRequest
 
@@ -26,16 +26,21 @@ MOST = 500
 def history(request: SignedInRequest) -> dict[str, Any]:
     """A batch of the sidebar, in groups with marks, and the query that leads to the next one.
 
-    With `count` in its query, a page gets as many as it shows already. `running` is a number by which it learns that a
-    reply has begun or ended.
+    With `count` in its query, a page gets as many as it shows already. With `label`, only what has that label, if there
+    is one; `filter` is the query for that. `running` is a number by which it learns that a reply has begun or ended.
     """
     before = _cursor(request.GET.get("before", ""))
     count = max(BATCH, count_of(request.GET.get("count", ""), BATCH, MOST))
     # First: what begins meanwhile has another number, by which the page learns of it.
     running = set(Reply.objects.for_user(request.user).running().values_list("message__conversation", flat=True))
+    labels = list(Label.objects.for_user(request.user))
+    label = next((label for label in labels if str(label.pk) == request.GET.get("label")), None)
     rows = Conversation.objects.for_user(request.user).listed(before).with_last_reply()
+    if label:
+        rows = rows.filter(labels=label)
     listed = list(rows.only("pk", "title", "updated", "pinned", "seen", "owner_id")[: count + 1])
     shown = listed[:count]
+    Labelling.objects.show_on(shown, [other for other in labels if other != label])
     for conversation in shown:
         conversation.mark = "running" if conversation.pk in running else _mark(conversation)
     language = request.user.date_language
@@ -45,11 +50,19 @@ def history(request: SignedInRequest) -> dict[str, Any]:
         ("" if group == known else group, list(conversations))
         for group, conversations in groupby(shown, key=lambda each: _group(each.pinned, each.updated, language))
     ]
+    asked = {"label": str(label.pk)} if label else {}
     following = ""
     if len(listed) > count:
         last = shown[-1]
-        following = urlencode({"before": f"{last.pinned:d}_{last.updated.isoformat()}_{last.pk}"})
-    return {"groups": groups, "next": following, "running": number_of(running)}
+        following = urlencode({"before": f"{last.pinned:d}_{last.updated.isoformat()}_{last.pk}", **asked})
+    return {
+        "groups": groups,
+        "next": following,
+        "running": number_of(running),
+        "labels": labels,
+        "label": label,
+        "filter": f"?{urlencode(asked)}" if label else "",
+    }
 
 
 def _mark(conversation: Any) -> str:

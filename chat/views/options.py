@@ -1,6 +1,5 @@
-"""What a person does with a conversation as a whole: rename, pin, archive; and the archive."""
+"""What a person does with a conversation as a whole: rename, pin, archive, label; and the archive."""
 
-from typing import Any
 from uuid import UUID
 
 from django.core.paginator import Paginator
@@ -10,10 +9,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from chat.database import in_thread, retry_on_deadlock
-from chat.forms import OptionsForm
-from chat.models import Conversation
+from chat.forms import LabelsForm, OptionsForm, add_label_error
+from chat.models import Conversation, Label, Labelling
+from chat.models.labels import LabelError
 from chat.views.pages import SeeOther, fields, form_methods, get_conversation
-from chat.views.problems import Refusal, SignedInRequest, queued_per_person, signed_in, wants_json
+from chat.views.problems import Refusal, SignedInRequest, complaints, queued_per_person, signed_in, wants_json
 
 # A page of the archive shows this many conversations.
 SHOWN = 50
@@ -25,16 +25,40 @@ async def options(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """A page with all that can be done with a conversation; sets what is sent."""
     conversation = await get_conversation(request, pk)
     if request.method == "GET":
-        return await _page(request, conversation, OptionsForm(initial={"title": conversation.title}))
+        return await _page(request, conversation)
     form = OptionsForm(fields(request))
     if not form.is_valid():
         if wants_json(request):
             raise Refusal(422, "bad_options", str(next(iter(form.errors.values()))[0]))
-        return await _page(request, conversation, form, 422)
+        return await _page(request, conversation, form=form)
     await in_thread(retry_on_deadlock(conversation.set_options))(**form.changes)
     if wants_json(request):
         return JsonResponse({name: getattr(conversation, name) for name in form.fields})
     return SeeOther(reverse("archive") if "archived" in form.changes else conversation.get_absolute_url())
+
+
+@form_methods
+@signed_in
+async def conversation_labels(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    """Give a conversation the labels that are sent, and no others; one may be new."""
+    conversation = await get_conversation(request, pk)
+    if request.method == "GET":
+        return SeeOther(reverse("options", args=[pk]))
+    form = LabelsForm(request.POST, person=request.user)
+    if await in_thread(_labelled)(conversation, form):
+        return JsonResponse({}) if wants_json(request) else SeeOther(reverse("options", args=[pk]))
+    return complaints(form) if wants_json(request) else await _page(request, conversation, labels=form)
+
+
+def _labelled(conversation: Conversation, form: LabelsForm) -> bool:
+    """Give it the labels, unless they are refused."""
+    choose = retry_on_deadlock(Labelling.objects.choose)
+    try:
+        if form.is_valid():
+            choose(conversation, form.cleaned_data["labels"], form.cleaned_data["name"])
+    except LabelError as error:
+        add_label_error(form, error)
+    return form.is_valid()
 
 
 @require_GET
@@ -46,13 +70,27 @@ async def archive(request: SignedInRequest) -> HttpResponse:
     def rendered() -> HttpResponse:
         archived = Conversation.objects.for_user(request.user).filter(archived=True).order_by("-updated", "-pk")
         shown = Paginator(archived.only("title", "updated"), SHOWN).get_page(request.GET.get("page"))
+        Labelling.objects.show_on(list(shown), Label.objects.for_user(request.user))
         return render(request, "chat/archive.html", {"shown": shown})
 
     return await in_thread(rendered)()
 
 
 async def _page(
-    request: SignedInRequest, conversation: Conversation, form: OptionsForm, status: int = 200
+    request: SignedInRequest,
+    conversation: Conversation,
+    form: OptionsForm | None = None,
+    labels: LabelsForm | None = None,
 ) -> HttpResponse:
-    context: dict[str, Any] = {"conversation": conversation, "form": form}
-    return await in_thread(render)(request, "chat/options.html", context, status=status)
+    """The page, with what was refused."""
+
+    def rendered() -> HttpResponse:
+        given = Label.objects.filter(conversations=conversation)
+        context = {
+            "conversation": conversation,
+            "form": form or OptionsForm(initial={"title": conversation.title}),
+            "labels": labels or LabelsForm(initial={"labels": given}, person=request.user),
+        }
+        return render(request, "chat/options.html", context, status=422 if form or labels else 200)
+
+    return await in_thread(rendered)()

@@ -48,9 +48,12 @@ async def search(request: SignedInRequest) -> HttpResponse:
 
     def page() -> HttpResponse:
         models = [model.name for model in Process.of(request).catalog.models_for(request.user)]
-        form = SearchForm(request.GET, models=models)
-        context = {"form": form, "has_models": len(models) > 1, "history": history(request)}
-        context |= _results(request, form)
+        # Its filter by a label is the one of the form, too.
+        listed = history(request)
+        form = SearchForm(request.GET, models=models, labels=listed["labels"])
+        useful = {"since": True, "until": True, "model": len(models) > 1, "label": bool(listed["labels"])}
+        filters = [form[name] for name in useful if useful[name]]
+        context = {"form": form, "filters": filters, "history": listed, **_results(request, form)}
         return render(request, "chat/search.html", context)
 
     return await in_thread(page)()
@@ -109,6 +112,8 @@ def _results(request: SignedInRequest, form: SearchForm) -> dict[str, Any]:
         since, before = _span(form.cleaned_data["since"], form.cleaned_data["until"])
         model = form.cleaned_data["model"]
         rows = _rows(request).filter(conversation__model=model) if model else _rows(request)
+        if label := form.cleaned_data["label"]:
+            rows = rows.filter(conversation__labels=label)
         before = min(before, _cursor(request.GET.get("below", "")))
         found = newest(rows, query, request.user.pk, RESULTS, before=before, since=since)
     except NotSearchable as refusal:

@@ -1,6 +1,7 @@
 import { Composer } from "./composer.js";
 import { find } from "./dom.js";
 import { Editor } from "./editor.js";
+import { go } from "./filter.js";
 import { loadReplies, Messages } from "./messages.js";
 import { hasLater, loadMoreNearby } from "./paging.js";
 import { goBetweenQuestions } from "./questions.js";
@@ -114,9 +115,9 @@ export class Conversation {
   /** @param {Started | import("./requests.js").Queued} answer */
   async #asked(answer) {
     const conversation = "conversation" in answer ? answer.conversation : { url: location.pathname };
-    if (location.pathname !== conversation.url) return location.assign(conversation.url);
+    if (location.pathname !== conversation.url) return go(conversation.url);
     // The question is far below what is on screen.
-    if (hasLater()) return location.assign(conversation.url);
+    if (hasLater()) return go(conversation.url);
     // A queued question waits below, and the person reads on.
     if ("queued" in answer) return this.#messages?.renew();
     // The next question may be sent before the page shows this one.

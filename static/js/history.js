@@ -1,19 +1,32 @@
 import { find } from "./dom.js";
+import { go, LabelFilter } from "./filter.js";
 import { OptionsMenu } from "./options.js";
 import { rename } from "./rename.js";
 import { fragment, Problem, submit } from "./requests.js";
-import { ARCHIVED, DELETED, inArchive, inTrash, isPinned, isUnpinned, renamed, restored } from "./sentences.js";
+import {
+  ARCHIVED,
+  DELETED,
+  inArchive,
+  inTrash,
+  isPinned,
+  isUnpinned,
+  LABELLED,
+  renamed,
+  restored,
+} from "./sentences.js";
+import { Sheet } from "./sheet.js";
 import { UndoLines } from "./undo.js";
 
 // More is loaded when the end is this close to the view.
 const AHEAD = "400px";
 
-/** The list of conversations: loads more when scrolled, deletes, and restores. */
+/** The list of conversations: loads more when scrolled, filters, deletes, and restores. */
 export class History {
   #list;
   #announcer;
   #lines;
   #options;
+  #filter;
   #observer;
   /** @type {Promise<void>} what changes the list now */
   #changing = Promise.resolve();
@@ -25,7 +38,16 @@ export class History {
     this.#announcer = find(page, "[data-announcer]", HTMLElement);
     this.#lines = new UndoLines(list, find(page, "[data-undo-template]", HTMLTemplateElement));
     const field = find(page, "[data-rename-template]", HTMLTemplateElement);
-    this.#options = new OptionsMenu(page, (entry) => rename(entry, field, (title) => this.#tell(renamed(title))));
+    const labels = new Sheet(find(page, "[data-labels-dialog]", HTMLDialogElement), async () => {
+      await this.renew();
+      this.#tell(LABELLED);
+    });
+    this.#options = new OptionsMenu(
+      page,
+      (entry) => rename(entry, field, (title) => this.#tell(renamed(title))),
+      (entry) => void labels.open(`${find(entry, "[data-title]", HTMLAnchorElement).pathname}options/`),
+    );
+    this.#filter = new LabelFilter(page, () => this.#inTurn(() => this.#beginAgain()));
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: list, rootMargin: AHEAD });
     this.#watchForMore();
     list.addEventListener("click", (event) => this.#clicked(event));
@@ -89,8 +111,7 @@ export class History {
   }
 
   async #renew() {
-    const count = this.#titles.length;
-    const next = await fragment(`${this.#list.dataset.url}?count=${count}`);
+    const next = await this.#newest(this.#titles.length);
     const { top } = this.#list.getBoundingClientRect();
     const inView = this.#titles.find((title) => title.getBoundingClientRect().bottom > top);
     const before = inView?.getBoundingClientRect().top ?? 0;
@@ -107,6 +128,32 @@ export class History {
     const same = this.#titles.find(({ href }) => href === inView?.href);
     if (same && !isAtTop) this.#list.scrollTop += same.getBoundingClientRect().top - before;
     if (focused) this.#same(focused)?.focus({ preventScroll: true });
+  }
+
+  /** Show the newest conversations that have another label. */
+  async #beginAgain() {
+    const next = await this.#newest(0);
+    this.#list.replaceChildren();
+    this.#list.scrollTop = 0;
+    this.#add(next);
+    this.#watchForMore();
+  }
+
+  /**
+   * @param {number} count so many at least, if there are
+   * @returns {Promise<DocumentFragment>}
+   */
+  async #newest(count) {
+    try {
+      const next = await fragment(`${this.#list.dataset.url}?${this.#filter.query}&count=${count}`);
+      this.#filter.renew(find(next, "[data-labels]", HTMLTemplateElement));
+      return next;
+    } catch (error) {
+      if (Problem.from(error).status !== 404 || !this.#filter.query) throw error;
+      // The label has been deleted.
+      this.#filter.clear();
+      return this.#newest(count);
+    }
   }
 
   get #titles() {
@@ -238,7 +285,7 @@ export class History {
     return async () => {
       const { deleted } = await answer;
       // Its page has nothing left to show. The next one offers to undo this.
-      if (title.ariaCurrent) return location.assign(`/?${new URLSearchParams({ deleted })}`);
+      if (title.ariaCurrent) return go(`/?${new URLSearchParams({ deleted })}`);
       leave(DELETED, { url: this.#list.dataset.undoUrl ?? "", name: "deleted", value: deleted });
       this.#tell(inTrash(title.textContent));
     };

@@ -11,8 +11,9 @@ export class OptionsMenu {
   /**
    * @param {Document} page
    * @param {(entry: HTMLElement) => void} rename
+   * @param {(entry: HTMLElement) => void} label
    */
-  constructor(page, rename) {
+  constructor(page, rename, label) {
     this.#menu = find(page, "[data-options-menu]", HTMLElement);
     const form = find(page, "[data-history-options]", HTMLFormElement);
     form.addEventListener("submit", (event) => this.#opened(event));
@@ -27,6 +28,7 @@ export class OptionsMenu {
       // The focus returns to the button of the entry.
       this.#menu.hidePopover();
       if (target.hasAttribute("data-rename") && this.#entry) rename(this.#entry);
+      if (target.hasAttribute("data-label") && this.#entry) label(this.#entry);
     });
   }
 

@@ -41,6 +41,7 @@ export const inArchive = (/** @type {string} */ title) => `“${title}” is in 
 export const restored = (/** @type {string} */ title) => `“${title}” is back in the list.`;
 export const isPinned = (/** @type {string} */ title) => `“${title}” is pinned.`;
 export const isUnpinned = (/** @type {string} */ title) => `“${title}” is no longer pinned.`;
+export const LABELLED = "The labels are saved.";
 export const renamed = (/** @type {string} */ title) => `The title is “${title}” now.`;
 
 export const WRITING = "A reply is being written.";

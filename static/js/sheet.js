@@ -5,7 +5,7 @@ import { fragment, Problem, submit } from "./requests.js";
 export class Sheet {
   #dialog;
 
-  /** @param {HTMLDialogElement} dialog @param {() => void} [saved] is called when the form has been saved */
+  /** @param {HTMLDialogElement} dialog @param {() => void | Promise<void>} [saved] is called when the form has been saved */
   constructor(dialog, saved = () => {}) {
     this.#dialog = dialog;
     dialog.addEventListener("click", (event) => {
@@ -19,7 +19,7 @@ export class Sheet {
       try {
         await submit(form);
         dialog.close();
-        saved();
+        await saved();
       } catch (error) {
         complain(form, Problem.from(error));
       }

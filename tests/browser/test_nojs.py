@@ -97,7 +97,7 @@ def test_a_reply_is_stopped_and_asked_for_again(alice: Page, upstream: Upstream)
     expect(words(alice)).to_have_text("So far")
 
 
-def test_a_conversation_is_renamed_pinned_and_archived_on_a_page(alice: Page, watch: Watch) -> None:
+def test_a_conversation_is_renamed_pinned_labelled_and_archived_on_a_page(alice: Page, watch: Watch) -> None:
     watch.expect("status of 422")
     send(alice, "Hello?")
     expect(answer(alice)).to_have_attribute("data-status", "complete")
@@ -111,6 +111,15 @@ def test_a_conversation_is_renamed_pinned_and_archived_on_a_page(alice: Page, wa
     button(alice, "Options of “Greetings”").click()
     button(alice, "Pin").click()
     expect(alice.get_by_role("heading", name="Pinned")).to_be_visible()
+    button(alice, "Options of “Greetings”").click()
+    alice.get_by_label("New label").fill("Work")
+    button(alice, "Save labels").click()
+    expect(alice.get_by_role("checkbox", name="Work")).to_be_checked()
+    alice.get_by_role("link", name="Back to the conversation").click()
+    alice.get_by_label("Show", exact=True).select_option("Work")
+    button(alice, "Show").click()
+    expect(alice).to_have_url(re.compile("label="))
+    alice.get_by_role("link", name="Show all conversations").click()
     button(alice, "Options of “Greetings”").click()
     button(alice, "Archive").click()
     button(alice, "Take “Greetings” out of the archive").click()
