@@ -17,8 +17,11 @@ from django.shortcuts import render
 from django.utils.encoding import escape_uri_path
 from django.utils.translation import gettext_lazy as _
 
-from chat.models import User
-from chat.security_log import record
+from chat import security_log
+from chat.audit import record
+from chat.models import AuditRecord, User
+
+Action = AuditRecord.Action
 
 
 def signup(request: HttpRequest) -> dict[str, bool]:
@@ -111,12 +114,13 @@ class AccountAdapter(DefaultAccountAdapter):
         try:
             super().pre_authenticate(request, **credentials)
         except ValidationError:
-            record("Too many wrong passwords", logging.WARNING, request, user=_pk(**credentials))
+            security_log.write("Too many wrong passwords", logging.WARNING, request, user=_pk(**credentials))
             raise
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        user = _pk(**credentials)
-        record("Wrong password" if user else "Unknown login", logging.WARNING, request, user=user)
+        account = find_account(**credentials)
+        # Not what was typed: people type passwords there by mistake.
+        record(Action.WRONG_PASSWORD if account else Action.UNKNOWN_LOGIN, request, owner=account)
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """What wrong passwords are counted by: the account, however it was named, else the login that was typed.
@@ -136,5 +140,5 @@ def _forget_wrong_passwords(request: HttpRequest, user: User, **_: Any) -> None:
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:
     """What allauth answers beyond its limits."""
-    record("Too many requests", logging.WARNING, request, path=escape_uri_path(request.path))
+    security_log.write("Too many requests", logging.WARNING, request, path=escape_uri_path(request.path))
     return render(request, "429.html", status=429)

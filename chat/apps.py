@@ -8,7 +8,8 @@ class ChatConfig(AppConfig):
     name = "chat"
 
     def ready(self) -> None:
-        from chat import checks, security_log  # noqa: F401  (they register themselves)
+        from chat import checks  # noqa: F401  (they register themselves)
+        from chat.audit import accounts  # noqa: F401  (so does this)
         from chat.database import close_pool
         from chat.search.filling import after_migrations
 

@@ -4,6 +4,7 @@ django-environ parses; what it lets through (a boolean `maybe`, a database URL o
 that a mistake stops the start instead of surfacing in front of a user.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,6 +46,17 @@ class Environment:
     def words(self, name: str, default: str = "") -> list[str]:
         """A list, separated by commas."""
         return [word.strip() for word in self.text(name, default).split(",") if word.strip()]
+
+    def keys(self, name: str) -> list[tuple[str, str]]:
+        """Keys as `id:secret`, separated by commas, in their order."""
+        keys = [(key, secret) for key, _, secret in (word.partition(":") for word in self.words(name))]
+        named = {key for key, secret in keys if re.fullmatch(r"[\w.-]{1,16}", key, re.ASCII) and len(secret) >= 32}
+        if len(named) < len(keys):
+            raise ImproperlyConfigured(
+                f"{name} must list keys as id:secret, each with an id of its own of at most 16 letters, digits, dots, "
+                "hyphens and underscores, and a secret of at least 32 characters."
+            )
+        return keys
 
     def choices(self, name: str, models: list[str], allowed: tuple[str, ...]) -> dict[str, str]:
         """A value per model: a value alone is for all, `model=value` for one. The first allowed is the default."""

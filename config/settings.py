@@ -20,6 +20,8 @@ DEBUG = env.flag("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY")
 if not DEBUG and len(SECRET_KEY) < 32:
     raise ImproperlyConfigured("SECRET_KEY must have at least 32 characters when DEBUG is off.")
+# Earlier ones: what they have signed stays valid.
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS")
 
@@ -205,6 +207,8 @@ SECURE_CSP = {
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],
 }
+# Keys of the audit record, the newest first; without any, one that follows from SECRET_KEY.
+AUDIT_KEYS = env.keys("AUDIT_KEYS")
 CSRF_FAILURE_VIEW = "chat.views.problems.csrf_failure"
 
 # Static files

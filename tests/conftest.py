@@ -21,7 +21,7 @@ from django.core.management.commands import flush
 from django.db import connection, connections, transaction
 from pytest_django import DjangoDbBlocker, Settings
 
-from chat.models import User
+from chat.models import AuditHead, AuditRecord, User
 from chat.replylog import ReplyLog
 from tests import marks
 from tests.client import Client
@@ -119,11 +119,13 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 def empty(command: object, *, database: str, **options: object) -> None:
     """Take the place of Django's own `flush` after each test that commits.
 
-    That truncates, for which PostgreSQL takes longer than most tests, and creates all permissions again.
+    That truncates, for which PostgreSQL takes longer than most tests, and creates all permissions again. The audit
+    record stays: the database refuses to delete it.
     """
     quote = connections[database].ops.quote_name
+    kept = {ContentType, Permission, AuditHead, AuditRecord}
     with transaction.atomic(database), connections[database].cursor() as cursor:
-        for model in set(apps.get_models(include_auto_created=True)) - {ContentType, Permission}:
+        for model in set(apps.get_models(include_auto_created=True)) - kept:
             cursor.execute(f"DELETE FROM {quote(model._meta.db_table)}")  # noqa: S608
 
 

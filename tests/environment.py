@@ -7,7 +7,10 @@ import atexit
 import os
 import tempfile
 
-FOREIGN = ("CHAT_", "OPENAI_", "SECURE_", "EMAIL_", "ALLOWED_HOSTS", "CSRF_", "REDIS_", "TIME_ZONE", "DEFAULT_FROM_")
+FOREIGN = (
+    *("CHAT_", "AUDIT_", "OPENAI_", "SECRET_KEY_", "SECURE_", "EMAIL_", "ALLOWED_HOSTS", "CSRF_", "REDIS_"),
+    *("TIME_ZONE", "DEFAULT_FROM_"),
+)
 
 # A proxy of the environment would answer instead of the scripted endpoint.
 for name in [name for name in os.environ if name.startswith(FOREIGN) or name.lower().endswith("_proxy")]:

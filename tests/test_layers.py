@@ -13,10 +13,11 @@ ROOT: Path = settings.BASE_DIR
 
 # What a module of chat may import from chat. A package's rule covers its modules, unless they have one of their own.
 ALLOWED: dict[str, set[str]] = {
-    "accounts": {"models", "security_log"},
-    "admin": {"admin", "database", "live", "models", "process", "search", "security_log", "sentences"},
-    "apps": {"checks", "database", "search", "security_log"},
+    "accounts": {"audit", "models", "security_log"},
+    "admin": {"admin", "audit", "database", "live", "models", "process", "search", "sentences"},
+    "apps": {"audit", "checks", "database", "search"},
     "asking": {"limits", "models"},
+    "audit": {"audit", "models", "security_log"},
     "catalog": {"completions", "demo", "models"},
     "changes": {"database", "models", "tasks"},
     "checks": set(),
@@ -47,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "links": set(),
     "live": {"events", "models", "replylog"},
     "logs": set(),
-    "management": {"models", "search", "trash"},
+    "management": {"audit", "models", "search", "trash"},
     "markdown": {"footnotes", "formulas", "links", "utf16"},
     "metrics": set(),
     "migrations": {"models"},

@@ -23,11 +23,13 @@ from django.utils.translation import gettext_lazy as _
 from chat import sentences
 from chat.admin.lookups import NamedLookups
 from chat.admin.transcripts import transcript
+from chat.audit import record
 from chat.database import retry_on_deadlock
-from chat.models import Conversation, Message, QueuedQuestion, Reply, User
+from chat.models import AuditRecord, Conversation, Message, QueuedQuestion, Reply, User
 from chat.process import Process
 from chat.search import NotSearchable, conversations
-from chat.security_log import record
+
+Action = AuditRecord.Action
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -51,7 +53,7 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
         # A conversation that does not exist answers with a redirect instead.
         if isinstance(response, TemplateResponse) and response.context_data:
             conversation, number = response.context_data["original"], request.GET.get(PAGE_VAR, "1")
-            record("Transcript read", request=request, conversation=conversation.pk)
+            await sync_to_async(record)(Action.READ, request, conversation=conversation, detail=f"page {number}")
             response.context_data |= await transcript(Process.of(request), conversation, number)
         return response
 

@@ -1,5 +1,6 @@
 """Rows, who may see them (`for_user`), and how they change."""
 
+from chat.models.audit import AuditHead, AuditRecord
 from chat.models.conversations import Comparison, Conversation, Message, title_of
 from chat.models.drafts import Draft
 from chat.models.jobs import Job
@@ -12,6 +13,8 @@ from chat.models.searchable import Searchable
 from chat.models.users import User
 
 __all__ = [
+    "AuditHead",
+    "AuditRecord",
     "Comparison",
     "Conversation",
     "Draft",

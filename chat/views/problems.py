@@ -17,11 +17,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from chat import sentences
+from chat import security_log, sentences
 from chat.limits import OverLimit
 from chat.models import User
 from chat.process import Process
-from chat.security_log import record
 
 # The heading of a problem's page, by its code or else by its status.
 TITLES: dict[int | str, str | Promise] = {
@@ -133,7 +132,7 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    record("Access denied", logging.WARNING, request, path=escape_uri_path(request.path))
+    security_log.write("Access denied", logging.WARNING, request, path=escape_uri_path(request.path))
     sentence = gettext("You don't have permission to do this. Ask your administrator for it.")
     return problem(request, 403, "forbidden", sentence)
 

@@ -1,0 +1,5 @@
+"""The record of who read, deleted and changed what: append-only, and chained so that tampering shows."""
+
+from chat.audit.recording import append, record
+
+__all__ = ["append", "record"]

@@ -1,0 +1,80 @@
+"""Records who signs in and out, and what happens to accounts and rights."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.db.models import Model
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from chat.audit.recording import record
+from chat.models import AuditRecord, User
+
+Action = AuditRecord.Action
+FLAGS = ("is_active", "is_staff", "is_superuser")
+
+
+@receiver(user_logged_in)
+def _signed_in(request: HttpRequest, user: User, **_: Any) -> None:
+    record(Action.SIGNED_IN, request, owner=user)
+
+
+@receiver(user_logged_out)
+def _signed_out(request: HttpRequest, user: User | None, **_: Any) -> None:
+    if user:
+        record(Action.SIGNED_OUT, request, owner=user)
+
+
+@receiver(pre_save, sender=User)
+def _look(instance: User, raw: bool, update_fields: frozenset[str] | None, **_: Any) -> None:
+    """Keep what the row was. Its record comes after the row, as the end of the chain is locked last."""
+    # Signing in saves `last_login` alone, or `password` alone for a stronger hash of the same password.
+    is_about_rights = not raw and set(update_fields or ()) not in ({"last_login"}, {"password"})
+    row = User.objects.filter(pk=instance.pk).values(*FLAGS, "password").first() if is_about_rights else None
+    instance._before = row  # type: ignore[attr-defined]
+
+
+@receiver(post_save, sender=User)
+def _saved(instance: User, created: bool, raw: bool, **_: Any) -> None:
+    if created and not raw:
+        rights = ",".join(flag for flag in FLAGS if getattr(instance, flag))
+        record(Action.CREATED, owner=instance, detail=rights, rights=rights)
+    before = instance.__dict__.pop("_before", None)
+    if not before:
+        return
+    if before["password"] != instance.password:
+        record(Action.PASSWORD, owner=instance)
+    if changed := [flag for flag in FLAGS if getattr(instance, flag) != before[flag]]:
+        signed = ",".join(("+" if getattr(instance, flag) else "-") + flag for flag in changed)
+        record(Action.RIGHTS, owner=instance, detail=signed, change=signed)
+
+
+@receiver(post_delete, sender=User)
+def _deleted(instance: User, **_: Any) -> None:
+    record(Action.DELETED, owner=instance)
+
+
+@receiver(m2m_changed, sender=User.groups.through)
+@receiver(m2m_changed, sender=User.user_permissions.through)
+@receiver(m2m_changed, sender=Group.permissions.through)
+def _rights(
+    instance: Model, action: str, model: type[Model], pk_set: set[int] | None, raw: bool = False, **_: Any
+) -> None:
+    """The groups of a user, and the permissions of a user or a group."""
+    sign = {"post_add": "+", "post_remove": "-", "post_clear": "-"}.get(action)
+    if not raw and sign and (pk_set or action == "post_clear"):
+        changed_rights(instance, sign, model, sorted(pk_set or ()))
+
+
+def changed_rights(of: Model, sign: str, model: type[Model], pks: Iterable[int]) -> None:
+    """Record that somebody, or a group, has been given (+) or has lost (-) these rows of `model`; all, without any."""
+    kind, pks = model._meta.model_name, list(pks)
+    names = "; ".join(map(str, model._default_manager.filter(pk__in=pks))) if pks else "all"
+    user = of if isinstance(of, User) else None
+    detail = f"{'' if user else f'{of._meta.verbose_name} {of}: '}{sign}{model._meta.verbose_name} {names}"
+    ids = {} if user else {str(of._meta.model_name): of.pk}
+    change = f"{sign}{kind}:{','.join(map(str, pks)) or 'all'}"
+    record(Action.RIGHTS, owner=user, detail=detail, **ids, change=change)
