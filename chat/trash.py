@@ -12,9 +12,12 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from chat import audit
 from chat.database import retry_on_deadlock
-from chat.models import Conversation, Reply, User
+from chat.models import AuditRecord, Conversation, Reply, User
 from chat.models.conversations import ConversationQuerySet
+
+Action = AuditRecord.Action
 
 # At most this many conversations are erased in one transaction: the commits of that moment wait for it.
 ERASED_AT_ONCE = 20
@@ -60,5 +63,6 @@ def erase_some(in_trash: ConversationQuerySet) -> int:
     # Otherwise this and a commit of replies that are still being written could wait for each other.
     Reply.objects.filter(message__conversation__in=pks).lock()
     # A person may have restored one of them since.
-    Conversation.objects.filter(pk__in=pks, trashed__isnull=False).delete()
+    erased = Conversation.objects.filter(pk__in=pks, trashed__isnull=False).erase()
+    audit.append(*(audit.new(Action.ERASED, conversation=conversation) for conversation in erased))
     return len(pks)

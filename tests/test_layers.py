@@ -85,7 +85,7 @@ ALLOWED: dict[str, set[str]] = {
     "shares": {"limits", "models"},
     "sse": set(),
     "tasks": set(),
-    "trash": {"database", "models"},
+    "trash": {"audit", "database", "models"},
     "templatetags": {"events", "sentences"},
     "titles": {"models"},
     "titling": {"catalog", "completions", "database", "events", "jobs", "models", "sentences", "titles"},

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import PAGE_VAR
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -20,16 +20,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from chat import sentences
+from chat import audit, sentences
 from chat.admin.lookups import NamedLookups
+from chat.admin.reading import Action, reading
 from chat.admin.transcripts import transcript
-from chat.audit import record
 from chat.database import retry_on_deadlock
-from chat.models import AuditRecord, Conversation, Message, QueuedQuestion, Reply, User
+from chat.models import Conversation, Message, QueuedQuestion, Reply, User
 from chat.process import Process
 from chat.search import NotSearchable, conversations
-
-Action = AuditRecord.Action
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -53,7 +51,6 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
         # A conversation that does not exist answers with a redirect instead.
         if isinstance(response, TemplateResponse) and response.context_data:
             conversation, number = response.context_data["original"], request.GET.get(PAGE_VAR, "1")
-            await sync_to_async(record)(Action.READ, request, conversation=conversation, detail=f"page {number}")
             response.context_data |= await transcript(Process.of(request), conversation, number)
         return response
 
@@ -170,6 +167,19 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
             self.message_user(request, sentences.search(refusal.code), messages.WARNING)
             return queryset.none(), False
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        action = Action.SEARCHED if request.GET.get(SEARCH_VAR) else Action.LISTED
+        return reading(action, request, partial(super().changelist_view, request, extra_context))
+
+    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return reading(Action.READ, request, partial(super().change_view, request, *args, **kwargs))
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return reading(Action.LISTED, request, partial(super().delete_view, request, *args, **kwargs))
+
+    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return reading(Action.LISTED, request, partial(super().history_view, request, *args, **kwargs))
+
     def get_urls(self) -> list[URLPattern]:
         urls: list[URLPattern] = super().get_urls()
         for url in urls:
@@ -197,7 +207,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         # Otherwise the deletion and a commit of replies that are being written could wait for each other.
         User.change_list(*queryset.order_by().values_list("owner", flat=True).distinct())
         Reply.objects.filter(message__conversation__in=queryset).lock()
-        queryset.delete()
+        erased = Conversation.objects.filter(pk__in=queryset.order_by().values("pk")).erase()
+        audit.append(*(audit.new(Action.ERASED, request, conversation=conversation) for conversation in erased))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

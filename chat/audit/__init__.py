@@ -1,5 +1,5 @@
 """The record of who read, deleted and changed what: append-only, and chained so that tampering shows."""
 
-from chat.audit.recording import append, record
+from chat.audit.recording import append, new, record
 
-__all__ = ["append", "record"]
+__all__ = ["append", "new", "record"]

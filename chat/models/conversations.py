@@ -58,6 +58,15 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def trash_of(self, user: User | AnonymousUser) -> ConversationQuerySet:
         return self.filter(owner_id=user.pk, trashed__isnull=False)
 
+    def erase(self) -> list[Conversation]:
+        """Delete these for good; returns those that were still there, with their owners. Comes in a transaction."""
+        there = (
+            self.select_related("owner").only("owner", "owner__username").order_by("pk").select_for_update(of=("self",))
+        )
+        erased = list(there)
+        self.model.objects.filter(pk__in=[conversation.pk for conversation in erased]).delete()
+        return erased
+
     def with_last_reply(self) -> models.QuerySet[Any]:
         """With the `status` of the reply on screen, and when it `ended`."""
         # While a person compares two answers, the leaf is their question.

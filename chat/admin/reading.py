@@ -1,0 +1,34 @@
+"""Pages that show what somebody else has written: each is recorded before it is sent."""
+
+from collections.abc import Callable
+
+from django.contrib.admin.views.main import PAGE_VAR
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from chat.audit import record
+from chat.models import AuditRecord, Conversation
+
+Action = AuditRecord.Action
+
+
+def reading(action: Action, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
+    """The page that the view makes, which is not rendered yet, and its record.
+
+    The record names the conversation, if the page is about one. A redirect or a refusal shows no text.
+    """
+    response = view()
+    if isinstance(response, TemplateResponse):
+        context = response.context_data or {}
+        conversation = context.get("original") or context.get("object")
+        about = conversation if isinstance(conversation, Conversation) else None
+        record(action, request, conversation=about, detail=asked_for(request))
+    return response
+
+
+def asked_for(request: HttpRequest) -> str:
+    """The filter, the words and the page, as `name=value`; the page also if it is the first."""
+    asked = {PAGE_VAR: "1", **request.GET.dict()}
+    if request.method == "POST":
+        asked["action"] = request.POST.get("action", "delete")
+    return " ".join(f"{name}={value}" for name, value in asked.items())

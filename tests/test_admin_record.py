@@ -1,0 +1,119 @@
+"""What the administration records: each page with somebody else's text once, and each deletion."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from chat import trash
+from chat.models import AuditHead, AuditRecord, Conversation, User
+from tests.client import Client
+from tests.test_admin import LIST, change, delete, talk
+
+Action = AuditRecord.Action
+
+
+@pytest.fixture
+def staff(client: Client, sam: User) -> Client:
+    """Sam's browser."""
+    client.force_login(sam)
+    return client
+
+
+def since(action: Callable[[], object]) -> list[AuditRecord]:
+    """The records of an action."""
+    before = AuditHead.objects.get().number
+    action()
+    return list(AuditRecord.objects.filter(pk__gt=before).order_by("pk"))
+
+
+def history(conversation: Conversation) -> str:
+    return reverse("admin:chat_conversation_history", args=[conversation.pk])
+
+
+@pytest.mark.parametrize(
+    ("address", "query", "action", "detail"),
+    [
+        (lambda _: LIST, "", Action.LISTED, "p=1"),
+        (lambda _: LIST, "?p=1&status=complete", Action.LISTED, "p=1 status=complete"),
+        (lambda _: LIST, "?q=salt+soup&model=demo", Action.SEARCHED, "p=1 q=salt soup model=demo"),
+        (change, "", Action.READ, "p=1"),
+        (change, "?p=2", Action.READ, "p=2"),
+        (delete, "", Action.LISTED, "p=1"),
+        (history, "", Action.LISTED, "p=1"),
+    ],
+    ids=["list", "filter", "search", "transcript", "its second page", "deletion", "history"],
+)
+def test_a_page_is_one_record(
+    staff: Client,
+    sam: User,
+    alice: User,
+    address: Callable[[Conversation], str],
+    query: str,
+    action: Action,
+    detail: str,
+) -> None:
+    conversation = talk(alice, "Answer.")
+    (read,) = since(lambda: staff.get(address(conversation) + query))
+    assert (read.action, read.detail) == (action, detail)
+    assert (read.by_id, read.by_name, read.address) == (str(sam.pk), "sam", "127.0.0.1")
+    about = (conversation.pk, str(alice.pk), "alice") if address in (change, delete, history) else (None, "", "")
+    assert (read.conversation, read.owner_id, read.owner_name) == about
+
+
+def test_what_is_refused_is_no_reading(client: Client, bob: User, alice: User) -> None:
+    conversation = talk(alice, "Answer.")
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+    client.force_login(bob)
+    assert not since(lambda: [client.get(LIST), client.get(change(conversation)), client.get(delete(conversation))])
+
+
+def test_a_conversation_that_does_not_exist_is_no_reading(staff: Client) -> None:
+    assert not since(lambda: staff.get(reverse("admin:chat_conversation_change", args=["nowhere"])))
+
+
+@pytest.mark.parametrize("address", [lambda _: LIST, change], ids=["list", "transcript"])
+def test_no_text_is_sent_that_cannot_be_recorded(
+    staff: Client, alice: User, address: Callable[[Conversation], str]
+) -> None:
+    conversation = talk(alice, "Answer.")
+    AuditHead.objects.all().delete()
+    staff.raise_request_exception = False
+    response = staff.get(address(conversation))
+    assert response.status_code == 500
+    assert "A talk" not in response.text
+
+
+def test_a_deletion_is_recorded(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "Answer.")
+    (erased,) = since(lambda: staff.post(delete(conversation), {"post": "yes"}))
+    assert (erased.action, erased.conversation, erased.owner_name) == (Action.ERASED, conversation.pk, "alice")
+    assert erased.by_name == "sam"
+
+
+def test_each_of_several_deletions_is_recorded(staff: Client, alice: User, bob: User) -> None:
+    pks = [talk(owner, "Answer.").pk for owner in (alice, bob)]
+    data = {"action": "delete_selected", "_selected_action": list(map(str, pks))}
+    (listed,) = since(lambda: staff.post(LIST, data))
+    assert (listed.action, listed.detail) == (Action.LISTED, "p=1 action=delete_selected")
+    erased = since(lambda: staff.post(LIST, {**data, "post": "yes"}))
+    assert [(entry.action, entry.conversation) for entry in erased] == [(Action.ERASED, pk) for pk in sorted(pks)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_people_delete_for_ever_is_recorded(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    conversation = talk(alice, "Answer.")
+    assert not since(lambda: trash.put(alice, [conversation.pk]))
+    (erased,) = since(lambda: client.post(reverse("erase_conversation", args=[conversation.pk])))
+    assert (erased.action, erased.by_name, erased.conversation) == (Action.ERASED, "alice", conversation.pk)
+
+
+def test_what_parley_purges_is_recorded(alice: User) -> None:
+    conversation = talk(alice, "Answer.")
+    Conversation.objects.update(trashed=timezone.now() - timedelta(days=1000))
+    (erased,) = since(lambda: trash.erase_some(trash.expired()))
+    assert (erased.action, erased.by_id, erased.owner_name) == (Action.ERASED, "", "alice")
+    assert erased.conversation == conversation.pk
