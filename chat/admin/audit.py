@@ -1,0 +1,177 @@
+"""The audit record in the admin: a list with filters, and the same as a file. Nobody changes anything here."""
+
+import csv
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from io import StringIO
+from ipaddress import ip_address
+from typing import Any, cast
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Max, Q, QuerySet
+from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from chat.admin.lookups import NamedLookups
+from chat.admin.reading import asked_for
+from chat.audit import record
+from chat.database import in_thread
+from chat.models import AuditRecord, User
+
+logger = logging.getLogger(__name__)
+
+# Records of an export that are in memory at the same time.
+BATCH = 1000
+# What a spreadsheet would take for a formula.
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+FIELDS = [field.attname for field in AuditRecord._meta.concrete_fields]
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # It takes none at run time.
+    """Pages of the first 10,000 rows at most. Counting all of them would read the whole table."""
+
+    most = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows = cast("QuerySet[Any]", self.object_list)
+        return rows.order_by()[: self.most].count()
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+    list_display = ["number", "time", "action", "by", "owner", "about", "detail", "reason", "address"]
+    list_filter = ["time", "action"]
+    lookups = frozenset({"time__gte", "time__lt", "action__exact", "by_id", "owner_id", "conversation"})
+    ordering = ["-number"]
+    sortable_by = ()
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    list_max_show_all = 0
+    actions = None
+    # A non-empty list enables the search box; get_search_results does the searching.
+    search_fields = ["number"]
+    search_help_text = _(
+        "Finds records by the whole name of whoever acted or whose text it was, by an IP address, or by the id of a "
+        "conversation. The list ends after 10,000 records: choose a shorter time, or export all."
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: AuditRecord | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: AuditRecord | None = None) -> bool:
+        return False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[AuditRecord], search_term: str
+    ) -> tuple[QuerySet[AuditRecord], bool]:
+        term = search_term.strip()
+        return (queryset.filter(_meant(term)) if term else queryset), False
+
+    @admin.display(description=_("by"))
+    def by(self, entry: AuditRecord) -> SafeString | str:
+        return _all_with(entry.by_name, by_id=entry.by_id) if entry.by_id else ""
+
+    @admin.display(description=_("owner"))
+    def owner(self, entry: AuditRecord) -> SafeString | str:
+        return _all_with(entry.owner_name, owner_id=entry.owner_id) if entry.owner_id else ""
+
+    @admin.display(description=_("conversation"))
+    def about(self, entry: AuditRecord) -> SafeString | str:
+        short = str(entry.conversation)[-12:]
+        return _all_with(f"…{short}", conversation=str(entry.conversation)) if entry.conversation else ""
+
+    def get_urls(self) -> list[URLPattern]:
+        export = path("export.<slug:suffix>", self.admin_site.admin_view(self.export), name="chat_auditrecord_export")
+        return [export, *super().get_urls()]
+
+    def export(self, request: HttpRequest, suffix: str) -> StreamingHttpResponse:
+        """What the list shows, the oldest first, without its limit. The export is recorded, too."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if suffix not in FORMATS:
+            raise Http404
+        try:
+            rows = self.get_changelist_instance(request).queryset.order_by("number")
+        except IncorrectLookupParameters:
+            raise BadRequest from None
+        newest = AuditRecord.objects.aggregate(newest=Max("number"))["newest"] or 0
+        record(AuditRecord.Action.EXPORTED, request, detail=f"audit record, {suffix}: {asked_for(request)}")
+        content_type, begin, line = FORMATS[suffix]
+        lines = _lines(rows.filter(number__lte=newest), begin, line)
+        response = StreamingHttpResponse(lines, content_type=content_type)
+        response.headers["Content-Disposition"] = f'attachment; filename="audit.{suffix}"'
+        return response
+
+
+def _all_with(text: str, **lookup: str) -> SafeString:
+    """A link to all records that have the same."""
+    query = urlencode(lookup)
+    return format_html('<a href="{}?{}">{}</a>', reverse("admin:chat_auditrecord_changelist"), query, text)
+
+
+def _meant(term: str) -> Q:
+    """What a search looks for: a conversation, an address, or else a person, whatever their name is now."""
+    with suppress(ValueError):
+        return Q(conversation=UUID(term))
+    with suppress(ValueError):
+        return Q(address=str(ip_address(term)))
+    present = User.objects.filter(username=term).values_list("pk", flat=True)
+    deleted = AuditRecord.objects.filter(action=AuditRecord.Action.DELETED, owner_name=term)
+    pks = [*present, *deleted.values_list("owner_id", flat=True)]
+    return Q(by_id__in=pks) | Q(owner_id__in=pks)
+
+
+def _batch(rows: QuerySet[AuditRecord], after: int) -> list[AuditRecord]:
+    return list(rows.filter(number__gt=after)[:BATCH])
+
+
+async def _lines(rows: QuerySet[AuditRecord], begin: str, line: Callable[[AuditRecord], str]) -> AsyncIterator[str]:
+    """The file in pieces. Daphne leaves the connection open when a stream raises, so its last line says so."""
+    last = -1
+    yield begin
+    try:
+        while some := await in_thread(_batch)(rows, last):
+            yield "".join(map(line, some))
+            last = some[-1].number
+    except Exception:
+        logger.exception("An export of the audit record broke off")
+        yield "The rest is missing: the server ran into a problem. Try again in a moment.\n"
+
+
+def _csv(values: list[Any]) -> str:
+    out = StringIO()
+    csv.writer(out).writerow(f"'{value}" if str(value).startswith(FORMULAS) else value for value in values)
+    return out.getvalue()
+
+
+def _csv_line(entry: AuditRecord) -> str:
+    return _csv([entry.time.isoformat() if name == "time" else getattr(entry, name) for name in FIELDS])
+
+
+def _json_line(entry: AuditRecord) -> str:
+    values = {name: getattr(entry, name) for name in FIELDS}
+    values |= {"time": entry.time.isoformat(), "conversation": entry.conversation and str(entry.conversation)}
+    return f"{json.dumps(values, ensure_ascii=False)}\n"
+
+
+# By the end of the file's name: its type, its beginning, and a record in it.
+FORMATS: dict[str, tuple[str, str, Callable[[AuditRecord], str]]] = {
+    "csv": ("text/csv; charset=utf-8", _csv(FIELDS), _csv_line),
+    "jsonl": ("application/jsonl", "", _json_line),
+}
