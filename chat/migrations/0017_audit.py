@@ -48,7 +48,7 @@ def drop(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0015_drafts"),
+        ("chat", "0016_labels"),
     ]
 
     operations = [
