@@ -8,6 +8,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from chat.limits import OverLimit, check_person
@@ -167,7 +168,8 @@ def resume(reply: Reply, model: str) -> Reply | None:
         return None
     now.queue_again(model, _entry(conversation.owner_id, now.pk, model))
     conversation.updated = timezone.now()
-    conversation.change("updated")
+    conversation.add_up()
+    conversation.change("updated", *Conversation.SUMMED)
     User.change_list(conversation.owner_id)
     return now
 
@@ -175,10 +177,11 @@ def resume(reply: Reply, model: str) -> Reply | None:
 def _ask(conversation: Conversation, text: str, model: str, parent: UUID | None) -> Reply:
     question = conversation.messages.create(parent_id=parent, role=Message.Role.USER, text=text)
     Searchable.objects.put([Searchable.of_message(question)])
-    return _queue(question, model)
+    return _queue(question, model, added=2)
 
 
-def _queue(question: Message, model: str) -> Reply:
+def _queue(question: Message, model: str, added: int = 1) -> Reply:
+    """`added` is the number of messages that are new, the answer among them."""
     conversation = question.conversation
     answer = Message.objects.create(conversation=conversation, parent=question, role=Message.Role.ASSISTANT)
     # Without words yet. To store those at its end takes no lock on the conversation, for which a commit would wait.
@@ -188,7 +191,8 @@ def _queue(question: Message, model: str) -> Reply:
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
     # What people ask in is back in their list.
     conversation.archived = False
-    conversation.change("leaf", "model", "updated", "archived")
+    conversation.message_count = F("message_count") + added
+    conversation.change("leaf", "model", "updated", "archived", "message_count")
     User.change_list(conversation.owner_id)
     return reply
 

@@ -16,5 +16,6 @@ def conversation_of(person: User, texts: list[str]) -> Conversation:
     answers = [message for message in messages if message.role == Message.Role.ASSISTANT]
     Reply.objects.bulk_create(Reply(message=answer, model="demo", status="complete") for answer in answers)
     conversation.leaf = messages[-1]
+    conversation.add_up()
     conversation.save()
     return conversation

@@ -49,6 +49,7 @@ def talk(owner: User, *answers: str, title: str = "A talk", **reply: object) -> 
             role="user", text=f"Question {index}?", created=asked, parent_id=conversation.leaf_id
         )
         conversation.leaf = add_answer(question, answer, asked + timedelta(seconds=1), **reply)
+    conversation.add_up()
     conversation.save()
     return conversation
 

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
 from django.db import transaction
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
     class Annotations(TypedDict):
-        message_count: int
         last_status: str | None
 
     type Listed = WithAnnotations[Conversation, Annotations]
@@ -131,20 +130,11 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         css = {"all": ["css/message.css", "css/prose.css", "css/code.css", "css/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        # A subquery for the rows of the page, because a join would make a row of each message before it counts.
-        every = Message.objects.filter(conversation=OuterRef("pk")).order_by()
-        count = every.values("conversation").values(count=Count("pk"))
         listed: QuerySet[Conversation] = super().get_queryset(request)
         return listed.annotate(
-            message_count=Coalesce(Subquery(count, IntegerField()), 0),
             # While a person compares two answers, the leaf is their question.
             last_status=Coalesce("leaf__reply__status", "leaf__comparison__second__reply__status"),
         )
-
-    # Without an order: it would count the messages of every conversation.
-    @admin.display(description=_("messages"))
-    def message_count(self, conversation: Listed) -> int:
-        return conversation.message_count
 
     @admin.display(description=_("status"), ordering="last_status")
     def last_status(self, conversation: Listed) -> SafeString | None:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.models import tree
 from chat.models.ids import uuid7
+from chat.models.summaries import Summary
 from chat.models.users import User
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return listed.filter(pinned=Value(False), updated__lte=updated).exclude(updated=updated, pk__gte=pk)
 
 
-class Conversation(models.Model):
+class Conversation(Summary):
     """A tree of messages that one person owns; `leaf` is the end of the branch on screen."""
 
     class TitledBy(models.TextChoices):
@@ -121,7 +122,7 @@ class Conversation(models.Model):
     # Without its index, deleting would scan all conversations once per message.
     leaf = models.ForeignKey("Message", null=True, on_delete=models.DB_SET_NULL, related_name="+")
     created = models.DateTimeField(default=timezone.now, editable=False)
-    updated = models.DateTimeField(_("last activity"), default=timezone.now, editable=False, db_index=True)
+    updated = models.DateTimeField(_("last activity"), default=timezone.now, editable=False)
     # Raised by each transaction that changes what a page of it shows, except by the end of a reply: pages follow those.
     version = models.PositiveBigIntegerField(db_default=0, editable=False)
     pinned = models.BooleanField(default=False, db_default=False, editable=False)
@@ -153,6 +154,9 @@ class Conversation(models.Model):
             ),
             models.Index(fields=["owner", "trashed"], name="conversation_trash"),
             models.Index(fields=["trashed"], condition=Q(trashed__isnull=False), name="conversation_purge"),
+            # For administrators, who list those of all people.
+            models.Index(fields=["-updated", "-id"], name="conversation_updated"),
+            models.Index(fields=["statuses", "-updated", "-id"], name="conversation_statuses"),
         ]
 
     def __str__(self) -> str:

@@ -19,6 +19,7 @@ from chat.models.jobs import Job
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 from chat.models.searchable import Searchable
+from chat.models.summaries import COUNTED
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -73,6 +74,7 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
             if not self.running().filter(pk=pk, attempt=attempt).update(**fields):
                 # An earlier try may have stored it, though its answer got lost.
                 return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=snapshot.seq).exists()
+            self._count(pk)
             Message.objects.filter(pk=pk).update(text=snapshot.text)
             Searchable.objects.rewrite(pk, snapshot.text)
             if end.status == Reply.Status.COMPLETE and snapshot.text and settings.CHAT_TITLES:
@@ -81,6 +83,15 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
                 entry = self.filter(pk=pk).values("ledger_entry")
                 LedgerEntry.objects.filter(pk__in=entry).update(**LedgerEntry.tokens(end.usage))
         return True
+
+    def _count(self, pk: UUID) -> None:
+        """Add a reply that has just ended to the summary of its conversation, which this locks."""
+        place = "message__conversation"
+        ended = self.select_related(place).only(*COUNTED, *(f"{place}__{field}" for field in Conversation.SUMMED))
+        reply = ended.select_for_update(of=(place,), no_key=True).get(pk=pk)
+        conversation = reply.message.conversation
+        conversation.add(*(getattr(reply, field) for field in COUNTED))
+        conversation.save(update_fields=Conversation.SUMMED)
 
     def hand_over(self, lease: timedelta) -> None:
         """Let any process claim the queued ones now."""
@@ -206,7 +217,9 @@ class Reply(models.Model):
         self.feedback_reason = reason if feedback else ""
         self.feedback_given = timezone.now() if feedback else None
         self.save(update_fields=["feedback", "feedback_reason", "feedback_given"])
-        self.message.conversation.change()
+        conversation = Conversation.objects.select_for_update(no_key=True).get(pk=self.message.conversation_id)
+        conversation.add_up()
+        conversation.change(*Conversation.SUMMED)
 
     def queue_again(self, model: str, entry: LedgerEntry) -> None:
         """Queue a reply that has ended, to be continued after its text."""

@@ -36,6 +36,10 @@ PEOPLE = 500
 # Characters of an ideographic text that one of so many messages has.
 IDEOGRAPHS = [chr(0x4E00 + number) for number in range(2000)]
 ONE_IDEOGRAPHIC = 50
+# One of so many conversations is with another model. Of a hundred replies, so many fail, and one is judged.
+ONE_RARE = 1000
+FAILED = 3
+JUDGED = 50
 YEARS = timedelta(days=730)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 AT_ONCE = 1000
@@ -100,8 +104,9 @@ def fill(messages: int) -> None:
         for number in numbers:
             owner = heavy if number % SHARE == 0 else dice.choice(people)
             created = NOW - YEARS * (1 - number * LENGTH / messages)
+            model = "rare" if number % ONE_RARE == 0 else "demo"
             conversations.append(
-                Conversation(owner=owner, title=texts.title(), model="demo", created=created, updated=created)
+                Conversation(owner=owner, title=texts.title(), model=model, created=created, updated=created)
             )
         store(conversations, texts)
         done += len(numbers) * LENGTH
@@ -126,8 +131,11 @@ def store(conversations: "list[Conversation]", texts: Texts) -> None:
     replies = [
         Reply(
             message=message,
-            status="complete",
-            model="demo",
+            status="failed" if message.pk.int % 100 < FAILED else "complete",
+            error_code="busy" if message.pk.int % 100 < FAILED else "",
+            feedback="bad" if message.pk.int % 100 == JUDGED else "",
+            model=message.conversation.model,
+            usage={"prompt_tokens": 100, "completion_tokens": len(message.text) // 4},
             asked=message.created,
             started=message.created,
             answered=message.created,
@@ -136,6 +144,12 @@ def store(conversations: "list[Conversation]", texts: Texts) -> None:
         for message in messages
         if message.role == Message.Role.ASSISTANT
     ]
+    by_conversation = {conversation.pk: conversation for conversation in conversations}
+    for message in messages:
+        by_conversation[message.conversation_id].message_count += 1
+    for reply in replies:
+        conversation = by_conversation[reply.message.conversation_id]
+        conversation.add(reply.status, reply.model, reply.error_code, reply.feedback, reply.usage)
     searchable = [*map(Searchable.of_title, conversations), *map(Searchable.of_message, messages)]
     with transaction.atomic():
         # Both databases look at the end of the transaction whether the leaves are there.

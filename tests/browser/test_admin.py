@@ -62,6 +62,7 @@ def talk(
             made = {"model": "scripted", "process": "elsewhere", "reasoning": "Let me see."}
             Reply.objects.create(message=leaf, status=status, **made, **times)
             conversation.leaf = leaf
+        conversation.add_up()
         conversation.save()
         if conversation.leaf and queued:
             conversation.leaf.queued.create(text=queued, model="scripted")
