@@ -63,6 +63,11 @@ _SETTINGS = {
 }
 
 
+def codes() -> list[str]:
+    """Return all kinds of errors that a reply can end with."""
+    return sorted(_SENTENCES)
+
+
 def of(error: Error) -> str:
     """Return what happened, and what to do about it where a button doesn't say so, in the active language."""
     seconds = error.params.get("retry_after")

@@ -12,9 +12,8 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from chat import trash
 from chat.admin.transcripts import MESSAGES_PER_PAGE
-from chat.models import Comparison, Conversation, Message, QueuedQuestion, Reply, ReplyEvent, User
+from chat.models import Conversation, Message, QueuedQuestion, Reply, ReplyEvent, User
 from chat.search.filling import reindex
 from tests.client import Client
 
@@ -135,23 +134,6 @@ def test_the_list_shows_the_facts_of_each_conversation(staff: Client, alice: Use
         assert cell in html
 
 
-def test_the_list_shows_the_last_replys_status(staff: Client, alice: User) -> None:
-    conversation = talk(alice, "One", "Two")
-    Reply.objects.filter(message__text="Two").update(status="failed")
-    assert "status--failed" in page(staff, LIST)
-    assert "status--failed" in page(staff, f"{LIST}?status=failed")
-    assert str(conversation.pk) not in page(staff, f"{LIST}?status=complete")
-
-
-def test_the_list_shows_the_status_of_two_answers_that_are_compared(staff: Client, alice: User) -> None:
-    conversation = talk(alice, "One", status="streaming")
-    question = conversation.messages.get(role="user")
-    two = add_answer(question, "Two", NOON, status="streaming")
-    Comparison.objects.create(question=question, first=question.children.get(text="One"), second=two)
-    Conversation.objects.update(leaf=question)
-    assert "status--streaming" in page(staff, f"{LIST}?status=streaming")
-
-
 def test_a_conversation_without_messages_is_listed(staff: Client, alice: User) -> None:
     talk(alice)
     assert ">A talk<" in page(staff, LIST)
@@ -180,54 +162,6 @@ def test_a_search_without_words_says_so(staff: Client, alice: User) -> None:
     html = page(staff, f"{LIST}?q=-soup")
     assert html.count("Write a word to look for, too") == 1
     assert "On soup" not in html
-
-
-def test_the_list_is_filtered_by_model(staff: Client, alice: User) -> None:
-    talk(alice, title="With the demo")
-    Conversation.objects.filter(pk=talk(alice, title="With another").pk).update(model="another")
-    html = page(staff, f"{LIST}?model=another")
-    assert "With another" in html
-    assert "With the demo" not in html
-
-
-def test_feedback_is_found_and_shown(staff: Client, alice: User) -> None:
-    judged = talk(alice, "It is **five**.", title="Judged", feedback="bad", feedback_reason="It is <four>.")
-    talk(alice, "It is four.", title="Praised", feedback="good")
-    html = page(staff, f"{LIST}?feedback=bad")
-    assert "Judged" in html
-    assert "Praised" not in html
-    assert "Bad: It is &lt;four&gt;." in page(staff, change(judged))
-
-
-def test_the_list_is_filtered_by_date(staff: Client, alice: User) -> None:
-    talk(alice, title="Long ago")
-    html = page(staff, f"{LIST}?updated__gte=2026-02-01+00:00:00%2B00:00&updated__lt=2026-04-01+00:00:00%2B00:00")
-    assert "Long ago" in html
-    assert "Long ago" not in page(staff, f"{LIST}?updated__gte=2026-04-01+00:00:00%2B00:00")
-
-
-def test_what_is_in_the_trash_is_listed_and_marked(staff: Client, alice: User) -> None:
-    talk(alice, "Answer.", title="Kept")
-    deleted = talk(alice, "Answer.", title="Thrown away")
-    trash.put(alice, [deleted.pk])
-    assert page(staff, LIST).count("In the trash</span>") == 1
-    assert "In the trash</span>" in page(staff, change(deleted))
-    in_trash, not_in_trash = page(staff, f"{LIST}?trash=in"), page(staff, f"{LIST}?trash=out")
-    assert ("Thrown away" in in_trash, "Kept" in in_trash) == (True, False)
-    assert ("Thrown away" in not_in_trash, "Kept" in not_in_trash) == (False, True)
-
-
-@pytest.mark.parametrize("query", ["", "?q=talk", "?status=complete", "?feedback=good", "?model=demo", "?o=4"])
-def test_a_long_list_takes_few_queries(
-    staff: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries, query: str
-) -> None:
-    for index in range(30):
-        talk(alice, "One", "Two", title=f"Talk {index}", feedback="good")
-    reindex(lambda done, total: None)
-    # Session, person, two counts, the models to choose from, the rows. To search: people, texts, their conversations,
-    # and on PostgreSQL a limit of time. The record of this takes five.
-    with django_assert_max_num_queries(15):
-        assert page(staff, LIST + query).count("status--complete") == 30
 
 
 # The transcript

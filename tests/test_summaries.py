@@ -179,6 +179,6 @@ def test_the_migration_adds_up_what_there_is(alice: User) -> None:
     empty = {"message_count": 0, "tokens": 0, "statuses": "", "models_used": "", "errors": "", "good": 0, "bad": 0}
     Conversation.objects.update(**empty)
     assert summaries() != before
-    import_module("chat.migrations.0016_summaries").fill(apps, SimpleNamespace(connection=connection))
+    import_module("chat.migrations.0018_summaries").fill(apps, SimpleNamespace(connection=connection))
     assert summaries() == before
     assert Message.objects.count() == 6

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import QuerySet
-from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat import audit, sentences
+from chat.admin import filters
+from chat.admin.listing import MOST, ConversationList, note_running
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import Action, reading
 from chat.admin.transcripts import transcript
@@ -29,13 +31,8 @@ from chat.models import Conversation, Message, QueuedQuestion, Reply, User
 from chat.process import Process
 from chat.search import NotSearchable, conversations
 
-if TYPE_CHECKING:
-    from django_stubs_ext import WithAnnotations
-
-    class Annotations(TypedDict):
-        last_status: str | None
-
-    type Listed = WithAnnotations[Conversation, Annotations]
+# So many names of people are offered.
+NAMES = 20
 
 
 def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., Awaitable[HttpResponse]]:
@@ -56,64 +53,16 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
     return page
 
 
-class StatusFilter(admin.SimpleListFilter):
-    title = _("status of the reply on screen")
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status.value, str(status.label)) for status in Reply.Status]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(last_status=self.value()) if self.value() else queryset
-
-
-class FeedbackFilter(admin.SimpleListFilter):
-    """What people think of at least one of the answers."""
-
-    title = _("feedback")
-    parameter_name = "feedback"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(feedback.value, str(feedback.label)) for feedback in Reply.Feedback]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        judged = Reply.objects.exclude(feedback="").filter(feedback=self.value())
-        return queryset.filter(pk__in=judged.values("message__conversation")) if self.value() else queryset
-
-
-class ModelFilter(admin.SimpleListFilter):
-    """The models that can be chosen now. Finding all that were ever used would read the whole table."""
-
-    title = _("model")
-    parameter_name = "model"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in Process.of(request).catalog.names]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(model=self.value()) if self.value() else queryset
-
-
-class TrashFilter(admin.SimpleListFilter):
-    title = _("trash")
-    parameter_name = "trash"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("in", gettext("In the trash")), ("out", gettext("Not in the trash"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(trashed__isnull=self.value() == "out") if self.value() else queryset
-
-
 @admin.register(Conversation)
 class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
-    list_display = ["title", "last_status", "owner", "model", "message_count", "updated"]
-    list_select_related = ["owner"]
-    list_filter = ["updated", StatusFilter, FeedbackFilter, ModelFilter, TrashFilter]
-    lookups = frozenset({"updated__gte", "updated__lt", "status", "feedback", "model", "trash"})
-    ordering = ["-updated"]
-    # It would count all rows, besides those that are found.
+    list_display = ["title", "status", "feedback", "owner", "model", "message_count", "tokens", "updated"]
+    list_filter = [filters.BeforeFilter, "updated", *filters.EVERY]
+    lookups = frozenset({"updated__gte", "updated__lt", "before", *(own.parameter_name for own in filters.EVERY)})
+    ordering = ["-updated", "-pk"]
+    sortable_by = ["message_count", "tokens", "updated"]
+    # Each of the counts would read the whole list.
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     # A non-empty list enables the search box; get_search_results does the searching.
     search_fields = ["title"]
     search_help_text = _(
@@ -121,30 +70,33 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         'The last word may be a part, "words in quotes" stand together, -word leaves out. The name and the address of '
         "the owner count as words."
     )
-    fields = [("owner", "model", "message_count", "created", "updated", "trashed", "last_status")]
-    readonly_fields = ["message_count", "created", "updated", "trashed", "last_status"]
+    fields = [("owner", "model", "message_count", "tokens", "created", "updated", "trashed", "status", "feedback")]
+    readonly_fields = ["message_count", "tokens", "created", "updated", "trashed", "status", "feedback"]
     # Only its owner can open its page in the chat.
     view_on_site = False
 
     class Media:
         css = {"all": ["css/message.css", "css/prose.css", "css/code.css", "css/admin.css"]}
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
-        listed: QuerySet[Conversation] = super().get_queryset(request)
-        return listed.annotate(
-            # While a person compares two answers, the leaf is their question.
-            last_status=Coalesce("leaf__reply__status", "leaf__comparison__second__reply__status"),
-        )
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConversationList]:
+        return ConversationList
 
-    @admin.display(description=_("status"), ordering="last_status")
-    def last_status(self, conversation: Listed) -> SafeString | None:
+    @admin.display(description=_("status"))
+    def status(self, conversation: Conversation) -> SafeString | None:
+        """How its replies have ended at worst, whether one is being written, and whether it is in the trash."""
         marks: list[tuple[str, Any]] = []
-        if conversation.last_status:
-            status = Reply.Status(conversation.last_status)
-            marks.append((status.value, status.label))
+        if conversation.worst_status:
+            marks.append((conversation.worst_status, Reply.Status(conversation.worst_status).label))
+        if conversation.is_running:
+            marks.append((Reply.Status.STREAMING, gettext("Running")))
         if conversation.trashed:
             marks.append(("trashed", gettext("In the trash")))
         return format_html_join(" ", '<span class="status status--{}">{}</span>', marks) or None
+
+    @admin.display(description=_("feedback"))
+    def feedback(self, conversation: Conversation) -> str | None:
+        counts = [(conversation.good, gettext("%(count)d good")), (conversation.bad, gettext("%(count)d bad"))]
+        return ", ".join(words % {"count": count} for count, words in counts if count) or None
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -175,7 +127,29 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         for url in urls:
             if url.name == "chat_conversation_change":
                 url.callback = _with_transcript(url.callback)
-        return urls
+        return [path("owners/", self.admin_site.admin_view(self.owners), name="chat_conversation_owners"), *urls]
+
+    def owners(self, request: HttpRequest) -> JsonResponse:
+        """Names of people for what a reviewer has begun to write."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        begun = request.GET.get("term", "")
+        named = User.objects.filter(Q(username__icontains=begun) | Q(email__icontains=begun)).order_by("username")
+        return JsonResponse({"names": list(named.values_list("username", flat=True)[:NAMES])})
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Conversation | None:
+        conversation = super().get_object(request, object_id, from_field)
+        if conversation:
+            note_running([conversation])
+        return conversation
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Conversation], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        if request.POST.get("select_across") == "1":
+            # All are those on the pages of the list, as it says.
+            queryset = queryset.filter(pk__in=list(queryset.values_list("pk", flat=True)[:MOST]))
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def get_deleted_objects(
         self, objs: Sequence[Conversation] | QuerySet[Conversation], request: HttpRequest

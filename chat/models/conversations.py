@@ -139,6 +139,8 @@ class Conversation(Summary):
 
     # The names of its labels that a page or a document shows, once a view has set them.
     label_names: Sequence[str] = ()
+    # Whether a reply is being written in it, once `note_running` has looked.
+    is_running: bool
 
     class Meta:
         indexes = [

@@ -50,7 +50,7 @@ def lines(names: Iterable[str]) -> str:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("chat", "0015_drafts"),
+        ("chat", "0017_audit"),
     ]
 
     operations = [

@@ -1,0 +1,196 @@
+"""What the list of conversations is filtered by. Each of them is found by an index, or by a walk through the list."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.dateformat import format as format_date
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from chat import sentences
+from chat.models import Conversation, Reply, User
+from chat.models.summaries import ending, has_line
+from chat.process import Process
+
+# A reply with an error has ended in one of these ways.
+WITH_ERROR = {*ending(Reply.Status.FAILED), *ending(Reply.Status.INTERRUPTED)}
+
+
+class Filter(admin.SimpleListFilter):
+    """By the value of one parameter of the address."""
+
+    parameter_name: str
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return self.filter(queryset, value) if value else queryset
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        raise NotImplementedError
+
+
+class FieldFilter(Filter):
+    """A form with one field, for a value of which there are too many to list."""
+
+    template = "admin/chat/conversation/_field_filter.html"
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """A single one, for the template: what else is in the address, and what there is to choose."""
+        others = [
+            (name, value)
+            for name, values in changelist.filter_params.items()
+            if name != self.parameter_name
+            for value in values
+        ]
+        yield {
+            "others": others,
+            "lookups": self.lookup_choices,
+            "clear": changelist.get_query_string({}, [self.parameter_name]),
+        }
+
+
+class OwnerFilter(FieldFilter):
+    title = _("owner")
+    parameter_name = "owner"
+    # Where the names of people come from while a reviewer types.
+    names_url = "admin:chat_conversation_owners"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("", "")]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(owner__in=User.objects.filter(username=value))
+
+
+class GroupFilter(Filter):
+    title = _("group of the owner")
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = {*Group.objects.values_list("name", flat=True), request.GET.get(self.parameter_name, "")}
+        return [(name, name) for name in sorted(names - {""})]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(owner__in=User.objects.filter(groups__name=value))
+
+
+class StatusFilter(Filter):
+    title = _("status of any reply")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status.value, str(status.label)) for status in Reply.Status]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value in Reply.RUNNING:
+            running = Reply.objects.running().filter(status=value)
+            return queryset.filter(pk__in=running.values("message__conversation"))
+        return queryset.filter(statuses__in=ending(value))
+
+
+class ErrorFilter(FieldFilter):
+    title = _("kind of error")
+    parameter_name = "error"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(code, code) for code in sentences.codes()]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(has_line("errors", value), statuses__in=sorted(WITH_ERROR))
+
+
+class FeedbackFilter(Filter):
+    """What people think of at least one of the answers."""
+
+    title = _("feedback")
+    parameter_name = "feedback"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(feedback.value, str(feedback.label)) for feedback in Reply.Feedback]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        judged = Reply.objects.exclude(feedback="").filter(feedback=value)
+        return queryset.filter(pk__in=judged.values("message__conversation"))
+
+
+class ModelFilter(Filter):
+    """The models that can be chosen now. Finding all that were ever used would read the whole table."""
+
+    title = _("model")
+    parameter_name = "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in Process.of(request).catalog.names]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        # The model that writes the first reply is in no summary yet.
+        return queryset.filter(Q(model=value) | Q(has_line("models_used", value)))
+
+
+class TrashFilter(Filter):
+    title = _("trash")
+    parameter_name = "trash"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("in", gettext("In the trash")), ("out", gettext("Not in the trash"))]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value == "out":
+            return queryset.filter(trashed=None)
+        # By their ids: SQLite would rather walk through the whole list.
+        return queryset.filter(pk__in=Conversation.objects.filter(trashed__isnull=False).values("pk"))
+
+
+EVERY: list[type[Filter]] = [
+    StatusFilter,
+    ErrorFilter,
+    FeedbackFilter,
+    OwnerFilter,
+    GroupFilter,
+    ModelFilter,
+    TrashFilter,
+]
+
+
+class BeforeFilter(Filter):
+    """What comes after a certain conversation in the list; only there once a reviewer has asked for older ones."""
+
+    title = _("place in the list")
+    parameter_name = "before"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get(self.parameter_name, "")
+        place = _place(value)
+        if place is None:
+            return []
+        moment = format_date(timezone.localtime(place[0]), gettext("N j, Y, P"))
+        return [(value, gettext("Before %(time)s") % {"time": moment})]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        place = _place(value)
+        if place is None:
+            return queryset
+        updated, pk = place
+        return queryset.filter(updated__lte=updated).exclude(updated=updated, pk__gte=pk)
+
+
+def before(conversation: Conversation) -> dict[str, str]:
+    """The parameter of an address for the conversations after this one."""
+    return {BeforeFilter.parameter_name: f"{conversation.updated.isoformat()}_{conversation.pk}"}
+
+
+def _place(value: str) -> tuple[datetime, UUID] | None:
+    moment, _sign, pk = value.partition("_")
+    try:
+        updated, key = parse_datetime(moment), UUID(pk)
+    except ValueError:
+        return None
+    return (updated, key) if updated and timezone.is_aware(updated) else None

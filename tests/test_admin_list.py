@@ -1,0 +1,255 @@
+"""The list of conversations in the admin: what it is filtered by, its pages, and what both cost."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, cast
+from urllib.parse import quote
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from chat import asking, trash
+from chat.admin import filters, listing
+from chat.models import Conversation, Reply, User
+from chat.search.filling import reindex
+from tests.client import Client
+from tests.test_admin import LIST, NOON, add_answer, change, page, talk
+from tests.test_tree import plan_of
+
+OWNERS = reverse("admin:chat_conversation_owners")
+
+
+@pytest.fixture
+def staff(client: Client, sam: User) -> Client:
+    """Sam's browser."""
+    client.force_login(sam)
+    return client
+
+
+def titles(browser: Client, query: str) -> set[str]:
+    """Those of the conversations that are listed."""
+    html = page(browser, LIST + query)
+    return {title for title in Conversation.objects.values_list("title", flat=True) if f">{title}<" in html}
+
+
+# Columns
+
+
+def test_a_row_sums_up_its_conversation(staff: Client, alice: User) -> None:
+    conversation = talk(alice, "One", "Two", title="On soup", usage={"prompt_tokens": 1000, "completion_tokens": 34})
+    question = conversation.messages.get(text="Question 0?")
+    add_answer(question, "No", NOON, status="failed", feedback="bad")
+    add_answer(question, "Yes", NOON, feedback="good")
+    conversation.add_up()
+    conversation.save()
+    html = page(staff, LIST)
+    for cell in [">6<", ">2068<", 'status--failed">Failed<', ">1 good, 1 bad<"]:
+        assert cell in html
+    assert 'status--complete"' not in html
+
+
+def test_a_row_says_that_a_reply_is_being_written(staff: Client, alice: User) -> None:
+    asking.begin(alice, "How much?", "demo")
+    talk(alice, "One")
+    assert page(staff, LIST).count("Running</span>") == 1
+
+
+# Filters
+
+
+def of_bob(bob: User) -> None:
+    group = Group.objects.create(name="Cooks & bakers")
+    bob.groups.add(group)
+    talk(bob, "One", title="Sought")
+
+
+def failed_once(bob: User) -> None:
+    conversation = talk(bob, "One", "Two", title="Sought")
+    Reply.objects.filter(message__text="One").update(status="failed", error_code="too_large")
+    conversation.add_up()
+    conversation.save()
+
+
+def by_another_model(bob: User) -> None:
+    conversation = talk(bob, "One", "Two", title="Sought")
+    Reply.objects.filter(message__text="One").update(model="large, 1")
+    conversation.add_up()
+    conversation.save()
+
+
+def running(bob: User) -> None:
+    asking.begin(bob, "Sought", "large, 1")
+
+
+def judged(bob: User) -> None:
+    talk(bob, "One", title="Sought", feedback="bad")
+
+
+def deleted(bob: User) -> None:
+    trash.put(bob, [talk(bob, title="Sought").pk])
+
+
+def long_ago(bob: User) -> None:
+    talk(bob, title="Sought")
+    Conversation.objects.filter(title="Sought").update(updated=NOON - timedelta(days=60))
+
+
+@pytest.mark.parametrize(
+    ("make", "query"),
+    [
+        (of_bob, "?owner=bob"),
+        (of_bob, f"?group={quote('Cooks & bakers')}"),
+        (failed_once, "?status=failed"),
+        (failed_once, "?error=too_large"),
+        (failed_once, "?error=too_large&status=complete&owner=bob"),
+        (by_another_model, "?model=large,+1"),
+        (running, "?model=large,+1"),
+        (running, "?status=queued"),
+        (judged, "?feedback=bad"),
+        (deleted, "?trash=in"),
+        (long_ago, "?updated__lt=2026-02-01+00:00:00%2B00:00"),
+    ],
+)
+def test_a_filter_finds_what_it_names(
+    staff: Client, alice: User, bob: User, make: Callable[[User], None], query: str
+) -> None:
+    talk(alice, "One", title="Another", feedback="good")
+    make(bob)
+    assert titles(staff, "") == {"Sought", "Another"}
+    assert titles(staff, query) == {"Sought"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["?status=x", "?error=x", "?error=%25", "?feedback=x", "?model=x", "?model=%5C", "?owner=x", "?group=x"],
+)
+def test_an_unknown_value_finds_nothing(staff: Client, alice: User, query: str) -> None:
+    talk(alice, "One", title="Another", feedback="good")
+    assert titles(staff, query) == set()
+
+
+def test_a_value_of_a_field_keeps_the_other_filters(staff: Client, alice: User) -> None:
+    talk(alice, "One")
+    form = page(staff, f"{LIST}?owner=%22%3E&status=complete&q=one").split('<form class="field-filter">')[2]
+    assert '<input type="hidden" name="status" value="complete">' in form
+    assert '<input type="hidden" name="q" value="one">' in form
+    assert 'value="&quot;&gt;"' in form
+
+
+def test_names_of_owners_are_offered(staff: Client, alice: User, bob: User) -> None:
+    assert staff.get(f"{OWNERS}?term=LIC").json() == {"names": ["alice"]}
+    assert staff.get(f"{OWNERS}?term=bob@").json() == {"names": ["bob"]}
+    assert staff.get(f"{OWNERS}?term=%25").json() == {"names": []}
+
+
+def test_names_are_for_those_who_may_see_conversations(client: Client, bob: User) -> None:
+    assert client.get(OWNERS).status_code == 302
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+    client.force_login(bob)
+    assert client.get(OWNERS).status_code == 403
+
+
+def test_what_is_in_the_trash_is_listed_and_marked(staff: Client, alice: User) -> None:
+    talk(alice, "Answer.", title="Kept")
+    deleted = talk(alice, "Answer.", title="Thrown away")
+    trash.put(alice, [deleted.pk])
+    assert page(staff, LIST).count("In the trash</span>") == 1
+    assert "In the trash</span>" in page(staff, change(deleted))
+    assert titles(staff, "?trash=in") == {"Thrown away"}
+    assert titles(staff, "?trash=out") == {"Kept"}
+
+
+# Pages
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages hold three conversations in all."""
+    monkeypatch.setattr(listing, "MOST", 3)
+    monkeypatch.setattr("chat.admin.conversations.MOST", 3)
+
+
+def many(alice: User, count: int) -> None:
+    """The first one is the latest, and all others are of one moment."""
+    for number in range(count):
+        talk(alice, "One", title=f"Talk {number}")
+    Conversation.objects.filter(title="Talk 0").update(updated=NOON + timedelta(days=1))
+
+
+@pytest.mark.usefixtures("few")
+def test_older_conversations_follow_the_last_page(staff: Client, alice: User) -> None:
+    many(alice, 7)
+    found, query = [], "?status=complete"
+    for _ in range(3):
+        html = page(staff, LIST + query)
+        found += [f"Talk {number}" for number in range(7) if f">Talk {number}<" in html]
+        query = html.partition('<p class="older">')[2].partition('href="')[2].partition('"')[0].replace("&amp;", "&")
+    assert sorted(found) == [f"Talk {number}" for number in range(7)]
+    assert query == ""
+
+
+@pytest.mark.usefixtures("few")
+def test_another_order_has_no_older_conversations(staff: Client, alice: User) -> None:
+    many(alice, 4)
+    assert "the first 3 in this order" in page(staff, f"{LIST}?o=-6")
+
+
+def test_a_place_that_is_none_is_no_filter(staff: Client, alice: User) -> None:
+    many(alice, 2)
+    for value in ["x", "2026-01-01_x", "2026-01-01T00:00:00_00000000-0000-0000-0000-000000000000", "_"]:
+        assert titles(staff, f"?before={value}") == {"Talk 0", "Talk 1"}
+
+
+@pytest.mark.usefixtures("few")
+def test_all_are_those_on_the_pages(staff: Client, alice: User) -> None:
+    many(alice, 5)
+    selected = {"action": "delete_selected", "_selected_action": str(Conversation.objects.all()[0].pk)}
+    assert "Conversations: 3" in staff.post(LIST, {**selected, "select_across": "1"}).text
+    assert "Conversations: 1" in staff.post(LIST, {**selected, "select_across": "0"}).text
+
+
+# Cost
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?q=talk", "?status=complete", "?feedback=good", "?model=demo", "?o=6", "?owner=alice"]
+)
+def test_a_long_list_takes_few_queries(
+    staff: Client, alice: User, django_assert_max_num_queries: DjangoAssertNumQueries, query: str
+) -> None:
+    for index in range(30):
+        talk(alice, "One", "Two", title=f"Talk {index}", feedback="good")
+    reindex(lambda done, total: None)
+    # Session, person, groups, the ids, the rows, what is running. To search: people, texts, their conversations, and on
+    # PostgreSQL a limit of time in a savepoint. The record of this takes five.
+    with django_assert_max_num_queries(17):
+        assert page(staff, LIST + query).count("status--complete") == 30
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("kind", "value", "index"),
+    [
+        (
+            filters.BeforeFilter,
+            "2026-01-01T00:00:00+00:00_00000000-0000-0000-0000-000000000000",
+            "conversation_updated",
+        ),
+        (filters.StatusFilter, "failed", "conversation_statuses"),
+        (filters.ErrorFilter, "busy", "conversation_statuses"),
+        (filters.ModelFilter, "demo", "conversation_updated"),
+        (filters.FeedbackFilter, "bad", "reply_feedback"),
+        (filters.TrashFilter, "in", "conversation_purge"),
+        (filters.TrashFilter, "out", "conversation_updated"),
+        (filters.OwnerFilter, "alice", "conversation_trash"),
+    ],
+)
+def test_filters_use_indexes(kind: type[filters.Filter], value: str, index: str) -> None:
+    listed = Conversation.objects.order_by("-updated", "-pk").values("pk")
+    # It uses nothing of itself.
+    plan = plan_of(kind.filter(cast("Any", None), listed, value)[: listing.MOST + 1])
+    # PostgreSQL, which may not sort here, walks through the list where that is all it could do with a few rows.
+    assert index in plan or (connection.vendor == "postgresql" and "conversation_updated" in plan)
