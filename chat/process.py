@@ -408,7 +408,7 @@ def _hand_over(reply_ids: list[UUID], lease: timedelta) -> None:
 def _complete() -> list[tuple[UUID, int]]:
     """The replies after which there are questions to be asked, and whose they are."""
     # In any order, so that those of people who are over a limit do not keep out all others for ever.
-    complete = Reply.objects.filter(pk__in=QueuedQuestion.objects.due().values("after")).order_by("?")
+    complete = Reply.objects.filter(pk__in=QueuedQuestion.objects.answers_due()).order_by("?")
     return list(complete.values_list("pk", "message__conversation__owner")[:CLAIMED_AT_ONCE])
 
 

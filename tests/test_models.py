@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from chat import asking, trash
-from chat.models import Conversation, LedgerEntry, Reply, ServerProcess, User, title_of
+from chat.models import Conversation, LedgerEntry, QueuedQuestion, Reply, ServerProcess, User, title_of
 from tests.endings import end
 from tests.test_tree import plan_of
 
@@ -72,6 +72,12 @@ def test_running_replies_are_found_by_an_index(alice: User) -> None:
     for running in (every.running(), every.for_user(alice).running(), every.claimed_by("a"), every.claimable(LEASE)):
         plan = plan_of(running.values("pk"))
         assert "reply_ended" in plan or "reply_running" in plan
+
+
+def test_questions_that_are_due_are_found_without_a_look_at_all_replies() -> None:
+    plan = plan_of(Reply.objects.filter(pk__in=QueuedQuestion.objects.answers_due()))
+    scanned = [line for line in plan.splitlines() if " SCAN " in line or "Seq Scan on chat_reply" in line]
+    assert all("queuedquestion" in line for line in scanned)
 
 
 # Claims
