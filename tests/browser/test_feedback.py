@@ -49,5 +49,8 @@ def test_without_scripts_an_answer_is_judged_too(visit: Visit, server: Server) -
 
 def test_the_facts_of_an_answer_open(show: Show) -> None:
     page = show("What is two and two?", "It is four.")
-    answer(page).get_by_text("demo").click()
+    button(answer(page), "demo").press("Enter")
     expect(answer(page).get_by_text("Asked")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(answer(page).get_by_text("Asked")).to_be_hidden()
+    expect(button(answer(page), "demo")).to_be_focused()

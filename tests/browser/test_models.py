@@ -81,7 +81,7 @@ def test_another_model_tries_again_by_keyboard(alice: Page, upstream: Upstream) 
     alice.keyboard.press("Enter")
     expect(answer(alice)).to_contain_text("2/2")
     expect_end(alice, "complete")
-    expect(answer(alice).locator(".message__facts summary")).to_have_text("large")
+    expect(answer(alice).locator(".message__model")).to_have_text("large")
     expect(models(alice)).to_have_value("large")
     assert asked(upstream) == ["small", "large"]
     alice.reload()
