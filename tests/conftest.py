@@ -1,12 +1,12 @@
 """What all tests share: their marks, what is left out where a program is missing, people, and servers."""
 
-import fcntl
 import os
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from chat.models import AuditHead, AuditRecord, User
 from chat.replylog import ReplyLog
 from tests import marks
 from tests.client import Client
+from tests.environment import once
 from tests.hosts import Host, StartHost, hosts
 from tests.marks import PROGRAMS
 from tests.programs import PACKAGES, missing
@@ -97,23 +98,51 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """A copy of a database that is migrated already is there before Django would create one."""
+    return connection.vendor == "sqlite"
+
+
+@pytest.fixture(scope="session")
+def django_db_createdb() -> bool:
+    return False
+
+
+@pytest.fixture(scope="session")
 def django_db_modify_db_settings(
-    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+    django_db_modify_db_settings_parallel_suffix: None, databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Use a file, as people do: a SQLite database in memory locks in another way. Each worker has its own database."""
+    """Each worker has its own database.
+
+    A SQLite database is a file, as people have it: in memory it locks in another way.
+    """
     if connection.vendor == "sqlite":
-        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "tests.sqlite3")
+        connection.settings_dict["TEST"]["NAME"] = databases.make().name
         # Threads outlive tests, and their connections would too.
         connection.settings_dict["CONN_MAX_AGE"] = 0
+    elif "TESTS_POSTGRESQL" in os.environ:
+        connection.settings_dict["TEST"]["TEMPLATE"] = databases.template().name
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, kept_open():
         patch.setattr(flush.Command, "handle", empty)
         yield
+    connections.close_all()
     # Close the connection of the thread in which asynchronous tests query; it would keep the database from going.
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+
+
+@contextmanager
+def kept_open() -> Iterator[None]:
+    """Keep a connection to SQLite: with the last one it writes its log into the database, which takes milliseconds."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with closing(sqlite3.connect(connection.settings_dict["NAME"])) as another:
+        another.execute("SELECT 1 FROM django_migrations").fetchone()
+        yield
 
 
 def empty(command: object, *, database: str, **options: object) -> None:
@@ -131,10 +160,11 @@ def empty(command: object, *, database: str, **options: object) -> None:
 
 @pytest.fixture(autouse=True)
 def _quick_settings(settings: Settings) -> None:
-    """Passwords take no time, and pages need no `collectstatic`."""
+    """Passwords take no time; pages need no `collectstatic`, and no client looks at all static files first."""
     settings.PASSWORD_HASHERS = ["tests.passwords.QuickHasher"]
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 # People
@@ -190,21 +220,20 @@ async def log(stores: Stores) -> AsyncIterator[ReplyLog]:
 @pytest.fixture(scope="session")
 def collected_static() -> None:
     """Static files with hashed names, without which a server with DEBUG=0 cannot serve its pages."""
-    root = Path(settings.STATIC_ROOT)
-    with Path(f"{root}.lock").open("w") as lock:
-        # All workers of a run share them.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
-            # In another place first: the tests of other workers look into the folder as soon as it exists.
-            collecting = Path(f"{root}.new")
-            subprocess.run(
-                [sys.executable, "manage.py", "collectstatic", "--noinput"],
-                cwd=settings.BASE_DIR,
-                env={**os.environ, "STATIC_ROOT": str(collecting)},
-                check=True,
-                capture_output=True,
-            )
-            collecting.rename(root)
+    once("static-collected", collect)
+
+
+def collect() -> None:
+    # In another place first: the tests of other workers look into the folder as soon as it exists.
+    collecting = Path(f"{settings.STATIC_ROOT}.new")
+    subprocess.run(
+        [sys.executable, "manage.py", "collectstatic", "--noinput"],
+        cwd=settings.BASE_DIR,
+        env={**os.environ, "STATIC_ROOT": str(collecting)},
+        check=True,
+        capture_output=True,
+    )
+    collecting.rename(settings.STATIC_ROOT)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,11 @@ No `.env` file and no exported key may reach a test or a server that a test star
 """
 
 import atexit
+import fcntl
 import os
 import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 FOREIGN = (
     *("CHAT_", "AUDIT_", "OPENAI_", "SECRET_KEY_", "SECURE_", "EMAIL_", "ALLOWED_HOSTS", "CSRF_", "REDIS_"),
@@ -33,3 +36,13 @@ os.environ["STATIC_ROOT"] = f"{os.environ['TESTS_FOLDER']}/static"
 if url := os.environ.get("TESTS_REDIS_URL"):
     os.environ["REDIS_URL"] = url
 # DATABASE_URL stays: the tests run on any database that Parley runs on.
+
+
+def once(name: str, make: Callable[[], object]) -> None:
+    """Make something that all processes of a run share, unless one of them has made it."""
+    made = Path(os.environ["TESTS_FOLDER"], name)
+    with Path(f"{made}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            make()
+            made.touch()

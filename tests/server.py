@@ -25,6 +25,7 @@ from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
 from chat.models import Reply, User
+from tests.environment import once
 from tests.forkserver import Process
 from tests.marks import needs
 from tests.programs import free_port
@@ -69,7 +70,7 @@ class Database:
 
 
 class Databases:
-    """Makes copies of a database that is migrated once: on the PostgreSQL server at `url`, otherwise on SQLite."""
+    """Makes copies of a migrated database: on the PostgreSQL server at `url`, otherwise on SQLite."""
 
     def __init__(self, folder: Path, blocker: DjangoDbBlocker, url: str) -> None:
         self._folder = folder
@@ -89,15 +90,28 @@ class Databases:
 
     def make(self) -> Database:
         if self._template is None:
-            self._template = self._empty()
-            self._template.run(lambda: call_command("migrate", verbosity=0))
+            self._template = self.template()
         return self._copy(self._template)
 
-    def _empty(self) -> Database:
-        database = self._next()
+    def template(self) -> Database:
+        """The migrated database. All processes of a run share it, except on a server that was there before."""
+        name = "parley_template"
+        if not self._url:
+            path = Path(os.environ["TESTS_FOLDER"], f"{name}.sqlite3")
+            database = Database(str(path), f"sqlite:///{path}", self._blocker)
+        elif os.environ.get("TESTS_POSTGRESQL") == self._url:
+            database = self._named(name)
+        else:
+            database = self._next()
+            self._migrate(database)
+            return database
+        once(f"migrated-{database.url.partition(':')[0]}", lambda: self._migrate(database))
+        return database
+
+    def _migrate(self, database: Database) -> None:
         if self._url:
             self._execute("CREATE DATABASE {}", database.name)
-        return database
+        database.run(lambda: call_command("migrate", verbosity=0))
 
     def _copy(self, template: Database) -> Database:
         database = self._next()
@@ -109,13 +123,14 @@ class Databases:
 
     def _next(self) -> Database:
         name = f"parley_{os.getpid()}_{next(self._numbers)}"
-        if self._url:
-            url = urlsplit(self._url)._replace(path=f"/{name}").geturl()
-        else:
-            name = str(self._folder / f"{name}.sqlite3")
-            url = f"sqlite:///{name}"
-        self._made.append(database := Database(name, url, self._blocker))
+        self._made.append(database := self._named(name))
         return database
+
+    def _named(self, name: str) -> Database:
+        if self._url:
+            return Database(name, urlsplit(self._url)._replace(path=f"/{name}").geturl(), self._blocker)
+        path = self._folder / f"{name}.sqlite3"
+        return Database(str(path), f"sqlite:///{path}", self._blocker)
 
     def _execute(self, statement: str, *names: str) -> None:
         administration = urlsplit(self._url)._replace(path="/postgres").geturl()

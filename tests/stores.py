@@ -28,10 +28,10 @@ def stores(backend: str) -> Iterator[dict[str, str]]:
                 yield {"DATABASE_URL": f"sqlite:///{folder}/tests.sqlite3"}
         case "postgresql":
             with postgresql() as url:
-                yield {"DATABASE_URL": url}
+                yield {"DATABASE_URL": url, "TESTS_POSTGRESQL": url}
         case "redis":
             with postgresql() as url, RedisServer() as redis:
-                yield {"DATABASE_URL": url, "TESTS_REDIS_URL": redis.url}
+                yield {"DATABASE_URL": url, "TESTS_POSTGRESQL": url, "TESTS_REDIS_URL": redis.url}
         case _:
             raise ValueError(f"The stores are {', '.join(BACKENDS)}, not {backend}.")
 
