@@ -110,12 +110,15 @@ def django_db_createdb() -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
-    django_db_modify_db_settings_parallel_suffix: None, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+    django_db_modify_db_settings_parallel_suffix: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
 ) -> None:
     """Each worker has its own database.
 
     A SQLite database is a file, as people have it: in memory it locks in another way.
     """
+    databases = Databases(tmp_path_factory.mktemp("database"), django_db_blocker, os.environ.get("DATABASE_URL", ""))
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = databases.make().name
         # Threads outlive tests, and their connections would too.
