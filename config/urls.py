@@ -24,6 +24,8 @@ urlpatterns = [
     path("accounts/", include([pattern for pattern in account_urls.urlpatterns if is_open(pattern)])),
     # The admin's own page tries old passwords without a limit.
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
+    # Django's redirect to whatever has an id, for all staff.
+    re_path("^admin/r/", not_found),
     path("admin/", admin.site.urls),
 ]
 

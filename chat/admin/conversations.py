@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, wraps
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin, messages
@@ -24,10 +24,10 @@ from chat import audit, sentences
 from chat.admin import filters
 from chat.admin.listing import MOST, ConversationList, note_running
 from chat.admin.lookups import NamedLookups
-from chat.admin.reading import Action, reading
+from chat.admin.reading import Action, may_read, reading
 from chat.admin.transcripts import transcript
 from chat.database import retry_on_deadlock
-from chat.models import Conversation, Message, QueuedQuestion, Reply, User
+from chat.models import Conversation, Message, QueuedQuestion, Reply, ReviewLimit, User
 from chat.process import Process
 from chat.search import NotSearchable, conversations
 
@@ -46,8 +46,8 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
         response = await sync_to_async(change_view)(request, *args, **kwargs)
         # A conversation that does not exist answers with a redirect instead.
         if isinstance(response, TemplateResponse) and response.context_data:
-            conversation, number = response.context_data["original"], request.GET.get(PAGE_VAR, "1")
-            response.context_data |= await transcript(Process.of(request), conversation, number)
+            context, number = response.context_data, request.GET.get(PAGE_VAR, "1")
+            context |= await transcript(Process.of(request), context["original"], number, has_text=context["may_read"])
         return response
 
     return page
@@ -78,6 +78,15 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     class Media:
         css = {"all": ["css/message.css", "css/prose.css", "css/code.css", "css/admin.css"]}
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
+        return Conversation.objects.for_reviewer(cast("User", request.user)).order_by(*self.ordering)
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:  # type: ignore[override]
+        return self.list_display if may_read(request) else ["id", *self.list_display[1:]]
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        return self.search_fields if may_read(request) else []
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConversationList]:
         return ConversationList
 
@@ -101,7 +110,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
-        if not search_term:
+        if not search_term or not may_read(request):
             return queryset, False
         try:
             return conversations(queryset, search_term), False
@@ -113,14 +122,14 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         action = Action.SEARCHED if request.GET.get(SEARCH_VAR) else Action.LISTED
         return reading(action, request, partial(super().changelist_view, request, extra_context))
 
-    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return reading(Action.READ, request, partial(super().change_view, request, *args, **kwargs))
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), "may_read": may_read(request)}
+        return reading(Action.READ, request, partial(super().change_view, request, object_id, form_url, context))
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return reading(Action.LISTED, request, partial(super().delete_view, request, *args, **kwargs))
-
-    def history_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return reading(Action.LISTED, request, partial(super().history_view, request, *args, **kwargs))
 
     def get_urls(self) -> list[URLPattern]:
         urls: list[URLPattern] = super().get_urls()
@@ -134,7 +143,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         if not self.has_view_permission(request):
             raise PermissionDenied
         begun = request.GET.get("term", "")
-        named = User.objects.filter(Q(username__icontains=begun) | Q(email__icontains=begun)).order_by("username")
+        people = ReviewLimit.people_of(cast("User", request.user))
+        named = people.filter(Q(username__icontains=begun) | Q(email__icontains=begun)).order_by("username")
         return JsonResponse({"names": list(named.values_list("username", flat=True)[:NAMES])})
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Conversation | None:
@@ -154,13 +164,17 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def get_deleted_objects(
         self, objs: Sequence[Conversation] | QuerySet[Conversation], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Titles and figures. Django's own list names each row and loads all texts for that."""
+        """Titles, for those who may read them, and figures.
+
+        Django's own list names each row and loads all texts for that.
+        """
         figures = {
             gettext("conversations"): len(objs),
             gettext("messages"): Message.objects.filter(conversation__in=objs).count(),
             gettext("queued questions"): QueuedQuestion.objects.filter(after__conversation__in=objs).count(),
         }
-        return list(map(str, objs)), figures, set(), []
+        names = [conversation.title if may_read(request) else str(conversation) for conversation in objs]
+        return names, figures, set(), []
 
     def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
         self.delete_queryset(request, Conversation.objects.filter(pk=obj.pk))

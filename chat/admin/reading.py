@@ -1,4 +1,4 @@
-"""Pages that show what somebody else has written: each is recorded before it is sent."""
+"""Pages that show what somebody else has written: who may read it, and the record of that before it is sent."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,19 @@ from chat.models import AuditRecord, Conversation
 Action = AuditRecord.Action
 
 
+def may_read(request: HttpRequest) -> bool:
+    """Whether the person may read the texts of the conversations that they see, titles included."""
+    return bool(request.user.has_perm("chat.read_conversation"))
+
+
 def reading(action: Action, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
     """The page that the view makes, which is not rendered yet, and its record.
 
-    The record names the conversation, if the page is about one. A redirect or a refusal shows no text.
+    The record names the conversation, if the page is about one. A redirect or a refusal shows no text, and
+    neither does any page to people who may not read.
     """
     response = view()
-    if isinstance(response, TemplateResponse):
+    if isinstance(response, TemplateResponse) and may_read(request):
         context = response.context_data or {}
         conversation = context.get("original") or context.get("object")
         about = conversation if isinstance(conversation, Conversation) else None

@@ -19,19 +19,25 @@ from chat.process import Process
 MESSAGES_PER_PAGE = 50
 
 
-async def transcript(process: Process, conversation: Conversation, page_number: str) -> dict[str, Any]:
+async def transcript(
+    process: Process, conversation: Conversation, page_number: str, *, has_text: bool
+) -> dict[str, Any]:
     """The template's context: each message of a page with its facts, the page, and the numbers of its neighbours.
 
-    The last page also has the queued questions with their facts. A page number out of range gives the nearest page, and
+    The last page also has the queued questions with their facts. Without text, only the facts may be shown.
+
+    A page number out of range gives the nearest page, and
     text that is no number the first.
     """
     page = await sync_to_async(_page)(conversation, page_number)
     messages: list[Message] = list(page.object_list)
-    await read_live(process.log, messages)
-    await process.rendering.show(messages)
+    if has_text:
+        await read_live(process.log, messages)
+        await process.rendering.show(messages)
     queued = [] if page.has_next() else await sync_to_async(_queued)(conversation)
     return {
-        "entries": [(message, dict(_facts(message))) for message in messages],
+        "subtitle": conversation.title if has_text else str(conversation),
+        "entries": [(message, dict(_facts(message, has_text))) for message in messages],
         "page": page,
         "pages": page.paginator.get_elided_page_range(page.number),
         "queued": [(question, _queued_facts(question)) for question in queued],
@@ -60,7 +66,7 @@ def _queued(conversation: Conversation) -> list[QueuedQuestion]:
     return list(of_all_branches.select_related("after__reply").order_by("created", "pk"))
 
 
-def _facts(message: Any) -> Iterator[tuple[str, str]]:
+def _facts(message: Any, has_text: bool) -> Iterator[tuple[str, str]]:
     is_answer = message.role == Message.Role.ASSISTANT
     if message.count > 1:
         position = gettext("%(position)d of %(count)d") % {"position": message.position, "count": message.count}
@@ -70,7 +76,7 @@ def _facts(message: Any) -> Iterator[tuple[str, str]]:
         parent = _message_of(message.parent_created) if message.parent_id else gettext("nothing")
         yield gettext("In reply to"), parent
     if is_answer:
-        yield from _reply_facts(message.reply)
+        yield from _reply_facts(message.reply, has_text)
     else:
         yield gettext("Asked"), _time(message.created)
 
@@ -83,7 +89,7 @@ def _queued_facts(question: QueuedQuestion) -> dict[str, str]:
     }
 
 
-def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
+def _reply_facts(reply: Reply, has_text: bool) -> Iterator[tuple[str, str]]:
     yield gettext("Model"), reply.model
     yield gettext("Asked"), _time(reply.asked)
     if reply.temperature is not None:
@@ -106,7 +112,8 @@ def _reply_facts(reply: Reply) -> Iterator[tuple[str, str]]:
         yield gettext("Error"), sentences.for_staff(reply.error)
     if reply.feedback:
         verdict = str(Reply.Feedback(reply.feedback).label)
-        yield gettext("Feedback"), f"{verdict}: {reply.feedback_reason}" if reply.feedback_reason else verdict
+        has_reason = has_text and reply.feedback_reason
+        yield gettext("Feedback"), f"{verdict}: {reply.feedback_reason}" if has_reason else verdict
 
 
 def _message_of(moment: datetime) -> str:

@@ -1,7 +1,7 @@
 """Users, groups and email addresses. Only superusers give rights or change what belongs to people who have some."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
 from allauth.account.models import EmailAddress
@@ -13,10 +13,11 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from chat.admin.lookups import NamedLookups
 from chat.database import retry_on_deadlock
-from chat.models import Conversation, Message, QueuedQuestion, Reply, User
+from chat.models import Conversation, Message, QueuedQuestion, Reply, ReviewLimit, User
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -43,19 +44,24 @@ class UserAdmin(NamedLookups, DjangoUserAdmin):  # type: ignore[type-arg]  # It 
         self, objs: Sequence[User] | QuerySet[User], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Names and figures. Django's own list names each message and each entry of a reply that goes with a user."""
-        conversations = Conversation.objects.filter(owner__in=objs).count()
-        messages = Message.objects.filter(conversation__owner__in=objs).count()
+        theirs = Conversation.objects.filter(owner__in=objs)
+        seen = Conversation.objects.for_reviewer(cast("User", request.user)).filter(owner__in=objs)
+        count, sees = seen.count(), request.user.has_perm("chat.view_conversation")
         missing = set()
-        if conversations and not request.user.has_perm("chat.delete_conversation"):
+        # Whoever is limited to some people does not delete the conversations of others.
+        if theirs.exists() and (
+            not request.user.has_perm("chat.delete_conversation") or (sees and count < theirs.count())
+        ):
             missing.add(gettext("conversation"))
         if not may_touch(request, objs):
             missing.add(gettext("member of the staff"))
-        figures = {
-            gettext("users"): len(objs),
-            gettext("conversations"): conversations,
-            gettext("messages"): messages,
-            gettext("queued questions"): QueuedQuestion.objects.filter(after__conversation__owner__in=objs).count(),
-        }
+        figures = {gettext("users"): len(objs)}
+        if sees:
+            figures |= {
+                gettext("conversations"): count,
+                gettext("messages"): Message.objects.filter(conversation__in=seen).count(),
+                gettext("queued questions"): QueuedQuestion.objects.filter(after__conversation__in=seen).count(),
+            }
         return list(map(str, objs)), figures, missing, []
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
@@ -103,3 +109,22 @@ class EmailAddressAdmin(ForSuperusers, AllauthEmailAddressAdmin):
     """Whoever adds an address to an account can reset its password."""
 
     lookups = frozenset({"primary__exact", "verified__exact"})
+
+
+@admin.register(ReviewLimit)
+class ReviewLimitAdmin(ForSuperusers, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+    """Which people's conversations a reviewer sees."""
+
+    list_display = ["reviewer", "of"]
+    list_select_related = ["reviewer"]
+    # Not a list of all people.
+    raw_id_fields = ["reviewer"]
+    filter_horizontal = ["groups"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ReviewLimit]:
+        limits: QuerySet[ReviewLimit] = super().get_queryset(request)
+        return limits.prefetch_related("groups")
+
+    @admin.display(description=_("sees people of"))
+    def of(self, limit: ReviewLimit) -> str:
+        return ", ".join(group.name for group in limit.groups.all())

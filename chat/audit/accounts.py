@@ -11,7 +11,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from chat.audit.recording import record
-from chat.models import AuditRecord, User
+from chat.models import AuditRecord, ReviewLimit, User
 
 Action = AuditRecord.Action
 FLAGS = ("is_active", "is_staff", "is_superuser")
@@ -60,21 +60,34 @@ def _deleted(instance: User, **_: Any) -> None:
 @receiver(m2m_changed, sender=User.groups.through)
 @receiver(m2m_changed, sender=User.user_permissions.through)
 @receiver(m2m_changed, sender=Group.permissions.through)
+@receiver(m2m_changed, sender=ReviewLimit.groups.through)
 def _rights(
     instance: Model, action: str, model: type[Model], pk_set: set[int] | None, raw: bool = False, **_: Any
 ) -> None:
-    """The groups of a user, and the permissions of a user or a group."""
+    """The groups of a user or of a limit, and the permissions of a user or a group."""
     sign = {"post_add": "+", "post_remove": "-", "post_clear": "-"}.get(action)
     if not raw and sign and (pk_set or action == "post_clear"):
-        changed_rights(instance, sign, model, sorted(pk_set or ()))
+        _changed(instance, sign, model, sorted(pk_set or ()))
 
 
-def changed_rights(of: Model, sign: str, model: type[Model], pks: Iterable[int]) -> None:
+@receiver(post_save, sender=ReviewLimit)
+def _limited(instance: ReviewLimit, created: bool, raw: bool, **_: Any) -> None:
+    if created and not raw:
+        record(Action.RIGHTS, owner=instance.reviewer, detail="+review limit", change="+reviewlimit")
+
+
+@receiver(post_delete, sender=ReviewLimit)
+def _lifted(instance: ReviewLimit, **_: Any) -> None:
+    record(Action.RIGHTS, owner=instance.reviewer, detail="-review limit", change="-reviewlimit")
+
+
+def _changed(of: Model, sign: str, model: type[Model], pks: Iterable[int]) -> None:
     """Record that somebody, or a group, has been given (+) or has lost (-) these rows of `model`; all, without any."""
     kind, pks = model._meta.model_name, list(pks)
     names = "; ".join(map(str, model._default_manager.filter(pk__in=pks))) if pks else "all"
-    user = of if isinstance(of, User) else None
-    detail = f"{'' if user else f'{of._meta.verbose_name} {of}: '}{sign}{model._meta.verbose_name} {names}"
-    ids = {} if user else {str(of._meta.model_name): of.pk}
+    user = of if isinstance(of, User) else of.reviewer if isinstance(of, ReviewLimit) else None
+    whose = "" if of is user else f"{of._meta.verbose_name} {of}: "
+    detail = f"{whose}{sign}{model._meta.verbose_name} {names}"
+    ids = {} if of is user else {str(of._meta.model_name): of.pk}
     change = f"{sign}{kind}:{','.join(map(str, pks)) or 'all'}"
     record(Action.RIGHTS, owner=user, detail=detail, **ids, change=change)

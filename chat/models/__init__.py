@@ -9,6 +9,7 @@ from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 from chat.models.queued import QueuedQuestion
 from chat.models.replies import Reply, ReplyEvent
+from chat.models.review import ReviewLimit
 from chat.models.searchable import Searchable
 from chat.models.users import User
 
@@ -26,6 +27,7 @@ __all__ = [
     "QueuedQuestion",
     "Reply",
     "ReplyEvent",
+    "ReviewLimit",
     "Searchable",
     "ServerProcess",
     "User",

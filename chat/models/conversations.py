@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.models import tree
 from chat.models.ids import uuid7
+from chat.models.review import ReviewLimit
 from chat.models.summaries import Summary
 from chat.models.users import User
 
@@ -47,6 +48,16 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def for_user(self, user: User | AnonymousUser) -> ConversationQuerySet:
         """What is in the trash does not exist, but for `trash_of`."""
         return self.kept().filter(owner_id=user.pk)
+
+    def for_reviewer(self, user: User) -> ConversationQuerySet:
+        """What they may see in the administration, the trash included: that it exists, whose it is, its figures.
+
+        Its text, to which the title belongs, takes the permission `read_conversation` besides.
+        """
+        if not user.has_perm("chat.view_conversation"):
+            return self.none()
+        is_limited = ReviewLimit.of(user) is not None
+        return self.filter(owner__in=ReviewLimit.people_of(user)) if is_limited else self
 
     def without_title(self) -> ConversationQuerySet:
         """Those that have nothing but the first words, so that a model may give them a title."""
@@ -143,6 +154,7 @@ class Conversation(Summary):
     is_running: bool
 
     class Meta:
+        permissions = [("read_conversation", "Can read conversation")]
         indexes = [
             models.Index(
                 fields=["owner", "-pinned", "-updated", "-id"],
@@ -162,7 +174,8 @@ class Conversation(Summary):
         ]
 
     def __str__(self) -> str:
-        return self.title
+        # Django shows it to people who may not read the title, and keeps it after the deletion.
+        return f"conversation {self.pk}"
 
     def get_absolute_url(self) -> str:
         return reverse("conversation", args=[self.pk])

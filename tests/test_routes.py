@@ -1,0 +1,224 @@
+"""Every address of the chat and of the administration, found by itself, asked by everybody who may not have the answer.
+
+Whoever adds an address finds it here. If it takes an argument that no other one takes, `argument` has to know it.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.contrib.auth.models import Group, Permission
+from django.db.models import Model
+from django.urls import URLResolver, get_resolver
+from django.urls.resolvers import RoutePattern
+
+from chat.models import (
+    AuditHead,
+    AuditRecord,
+    Conversation,
+    Draft,
+    Label,
+    Message,
+    QueuedQuestion,
+    Reply,
+    ReviewLimit,
+    Searchable,
+    User,
+)
+from tests.client import Client
+from tests.test_admin import queue, talk
+
+# Views use the database from other threads.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# In each text of Alice's, in most of them besides, and in the figures of her conversation.
+SECRET = "quetzal"
+WORD = "ibis"
+MODEL = "ocelot-1"
+# They never end, or end the session that the test needs.
+LEFT_OUT = {"events/", "accounts/logout/", "admin/logout/"}
+# With patterns of another kind, which take no id of anything that a person has written.
+EXPRESSIONS = {
+    "^accounts/(email|confirm-email)/",
+    "^admin/r/",
+    "accounts/^confirm-email/",
+    "accounts/^password/reset/key/",
+    "admin/^(?P<app_label>",
+    "admin/(?P<url>",
+}
+# What a browser would send to change or delete Alice's things.
+SENT = {"post": "yes", "action": "delete_selected", "text": "Changed", "title": "Changed", "name": "Changed"}
+OF_TEXT = [Action for Action in AuditRecord.Action if Action in ("listed", "searched", "read", "watched", "exported")]
+
+
+def routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
+    """All routes, such as `c/<uuid:pk>/`."""
+    for entry in resolver.url_patterns:
+        route = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from routes(entry, route)
+        elif isinstance(entry.pattern, RoutePattern):
+            yield route
+        else:
+            assert route.startswith(tuple(EXPRESSIONS)), f"say in EXPRESSIONS that {route} leads to nobody's text"
+
+
+@pytest.fixture
+def secrets(alice: User) -> Conversation:
+    """A conversation of Alice's with everything that a conversation can have."""
+    User.objects.filter(pk=alice.pk).update(instructions=SECRET)
+    reply = {"reasoning": SECRET, "instructions": SECRET, "feedback": "bad", "feedback_reason": SECRET}
+    conversation = talk(alice, f"Answer {SECRET} {WORD}.", title=f"Title {SECRET} {WORD}", **{**reply, "model": MODEL})
+    Message.objects.filter(role="user").update(text=f"Question {SECRET} {WORD}?")
+    Conversation.objects.update(model=MODEL, instructions=SECRET)
+    queued = queue(conversation, f"Next {SECRET}?")
+    Draft.objects.keep(alice.pk, conversation.pk, SECRET)
+    Label.objects.create(owner=alice, name=SECRET)
+    EmailAddress.objects.create(user=alice, email="alice@example.org")
+    messages = [Searchable.of_message(message) for message in conversation.messages.all()]
+    Searchable.objects.put([Searchable.of_title(conversation), *messages, Searchable.of_queued(queued)])
+    conversation.refresh_from_db()
+    return conversation
+
+
+def argument(route: str, name: str) -> object:
+    """The value of an argument that leads to something of Alice's."""
+    first = {
+        "c/": Conversation,
+        "questions/": Message,
+        "replies/": Message,
+        "labels/": Label,
+        "admin/chat/conversation/": Conversation,
+        "admin/chat/user/": User,
+        "admin/chat/auditrecord/": AuditRecord,
+        "admin/chat/reviewlimit/": ReviewLimit,
+        "admin/auth/group/": Group,
+        "admin/account/emailaddress/": EmailAddress,
+    }
+    values: dict[str, Callable[[], object]] = {
+        "question": lambda: QueuedQuestion.objects.get().pk,
+        "key": lambda: Searchable.objects.earliest("pk").pk,
+        "suffix": lambda: "csv" if route.startswith("admin/") else "md",
+        "content_type_id": lambda: Permission.objects.get(codename="view_conversation").content_type_id,
+    }
+    if name in values:
+        return values[name]()
+    models: list[Any] = [model for start, model in first.items() if route.startswith(start)]
+    assert models or route.startswith("admin/r/"), f"say what <{name}> of {route} is"
+    of_role = {"questions/": "user", "replies/": "assistant"}.get(route.split("<", maxsplit=1)[0])
+    rows = (models or [Conversation])[0]._default_manager.all()
+    rows = rows.filter(role=of_role) if of_role else rows
+    row: Model | None = rows.first()
+    assert row, f"make a row for <{name}> of {route}"
+    return row.pk
+
+
+def addresses(start: str = "") -> list[str]:
+    """Those of all routes that begin so, with arguments that lead to Alice's things."""
+    found = [route for route in routes(get_resolver()) if route.startswith(start) and route not in LEFT_OUT]
+    return ["/" + re.sub(r"<(?:\w+:)?(\w+)>", partial(_filled, route), route) for route in found]
+
+
+def _filled(route: str, match: re.Match[str]) -> str:
+    return str(argument(route, match[1]))
+
+
+def allow(user: User, *codenames: str) -> None:
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+
+
+def limited(user: User) -> None:
+    """Sees and reads, but nobody of Alice's."""
+    allow(user, "view_conversation", "read_conversation", "delete_conversation")
+    ReviewLimit.objects.create(reviewer=user).groups.add(Group.objects.create(name="Others"))
+
+
+# By name: what they may do, and what no answer to them has.
+ROLES: dict[str, tuple[Callable[[User], None], list[str]]] = {
+    "without permissions": (lambda user: None, [SECRET, MODEL]),
+    "may only see": (lambda user: allow(user, "view_conversation"), [SECRET]),
+    "may only read": (lambda user: allow(user, "read_conversation"), [SECRET, MODEL]),
+    "limited to others": (limited, [SECRET, MODEL, "alice"]),
+    "looks after accounts": (lambda user: allow(user, "view_user", "change_user", "view_group"), [SECRET, MODEL]),
+    "looks at the record": (lambda user: allow(user, "view_auditrecord"), [SECRET, MODEL]),
+}
+
+
+@pytest.fixture
+def rows(secrets: Conversation) -> None:
+    """One of each thing that an address of the administration can be about."""
+    Group.objects.create(name="Readers")
+    ReviewLimit.objects.create(reviewer=User.objects.create_user("rob"))
+
+
+def state() -> list[Any]:
+    models: list[Any] = [Conversation, Message, Reply, QueuedQuestion, Draft, Label, User, Group]
+    skipped = {"last_login"}
+    return [
+        sorted(model.objects.values_list(*(f.name for f in model._meta.fields if f.name not in skipped)), key=str)
+        for model in models
+    ]
+
+
+def answers(client: Client, address: str, pk: UUID, methods: str = "GET POST") -> Iterator[tuple[str, Any]]:
+    """What a browser gets there, by method, as far as it is no stream."""
+    for method in methods.split():
+        data = {**SENT, "_selected_action": str(pk)}
+        response = client.get(address) if method == "GET" else client.post(address, data)
+        assert not response.streaming or "export" in address, f"{method} {address}"
+        yield f"{method} {address}", response
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_administration_keeps_what_somebody_may_not_have(
+    client: Client, bob: User, rows: None, secrets: Conversation, role: str
+) -> None:
+    allowed, hidden = ROLES[role]
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+    allowed(bob)
+    client.force_login(bob)
+    before = state()
+    for address in [
+        *addresses("admin/"),
+        f"/admin/chat/conversation/?q={WORD}",
+        "/admin/chat/conversation/owners/?term=al",
+    ]:
+        for request, response in answers(client, address, secrets.pk):
+            if not response.streaming:
+                assert not [word for word in hidden if word in response.text], f"{request} shows it"
+    assert state() == before
+
+
+@pytest.mark.parametrize("is_staff", [False, True], ids=["stranger", "superuser"])
+def test_the_chat_shows_nobody_what_is_somebody_elses(
+    client: Client, bob: User, sam: User, rows: None, secrets: Conversation, is_staff: bool
+) -> None:
+    client.force_login(sam if is_staff else bob)
+    before = state()
+    others = [address for address in addresses() if not address.startswith(("/admin/", "/accounts/"))]
+    for address in [*others, f"/search/?q={WORD}", f"/search/offers/?q={WORD}"]:
+        # What has no id starts or changes something of one's own.
+        methods = "GET POST" if re.search(r"\d", address) else "GET"
+        for request, response in answers(client, address, secrets.pk, methods):
+            assert SECRET not in response.text, f"{request} shows it"
+    assert state() == before
+
+
+def test_each_page_with_somebodys_text_is_recorded_once(
+    client: Client, sam: User, rows: None, secrets: Conversation
+) -> None:
+    client.force_login(sam)
+    recorded = 0
+    for address in [*addresses("admin/"), f"/admin/chat/conversation/?q={WORD}"]:
+        before = AuditHead.objects.get().number
+        for request, response in answers(client, address, secrets.pk, "GET"):
+            is_text = not response.streaming and SECRET in response.text
+            count = AuditRecord.objects.filter(pk__gt=before, action__in=OF_TEXT).count()
+            assert count == is_text or response.streaming, f"{request} has {count} records"
+            recorded += is_text
+    # The list, the search, the transcript, and what asks before a deletion.
+    assert recorded == 4
