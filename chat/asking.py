@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from chat.limits import OverLimit, check_person
 from chat.models import (
@@ -43,13 +44,16 @@ class ConversationChanged(Exception):
 
 
 @transaction.atomic
-def begin(owner: User, text: str, model: str) -> Reply:
+def begin(owner: User, text: str, model: str, *, temporary: bool = False) -> Reply:
     """The queued reply to the first question of a new conversation."""
     check_person(owner.pk)
     User.remember_model(owner.pk, model)
-    conversation = Conversation.objects.create(owner=owner, title=title_of(text), model=model)
+    # Browsers remember titles of pages.
+    title = gettext("Temporary chat") if temporary else title_of(text)
+    conversation = Conversation.objects.create(owner=owner, title=title, model=model, temporary=temporary)
     Searchable.objects.put([Searchable.of_title(conversation)])
-    Draft.objects.sent(owner.pk, None, text)
+    if not temporary:
+        Draft.objects.sent(owner.pk, None, text)
     return _ask(conversation, text, model, None)
 
 
@@ -166,7 +170,7 @@ def resume(reply: Reply, model: str) -> Reply | None:
     is_last = conversation.leaf_id in (now.pk, now.message.parent_id)
     if now.is_running or not now.can_resume or not is_last:
         return None
-    now.queue_again(model, _entry(conversation.owner_id, now.pk, model))
+    now.queue_again(model, _entry(conversation, now.pk, model))
     conversation.updated = timezone.now()
     conversation.add_up()
     conversation.change("updated", *Conversation.SUMMED)
@@ -186,7 +190,7 @@ def _queue(question: Message, model: str, added: int = 1) -> Reply:
     answer = Message.objects.create(conversation=conversation, parent=question, role=Message.Role.ASSISTANT)
     # Without words yet. To store those at its end takes no lock on the conversation, for which a commit would wait.
     Searchable.objects.put([Searchable.of_message(answer)])
-    entry = _entry(conversation.owner_id, answer.pk, model)
+    entry = _entry(conversation, answer.pk, model)
     reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry, **conversation.sent_along())
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
     # What people ask in is back in their list.
@@ -197,5 +201,7 @@ def _queue(question: Message, model: str, added: int = 1) -> Reply:
     return reply
 
 
-def _entry(person_id: int, reply_id: UUID, model: str) -> LedgerEntry:
-    return LedgerEntry.objects.create(person_id=person_id, reply_id=reply_id, model=model)
+def _entry(conversation: Conversation, reply_id: UUID, model: str) -> LedgerEntry:
+    return LedgerEntry.objects.create(
+        person_id=conversation.owner_id, reply_id=reply_id, model=model, temporary=conversation.temporary
+    )

@@ -81,6 +81,7 @@ class QuestionForm(ModelForm):
         widget=forms.HiddenInput,
         error_messages={"invalid": _("The last message no longer exists. Reload the page.")},
     )
+    temporary = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, models: list[str], model: str, **kwargs: Any) -> None:
         super().__init__(*args, models=models, model=model, **kwargs)
@@ -91,9 +92,10 @@ class QuestionForm(ModelForm):
         "required": "empty_question",
         "max_length": "question_too_long",
         "invalid": "unknown_parent",
+        "no_temporary": "no_temporary",
     }
 
-    field_order = ["text", "model", "parent", "leaf", "also"]
+    field_order = ["text", "model", "parent", "leaf", "also", "temporary"]
 
     def clean_text(self) -> str:
         text: str = self.cleaned_data["text"].replace("\r\n", "\n").replace("\r", "\n")
@@ -106,6 +108,19 @@ class QuestionForm(ModelForm):
         except UnicodeEncodeError:
             raise forms.ValidationError(NOT_TEXT) from None
         return text
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether its question begins a temporary conversation."""
+        temporary = self["temporary"]
+        return bool(settings.CHAT_TEMPORARY_HOURS and temporary.field.to_python(temporary.value()))
+
+    def clean_temporary(self) -> bool:
+        temporary: bool = self.cleaned_data["temporary"]
+        if temporary and not settings.CHAT_TEMPORARY_HOURS:
+            sentence = gettext("Temporary chats are switched off here. Ask in a conversation that is kept instead.")
+            raise forms.ValidationError(sentence, code="no_temporary")
+        return temporary
 
 
 class InstructionsForm(forms.Form):

@@ -22,7 +22,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import Error as DatabaseAway
 from django.http import HttpRequest
 
-from chat import metrics, queued, trash
+from chat import metrics, queued, temporary, trash
 from chat.asking import ReplyRunning
 from chat.catalog import Catalog
 from chat.changes import Changes
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 # Beats in the time of a lease: each renews it and looks for claimable replies.
 BEATS = 6
-# Ended replies leave the log every this many beats, and conversations the trash.
+# Ended replies leave the log every this many beats, conversations the trash, and temporary ones end.
 PURGE_BEATS = 60
 # At most this many replies are claimed per beat, so that a host that comes back is not overwhelmed.
 CLAIMED_AT_ONCE = 100
@@ -144,6 +144,7 @@ class Process:
             spawn(self._every(1, self.reconcile), "reconcile", self.threads),
             spawn(self._every(1, self.ask_queued_questions, self._look), "queued questions", self.threads),
             spawn(self._every(1, self.claim_jobs, self.jobs.due), "jobs", self.threads),
+            spawn(self._every(1, self.erase_temporary), "temporary conversations", self.threads),
             spawn(self._every(PURGE_BEATS, self._purge), "purge", self.threads),
         ]
 
@@ -331,6 +332,12 @@ class Process:
         if self.lease.held.is_set() and not self.draining:
             await self.jobs.claim(take_over=self.lease.trusts_others)
 
+    async def erase_temporary(self) -> None:
+        """Erase the temporary conversations that have ended, the log first: it is found by their rows."""
+        for pk, reply_ids in await in_thread(temporary.to_erase)():
+            await self.log.forget(reply_ids)
+            await in_thread(temporary.erase)(pk)
+
     def model_for(self, person: User, name: str) -> str:
         """The model that answers when this person has chosen one, which may be gone since."""
         return self.catalog.choose(person, name).name
@@ -338,6 +345,7 @@ class Process:
     async def _purge(self) -> None:
         await self.log.purge()
         await _purge()
+        await in_thread(temporary.end_forgotten)()
         expired = trash.expired()
         while not self._ending.is_set() and await in_thread(trash.erase_some)(expired):
             pass

@@ -32,7 +32,7 @@ def put(person: User, pks: Collection[UUID]) -> datetime | None:
     """
     User.change_list(person.pk)
     now = timezone.now()
-    kept = Conversation.objects.for_user(person).filter(pk__in=pks)
+    kept = Conversation.objects.for_user(person).lasting().filter(pk__in=pks)
     return now if kept.update(trashed=now, version=F("version") + 1) else None
 
 

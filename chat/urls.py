@@ -14,11 +14,13 @@ from chat.views import (
     replies,
     search,
     settings,
+    temporary,
     trash,
 )
 
 urlpatterns = [
     path("", conversations.new_conversation, name="new_conversation"),
+    path("temporary/", temporary.new_temporary, name="new_temporary"),
     path("archive/", options.archive, name="archive"),
     path("c/", messages.start, name="start"),
     path("c/<uuid:pk>/", conversations.conversation, name="conversation"),
@@ -34,6 +36,8 @@ urlpatterns = [
     path("c/<uuid:pk>/options/", options.options, name="options"),
     path("c/<uuid:pk>/labels/", options.conversation_labels, name="conversation_labels"),
     path("c/<uuid:pk>/delete/", trash.delete_conversation, name="delete_conversation"),
+    path("c/<uuid:pk>/keep/", temporary.keep, name="keep"),
+    path("c/<uuid:pk>/end/", temporary.end, name="end"),
     path("c/<uuid:pk>/restore/", trash.restore_conversation, name="restore_conversation"),
     path("c/<uuid:pk>/erase/", trash.erase_conversation, name="erase_conversation"),
     path("c/<uuid:pk>/draft/", drafts.draft, name="conversation_draft"),

@@ -81,9 +81,11 @@ class Host(Process):
             Catalog([Model("small", endpoint, continuation)]),
         )
 
-    async def ask(self, person: User, question: str = "Hello?", model: str = "small") -> tuple[Reply, Run]:
+    async def ask(
+        self, person: User, question: str = "Hello?", model: str = "small", *, temporary: bool = False
+    ) -> tuple[Reply, Run]:
         """Store the first question of a conversation, and make its reply."""
-        reply = await in_thread(asking.begin)(person, question, model)
+        reply = await in_thread(asking.begin)(person, question, model, temporary=temporary)
         return reply, self.queue(reply.pk, reply.attempt)
 
     async def resume(self, reply: Reply) -> Run:

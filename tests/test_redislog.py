@@ -510,3 +510,13 @@ async def test_a_resumed_reply_is_followed_after_its_old_end(
     again = await visitor.ask("", f"/replies/{reply['id']}/continue/")
     events = await elsewhere.return_until_the_end(again, first[:-1])
     assert (written(events), events[-1].data["status"]) == ("one two", "complete")
+
+
+async def test_what_is_about_to_be_deleted_leaves_nothing(log: RedisLog, reply: Reply) -> None:
+    with log.writer(reply.pk, 1) as writer:
+        await writer.append([Delta("so far")])
+        await writer.end(DONE)
+    assert await ids(log, reply)
+    await log.forget([])
+    await log.forget([reply.pk])
+    assert not await ids(log, reply)

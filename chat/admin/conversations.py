@@ -92,12 +92,14 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
 
     @admin.display(description=_("status"))
     def status(self, conversation: Conversation) -> SafeString | None:
-        """How its replies have ended at worst, whether one is being written, and whether it is in the trash."""
+        """How its replies have ended at worst, whether one is being written, and what else is special about it."""
         marks: list[tuple[str, Any]] = []
         if conversation.worst_status:
             marks.append((conversation.worst_status, Reply.Status(conversation.worst_status).label))
         if conversation.is_running:
             marks.append((Reply.Status.STREAMING, gettext("Running")))
+        if conversation.temporary:
+            marks.append(("temporary", gettext("Temporary")))
         if conversation.trashed:
             marks.append(("trashed", gettext("In the trash")))
         return format_html_join(" ", '<span class="status status--{}">{}</span>', marks) or None

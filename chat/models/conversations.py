@@ -61,14 +61,18 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
     def without_title(self) -> ConversationQuerySet:
         """Those that have nothing but the first words, so that a model may give them a title."""
-        return self.kept().filter(titled_by=Conversation.TitledBy.WORDS)
+        return self.kept().lasting().filter(titled_by=Conversation.TitledBy.WORDS)
 
     def kept(self) -> ConversationQuerySet:
         """Those that are not in the trash."""
         return self.filter(trashed=None)
 
+    def lasting(self) -> ConversationQuerySet:
+        """Those that lists and searches have: all but the temporary ones."""
+        return self.filter(temporary=False)
+
     def trash_of(self, user: User | AnonymousUser) -> ConversationQuerySet:
-        return self.filter(owner_id=user.pk, trashed__isnull=False)
+        return self.lasting().filter(owner_id=user.pk, trashed__isnull=False)
 
     def erase(self) -> list[Conversation]:
         """Delete these for good; returns those that were still there, with their owners. Comes in a transaction."""
@@ -92,7 +96,7 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
         `before` is the place of the last one already known.
         """
-        listed = self.filter(archived=False).order_by("-pinned", "-updated", "-pk")
+        listed = self.lasting().filter(archived=False).order_by("-pinned", "-updated", "-pk")
         if before is None:
             return listed
         pinned, updated, pk = before
@@ -143,7 +147,9 @@ class Conversation(Summary):
     labels: models.ManyToManyField[Label, Labelling] = models.ManyToManyField(
         "Label", through="Labelling", related_name="conversations", editable=False
     )
-    # The same for all that a person has deleted in one go.
+    # It is in no list and no search, and is erased when it ends: see chat/temporary.py.
+    temporary = models.BooleanField(default=False, db_default=False, editable=False)
+    # The same for all that a person has deleted in one go. A temporary one has ended.
     trashed = models.DateTimeField(_("in the trash since"), null=True, editable=False)
 
     objects = ConversationQuerySet.as_manager()
@@ -171,6 +177,7 @@ class Conversation(Summary):
             # For administrators, who list those of all people.
             models.Index(fields=["-updated", "-id"], name="conversation_updated"),
             models.Index(fields=["statuses", "-updated", "-id"], name="conversation_statuses"),
+            models.Index(fields=["trashed", "owner"], condition=Q(temporary=True), name="conversation_temporary"),
         ]
 
     def __str__(self) -> str:

@@ -38,6 +38,8 @@ class LedgerEntry(models.Model):
     reply_id = models.UUIDField(editable=False)
     model = models.CharField(max_length=200)
     asked = models.DateTimeField(default=timezone.now)
+    # Asked in a temporary conversation, of which this row is all that stays, unless its person has kept it.
+    temporary = models.BooleanField(default=False, db_default=False, editable=False)
     # Known when the model has answered, if the endpoint tells.
     input_tokens = models.PositiveBigIntegerField(null=True)
     output_tokens = models.PositiveBigIntegerField(null=True)

@@ -37,7 +37,7 @@ def _key(created: datetime, pk: UUID) -> int:
 class SearchableQuerySet(models.QuerySet["Searchable"]):
     def for_user(self, user: User | AnonymousUser) -> SearchableQuerySet:
         # By a subquery for each row: the database would list all conversations of a person before it looks at any.
-        own = Conversation.objects.for_user(user).filter(pk=OuterRef("conversation"))
+        own = Conversation.objects.for_user(user).lasting().filter(pk=OuterRef("conversation"))
         return self.filter(Exists(own), owner_id=user.pk)
 
     def titles(self) -> SearchableQuerySet:

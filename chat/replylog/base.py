@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence, Set
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -205,6 +205,10 @@ class ReplyLog(ABC):
     @abstractmethod
     async def purge(self) -> None:
         """Forget the replies that ended some minutes ago."""
+
+    @abstractmethod
+    async def forget(self, reply_ids: Collection[UUID]) -> None:
+        """Forget these replies, which have ended and are about to be deleted; raises LogUnreachable."""
 
     @abstractmethod
     async def store(self, appends: list[Append]) -> dict[UUID, Failure]:

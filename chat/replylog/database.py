@@ -1,6 +1,6 @@
 """The default log: rows of ReplyEvent. Readers in other processes poll."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import reduce
@@ -55,6 +55,9 @@ class DatabaseLog(ReplyLog):
         for some in batched(await in_thread(_logged)(self._purged, until), PURGED_AT_ONCE):
             await in_thread(_forget)(some, until)
         self._purged = until
+
+    async def forget(self, reply_ids: Collection[UUID]) -> None:
+        """Nothing to do: the database deletes the entries with the reply."""
 
     async def store(self, appends: list[Append]) -> dict[UUID, Failure]:
         return await self._commit_appends(appends)

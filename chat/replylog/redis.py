@@ -8,7 +8,7 @@ after which earlier attempts write nothing. Readers never see claims.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import cached_property
@@ -154,6 +154,12 @@ class RedisLog(ReplyLog):
 
     async def purge(self) -> None:
         """Streams expire by themselves."""
+
+    async def forget(self, reply_ids: Collection[UUID]) -> None:
+        if not reply_ids:
+            return
+        async with self._ask() as redis:
+            await redis.delete(*map(_key, reply_ids))
 
     async def store(self, appends: list[Append]) -> dict[UUID, Failure]:
         failures = await self._store_in_redis([append for append in appends if not append.outcome])

@@ -65,8 +65,8 @@ def conversations(listed: QuerySet[Conversation], text: str) -> QuerySet[Convers
     """
     query = parse(text)
     query = replace(query, wanted=tuple(replace(term, owners=_owners(term)) for term in query.wanted))
-    keys = _index()(query, None, END, 0, FOR_STAFF)
-    return listed.filter(pk__in=set(Searchable.objects.filter(pk__in=keys).values_list("conversation", flat=True)))
+    lasting = Searchable.objects.filter(conversation__temporary=False).only("conversation")
+    return listed.filter(pk__in={row.conversation_id for row in newest(lasting, query, None, FOR_STAFF).rows})
 
 
 def _owners(term: Term) -> tuple[int, ...]:

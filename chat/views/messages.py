@@ -140,7 +140,7 @@ async def _store(request: SignedInRequest, conversation: Conversation | None, fo
         elif parent:
             raise Message.DoesNotExist
         else:
-            store = partial(asking.begin, request.user, question, model)
+            store = partial(asking.begin, request.user, question, model, temporary=form.cleaned_data["temporary"])
         if also := form.cleaned_data["also"]:
             # Room for the second reply; `admit` finds it for the first.
             with Process.of(request).reserving():

@@ -12,7 +12,7 @@ from chat.database import in_thread, retry_on_deadlock
 from chat.forms import LabelsForm, OptionsForm, add_label_error
 from chat.models import Conversation, Label, Labelling
 from chat.models.labels import LabelError
-from chat.views.pages import SeeOther, fields, form_methods, get_conversation
+from chat.views.pages import SeeOther, fields, form_methods, get_lasting
 from chat.views.problems import Refusal, SignedInRequest, complaints, queued_per_person, signed_in, wants_json
 
 # A page of the archive shows this many conversations.
@@ -23,7 +23,7 @@ SHOWN = 50
 @signed_in
 async def options(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """A page with all that can be done with a conversation; sets what is sent."""
-    conversation = await get_conversation(request, pk)
+    conversation = await get_lasting(request, pk)
     if request.method == "GET":
         return await _page(request, conversation)
     form = OptionsForm(fields(request))
@@ -41,7 +41,7 @@ async def options(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @signed_in
 async def conversation_labels(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Give a conversation the labels that are sent, and no others; one may be new."""
-    conversation = await get_conversation(request, pk)
+    conversation = await get_lasting(request, pk)
     if request.method == "GET":
         return SeeOther(reverse("options", args=[pk]))
     form = LabelsForm(request.POST, person=request.user)

@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import aget_object_or_404, render
@@ -18,10 +17,12 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
+from chat import temporary
 from chat.database import in_thread
 from chat.forms import ModelForm, QuestionForm
 from chat.live import read_live
 from chat.models import Conversation, Message, QueuedQuestion, Reply
+from chat.models.conversations import ConversationQuerySet
 from chat.process import Process
 from chat.views.history import count_of, history
 from chat.views.hits import hits
@@ -61,7 +62,10 @@ async def page(
             "demo": settings.CHAT_DEMO,
             "debug": settings.DEBUG,
             "history": history(request),
+            "is_temporary": conversation.temporary if conversation else form.is_temporary,
+            "temporary_hours": settings.CHAT_TEMPORARY_HOURS,
             "deleted": None if conversation else _deleted(request),
+            "left_open": [] if conversation else temporary.open_of(request.user),
             "trash_days": settings.CHAT_TRASH_DAYS,
             # Without scripts a page reloads itself while a reply is written, but not under what a person writes.
             "is_still": request.method == "POST" or "still" in request.GET,
@@ -164,6 +168,11 @@ async def get_conversation(request: SignedInRequest, pk: UUID) -> Conversation:
     return await aget_object_or_404(_conversations(request), pk=pk)
 
 
+async def get_lasting(request: SignedInRequest, pk: UUID) -> Conversation:
+    """One that is in the lists."""
+    return await aget_object_or_404(_conversations(request).lasting(), pk=pk)
+
+
 async def get_question(request: SignedInRequest, pk: UUID) -> Message:
     questions = Message.objects.filter(role=Message.Role.USER, conversation__in=_conversations(request))
     return await aget_object_or_404(questions.select_related("conversation"), pk=pk)
@@ -174,14 +183,16 @@ async def get_reply(request: SignedInRequest, pk: UUID) -> Reply:
     return await aget_object_or_404(replies, pk=pk)
 
 
-def _conversations(request: SignedInRequest) -> QuerySet[Conversation]:
+def _conversations(request: SignedInRequest) -> ConversationQuerySet:
     return Conversation.objects.for_user(request.user)
 
 
-def question_form(request: SignedInRequest, data: Any = None, model: str = "", text: str = "") -> QuestionForm:
+def question_form(
+    request: SignedInRequest, data: Any = None, model: str = "", text: str = "", *, temporary: bool = False
+) -> QuestionForm:
     """The form for a question, `text` at first; `model` is the one that its conversation used last, if there is one."""
     chosen = model or request.user.default_model or request.user.model
-    return QuestionForm(data, initial={"text": text}, **_models(request, chosen))
+    return QuestionForm(data, initial={"text": text, "temporary": temporary}, **_models(request, chosen))
 
 
 def model_form(request: SignedInRequest, data: Any, model: str) -> ModelForm:

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -54,6 +55,7 @@ async def search(request: SignedInRequest) -> HttpResponse:
         useful = {"since": True, "until": True, "model": len(models) > 1, "label": bool(listed["labels"])}
         filters = [form[name] for name in useful if useful[name]]
         context = {"form": form, "filters": filters, "history": listed, **_results(request, form)}
+        context["temporary_hours"] = settings.CHAT_TEMPORARY_HOURS
         return render(request, "chat/search.html", context)
 
     return await in_thread(page)()

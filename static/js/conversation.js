@@ -1,6 +1,6 @@
 import { Composer } from "./composer.js";
 import { find } from "./dom.js";
-import { Editor } from "./editor.js";
+import { Editor, forgetEdit } from "./editor.js";
 import { go } from "./filter.js";
 import { loadReplies, Messages } from "./messages.js";
 import { hasLater, loadMoreNearby } from "./paging.js";
@@ -9,7 +9,7 @@ import { closeEdits } from "./queue.js";
 import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
 import { Seen } from "./seen.js";
-import { ENDINGS, GONE, WRITING } from "./sentences.js";
+import { ENDINGS, GONE, KEPT, WRITING } from "./sentences.js";
 import { Tab } from "./tab.js";
 
 /** @typedef {import("./requests.js").Started} Started */
@@ -68,6 +68,7 @@ export class Conversation {
       unsent: (text) => this.#composer.take(text),
     });
     this.#seen = new Seen(find(page, "[data-seen]", HTMLFormElement));
+    if (this.#messages.isTemporary) this.#letEnd(page);
     loadMoreNearby(page, this.#messages);
     goBetweenQuestions(page, list, this.#follower);
     this.#changed();
@@ -77,6 +78,19 @@ export class Conversation {
     list.addEventListener("click", (event) => this.#clicked(event));
     list.addEventListener("input", edited);
     this.#queued?.addEventListener("input", edited);
+  }
+
+  /** @param {Document} page of a temporary conversation */
+  #letEnd(page) {
+    const keep = find(page, "[data-keep]", HTMLFormElement);
+    keep.addEventListener("submit", (event) => this.#submitted(event));
+    keep.addEventListener("sent", () => {
+      this.#announcer.textContent = KEPT;
+    });
+    find(page, "[data-end]", HTMLFormElement).addEventListener("submit", () => {
+      this.#composer.draft.forget();
+      for (const { id } of page.querySelectorAll("[data-message]")) forgetEdit(id);
+    });
   }
 
   /** What is in the box of the composer. */
@@ -178,6 +192,7 @@ export class Conversation {
     if (!this.#messages) return;
     this.#composer.continueFrom(this.#messages.leaf);
     this.#composer.showRunning(this.#messages.stopUrls);
+    if (!this.#messages.isTemporary) document.querySelector("[data-temporary]")?.remove();
     for (const heading of this.#headings) heading.textContent = this.#messages.title;
     this.#tab.rename(this.#messages.title);
     this.#seen?.show(this.#messages.stopUrls.length > 0);

@@ -5,7 +5,10 @@ const TYPING_MS = 600;
 const MOST_KEPT_ALIVE = 60_000;
 const PATIENCE_MS = 2000;
 
-/** What is in the composer. The server keeps it, on every device; the browser only until the server has it. */
+/**
+ * What is in the composer. The server keeps it, on every device; the browser only until the server has it. For a temporary
+ * conversation that has not begun, the browser alone keeps it.
+ */
 export class Draft {
   #url;
   #key;
@@ -43,9 +46,15 @@ export class Draft {
     return this.#saved;
   }
 
+  /** Keep nothing of a conversation that ends. */
+  forget() {
+    clearTimeout(this.#timer);
+    sessionStorage.removeItem(this.#key);
+  }
+
   async #save() {
     const text = this.unsaved;
-    if (text === null) return;
+    if (text === null || !this.#url) return;
     const { ok, redirected } = await fetch(this.#url, {
       method: "POST",
       headers: this.#headers,

@@ -49,7 +49,7 @@ export class Editor {
   }
 
   get #draftKey() {
-    return `edit ${this.#message.dataset.message}`;
+    return draftKey(this.#message.id);
   }
 
   /** @param {KeyboardEvent} event */
@@ -77,4 +77,17 @@ export class Editor {
     this.#message.removeAttribute("data-editing");
     this.#link.focus({ preventScroll: true });
   }
+}
+
+/**
+ * Keep nothing of what was written in the place of a question.
+ * @param {string} message the id of its element
+ */
+export function forgetEdit(message) {
+  sessionStorage.removeItem(draftKey(message));
+}
+
+/** @param {string} message */
+function draftKey(message) {
+  return `edit ${message}`;
 }

@@ -78,6 +78,11 @@ export class Messages {
     return this.#element.dataset.headingText ?? "";
   }
 
+  /** Whether the conversation is temporary, as the server has it. */
+  get isTemporary() {
+    return this.#element.hasAttribute("data-is-temporary");
+  }
+
   /** The conversation on the page, and the version of it that the page shows. */
   get shown() {
     const { conversation = "", version = "" } = this.#element.dataset;
@@ -236,6 +241,7 @@ export class Messages {
     this.#element.dataset.leaf = list.dataset.leaf;
     this.#element.dataset.headingText = list.dataset.headingText;
     this.#element.toggleAttribute("data-choosing", list.hasAttribute("data-choosing"));
+    this.#element.toggleAttribute("data-is-temporary", list.hasAttribute("data-is-temporary"));
     const kept = this.#shown.findIndex(({ dataset }) => dataset.message === list.dataset.parent) + 1;
     if (!kept) {
       replaceContent("[data-earlier]", next);

@@ -44,6 +44,8 @@ export const isUnpinned = (/** @type {string} */ title) => `“${title}” is no
 export const LABELLED = "The labels are saved.";
 export const renamed = (/** @type {string} */ title) => `The title is “${title}” now.`;
 
+export const KEPT = "This conversation is kept from now on.";
+
 export const WRITING = "A reply is being written.";
 /** How a reply ended, for screen readers. */
 export const ENDINGS = {

@@ -191,3 +191,15 @@ def test_what_needs_javascript_is_not_offered(alice: Page) -> None:
     expect(button(alice, "Copy")).to_be_hidden()
     expect(alice.get_by_text("Enter to send")).to_be_hidden()
     expect(alice.get_by_role("group", name="Appearance")).to_be_hidden()
+
+
+def test_a_temporary_chat_is_begun_kept_and_ended(alice: Page) -> None:
+    for way in ("Keep", "End"):
+        alice.get_by_role("link", name="temporary chat", exact=True).click()
+        send(alice, "How much salt?")
+        expect(answer(alice)).to_have_attribute("data-status", "complete")
+        expect(alice.get_by_role("region", name="Temporary chat")).to_be_visible()
+        button(alice, way).click()
+        expect(alice.get_by_role("region", name="Temporary chat")).to_have_count(0)
+        alice.goto("/")
+    expect(alice.locator("[data-history] [data-title]")).to_have_text(["How much salt?"])
