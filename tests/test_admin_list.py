@@ -13,7 +13,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from chat import asking, trash
 from chat.admin import filters, listing
-from chat.models import Conversation, Reply, User
+from chat.models import Conversation, Reply, SavedFilter, User
+from chat.search import finding
 from chat.search.filling import reindex
 from tests.client import Client
 from tests.test_admin import LIST, NOON, add_answer, change, page, talk
@@ -160,6 +161,80 @@ def test_what_is_in_the_trash_is_listed_and_marked(staff: Client, alice: User) -
     assert "In the trash</span>" in page(staff, change(deleted))
     assert titles(staff, "?trash=in") == {"Thrown away"}
     assert titles(staff, "?trash=out") == {"Kept"}
+
+
+# Search
+
+
+def test_what_is_found_is_shown_under_the_title(staff: Client, alice: User, bob: User) -> None:
+    talk(alice, "Two <b>spoons</b> of salt.", "Salt and SPOONS again.", title="On soup")
+    talk(bob, "Of nothing.", title="Spoons")
+    reindex(lambda done, total: None)
+    html = page(staff, f"{LIST}?q=spoon")
+    assert "Salt and </span>" not in html
+    assert 'On soup<span class="snippet" dir="auto">Salt and <mark>SPOONS</mark> again.</span>' in html
+    assert ">Spoons</a>" in html
+    assert "&lt;b&gt;<mark>spoons</mark>&lt;/b&gt;" in page(staff, f"{LIST}?q=two+spoons")
+    assert "snippet" not in page(staff, f"{LIST}?q=alice")
+
+
+def test_a_search_looks_in_what_is_filtered(
+    staff: Client, alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "FOR_STAFF", 1)
+    talk(alice, "Two spoons of salt.", title="Older")
+    talk(bob, "Three spoons of salt.", title="Newer")
+    reindex(lambda done, total: None)
+    assert len(titles(staff, "?q=salt")) == 1
+    assert titles(staff, "?q=salt&owner=alice") | titles(staff, "?q=salt&owner=bob") == {"Older", "Newer"}
+
+
+# Saved filters
+
+
+def save(browser: Client, name: str, query: str) -> Any:
+    return browser.post(reverse("admin:chat_conversation_save_filter"), {"name": name, "query": query})
+
+
+def test_filters_are_saved_opened_and_deleted(staff: Client, sam: User, alice: User) -> None:
+    talk(alice, "One")
+    assert "Save filters" not in page(staff, LIST)
+    assert "Save filters" in page(staff, f"{LIST}?status=failed")
+    saved = save(staff, " <Failed>  at work ", "?status=failed&q=%22a+b%22&p=3&before=x&password=x")
+    assert saved["Location"] == f"{LIST}?status=failed&q=%22a+b%22"
+    html = page(staff, LIST)
+    assert '<a href="?status=failed&amp;q=%22a+b%22">&lt;Failed&gt; at work</a>' in html
+    save(staff, "<Failed> at work", "status=stopped")
+    row = SavedFilter.objects.get(person=sam)
+    assert row.query == "status=stopped"
+    url = reverse("admin:chat_conversation_delete_filter", args=[row.pk])
+    assert staff.post(url, {"query": "o=6"})["Location"] == f"{LIST}?o=6"
+    assert not SavedFilter.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "query"), [("", "q=x"), (" ", "q=x"), ("x" * 61, "q=x"), ("Name", "p=2"), ("Name", "q=" + "x" * 2000)]
+)
+def test_filters_that_cannot_be_saved_are_refused(staff: Client, name: str, query: str) -> None:
+    save(staff, name, query)
+    assert "The filters were not saved." in page(staff, LIST)
+    assert not SavedFilter.objects.exists()
+
+
+def test_a_person_saves_a_limited_number_of_filters(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat.admin.saved_filters.MOST", 1)
+    for name in ["First", "First", "Second"]:
+        save(staff, name, "q=x")
+    assert "Delete some others first" in page(staff, LIST)
+    assert SavedFilter.objects.count() == 1
+
+
+def test_saved_filters_are_ones_own(staff: Client, alice: User) -> None:
+    row = SavedFilter.objects.create(person=alice, name="Hers", query="q=x")
+    assert "Hers" not in page(staff, LIST)
+    url = reverse("admin:chat_conversation_delete_filter", args=[row.pk])
+    assert staff.post(url).status_code == 404
+    assert staff.get(url).status_code == staff.get(reverse("admin:chat_conversation_save_filter")).status_code == 405
 
 
 # Pages

@@ -11,7 +11,7 @@ from chat import asking, titling
 from chat.database import in_thread
 from chat.limits import check_questions
 from chat.models import Conversation, Job, LedgerEntry, Reply, User
-from chat.search import conversations
+from chat.search import for_staff
 from tests.hosts import PATIENCE, Host, StartHost, expire
 from tests.server import Server, SharedServers
 from tests.upstream import Step, Upstream, answer, cut, error, finish, hang, pause, reasoning, text
@@ -72,7 +72,7 @@ async def test_the_first_answer_brings_a_title(host: Host, upstream: Upstream, a
 
 
 def found(words: str) -> list[UUID]:
-    return list(conversations(Conversation.objects.all(), words).values_list("pk", flat=True))
+    return list({row.conversation_id for row in for_staff(Conversation.objects.all(), words)})
 
 
 async def test_it_is_asked_for_once(host: Host, upstream: Upstream, alice: User) -> None:

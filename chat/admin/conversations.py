@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, wraps
-from typing import Any, cast
+from typing import Any, Concatenate, cast
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
-from django.utils.html import format_html_join
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
-from chat import audit, sentences
-from chat.admin import filters
+from chat import audit
+from chat.admin import filters, saved_filters
 from chat.admin.listing import MOST, ConversationList, note_running
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import Action, may_read, reading
 from chat.admin.transcripts import transcript
 from chat.database import retry_on_deadlock
-from chat.models import Conversation, Message, QueuedQuestion, Reply, ReviewLimit, User
+from chat.models import Conversation, Message, QueuedQuestion, Reply, ReviewLimit, SavedFilter, User
 from chat.process import Process
-from chat.search import NotSearchable, conversations
+from chat.search import Piece
 
 # So many names of people are offered.
 NAMES = 20
@@ -53,17 +57,28 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
     return page
 
 
+def mark(piece: Piece) -> SafeString | str:
+    return format_html("<mark>{}</mark>", piece.text) if piece.is_hit else piece.text
+
+
 @admin.register(Conversation)
 class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
-    list_display = ["title", "status", "feedback", "owner", "model", "message_count", "tokens", "updated"]
+    list_display = ["titled", "status", "feedback", "owner", "model", "message_count", "tokens", "updated"]
     list_filter = [filters.BeforeFilter, "updated", *filters.EVERY]
-    lookups = frozenset({"updated__gte", "updated__lt", "before", *(own.parameter_name for own in filters.EVERY)})
+    lookups = frozenset(
+        {
+            "updated__gte",
+            "updated__lt",
+            filters.BeforeFilter.parameter_name,
+            *(own.parameter_name for own in filters.EVERY),
+        }
+    )
     ordering = ["-updated", "-pk"]
     sortable_by = ["message_count", "tokens", "updated"]
     # Each of the counts would read the whole list.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    # A non-empty list enables the search box; get_search_results does the searching.
+    # A non-empty list enables the search box; the list does the searching.
     search_fields = ["title"]
     search_help_text = _(
         "Finds the conversations of the newest 200 texts that have every word: titles, messages and queued questions. "
@@ -90,6 +105,16 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ConversationList]:
         return ConversationList
 
+    @admin.display(description=_("title"))
+    def titled(self, conversation: Conversation) -> SafeString | str:
+        """With what a search has found in it."""
+        if not conversation.snippet:
+            return conversation.title
+        pieces = ((mark(piece),) for piece in conversation.snippet)
+        return format_html(
+            '{}<span class="snippet" dir="auto">{}</span>', conversation.title, format_html_join("", "{}", pieces)
+        )
+
     @admin.display(description=_("status"))
     def status(self, conversation: Conversation) -> SafeString | None:
         """How its replies have ended at worst, whether one is being written, and what else is special about it."""
@@ -112,13 +137,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Conversation], bool]:
-        if not search_term or not may_read(request):
-            return queryset, False
-        try:
-            return conversations(queryset, search_term), False
-        except NotSearchable as refusal:
-            self.message_user(request, sentences.search(refusal.code), messages.WARNING)
-            return queryset.none(), False
+        """All of them: the list itself searches, and shows what it has found."""
+        return queryset, False
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         action = Action.SEARCHED if request.GET.get(SEARCH_VAR) else Action.LISTED
@@ -138,12 +158,43 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         for url in urls:
             if url.name == "chat_conversation_change":
                 url.callback = _with_transcript(url.callback)
-        return [path("owners/", self.admin_site.admin_view(self.owners), name="chat_conversation_owners"), *urls]
+        own = [
+            path("owners/", self.owners, name="chat_conversation_owners"),
+            path("filters/", self.save_filter, name="chat_conversation_save_filter"),
+            path("filters/<uuid:pk>/delete/", self.delete_filter, name="chat_conversation_delete_filter"),
+        ]
+        for url in own:
+            url.callback = self.admin_site.admin_view(self._for_reviewers(url.callback))
+        return [*own, *urls]
+
+    def _for_reviewers[**P](
+        self, view: Callable[Concatenate[HttpRequest, P], HttpResponse]
+    ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+        @wraps(view)
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            if not self.has_view_permission(request):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    @method_decorator(require_POST)
+    def save_filter(self, request: HttpRequest) -> HttpResponse:
+        """Give the filters, words and order of an address of the list a name, in place of what had it."""
+        names = {*self.lookups, SEARCH_VAR, ORDER_VAR} - {filters.BeforeFilter.parameter_name}
+        query = saved_filters.query_of(request.POST.get("query", ""), names)
+        refusal = saved_filters.save(request.user, request.POST.get("name", ""), query)
+        if refusal:
+            self.message_user(request, refusal, messages.WARNING)
+        return redirect(f"{reverse('admin:chat_conversation_changelist')}?{query}")
+
+    @method_decorator(require_POST)
+    def delete_filter(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        get_object_or_404(SavedFilter.objects.for_user(request.user), pk=pk).delete()
+        return redirect(f"{reverse('admin:chat_conversation_changelist')}?{request.POST.get('query', '')}")
 
     def owners(self, request: HttpRequest) -> JsonResponse:
         """Names of people for what a reviewer has begun to write."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         begun = request.GET.get("term", "")
         people = ReviewLimit.people_of(cast("User", request.user))
         named = people.filter(Q(username__icontains=begun) | Q(email__icontains=begun)).order_by("username")

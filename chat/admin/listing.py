@@ -1,15 +1,23 @@
 """The list of conversations as the admin shows it: some pages of it, and what is on each row."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core.paginator import InvalidPage, Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from chat.admin.filters import before
-from chat.models import Conversation, Reply
+from chat import sentences
+from chat.admin.filters import BeforeFilter, before
+from chat.admin.reading import may_read
+from chat.models import Conversation, Reply, SavedFilter, Searchable
+from chat.search import NotSearchable, for_staff, parse, snippet
 
 # So many conversations have pages. To count all, and to skip many, would read them.
 MOST = 1000
@@ -17,6 +25,21 @@ MOST = 1000
 
 class ConversationList(ChangeList):
     """A list whose pages hold the first thousand conversations; a link leads to the next ones."""
+
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        self.request = request
+        super().__init__(request, *args)
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Conversation]:
+        listed: QuerySet[Conversation] = super().get_queryset(request, exclude_parameters)
+        self.found: list[Searchable] = []
+        if not self.query or not may_read(request):
+            return listed
+        try:
+            self.found = for_staff(listed, self.query)
+        except NotSearchable as refusal:
+            self.model_admin.message_user(request, sentences.search(refusal.code), messages.WARNING)
+        return listed.filter(pk__in={row.conversation_id for row in self.found})
 
     def get_results(self, request: HttpRequest) -> None:
         """Look for ids once, instead of counting first: where few are found, that reads the whole list."""
@@ -31,11 +54,36 @@ class ConversationList(ChangeList):
         rows = self.root_queryset.select_related("owner").in_bulk(on_page)
         self.result_list = [rows[pk] for pk in on_page if pk in rows]
         note_running(self.result_list)
+        self._show_found(rows)
         self.result_count = len(self.ids)
         self.multi_page = self.result_count > self.list_per_page
         self.show_full_result_count = self.can_show_all = False
         self.full_result_count = None
         self.show_admin_actions = True
+
+    def _show_found(self, rows: Mapping[UUID, Conversation]) -> None:
+        """Set the `snippet` of each row to that of the newest text in which there is a hit."""
+        if not self.found:
+            return
+        query = parse(self.query)
+        keys = [row.pk for row in self.found if row.conversation_id in rows and not row.is_title]
+        for row in (
+            Searchable.objects.filter(pk__in=keys).select_related("message", "queued").defer("words").order_by("pk")
+        ):
+            pieces = snippet(row.text, query)
+            # Where only the name of the owner has been found, there is none.
+            if any(piece.is_hit for piece in pieces):
+                rows[row.conversation_id].snippet = pieces
+
+    @property
+    def saved_filters(self) -> QuerySet[SavedFilter]:
+        return SavedFilter.objects.for_user(self.request.user).order_by("name")
+
+    @property
+    def query_to_save(self) -> str:
+        """What is filtered, searched and ordered; not where in the list this is."""
+        kept = [(name, value) for name, values in self.filter_params.items() for value in values]
+        return urlencode([(name, value) for name, value in kept if name != BeforeFilter.parameter_name])
 
     @cached_property
     def older(self) -> str | None:

@@ -10,6 +10,7 @@ from chat.models.processes import ServerProcess
 from chat.models.queued import QueuedQuestion
 from chat.models.replies import Reply, ReplyEvent
 from chat.models.review import ReviewLimit
+from chat.models.saved_filters import SavedFilter
 from chat.models.searchable import Searchable
 from chat.models.users import User
 
@@ -28,6 +29,7 @@ __all__ = [
     "Reply",
     "ReplyEvent",
     "ReviewLimit",
+    "SavedFilter",
     "Searchable",
     "ServerProcess",
     "User",

@@ -156,8 +156,10 @@ class Conversation(Summary):
 
     # The names of its labels that a page or a document shows, once a view has set them.
     label_names: Sequence[str] = ()
-    # Whether a reply is being written in it, once `note_running` has looked.
+    # For a list of the admin: whether a reply is being written in it, once `note_running` has looked, and pieces of a
+    # text in which a search has found something.
     is_running: bool
+    snippet: Sequence[Any] = ()
 
     class Meta:
         permissions = [("read_conversation", "Can read conversation")]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from chat.models import Conversation, Searchable, User
 from chat.models.searchable import SearchableQuerySet
@@ -58,15 +58,16 @@ def newest(
     return Found(found, before)
 
 
-def conversations(listed: QuerySet[Conversation], text: str) -> QuerySet[Conversation]:
-    """Those of the conversations that have one of the newest texts in which all of this is found, for staff.
+def for_staff(listed: QuerySet[Conversation], text: str) -> list[Searchable]:
+    """The newest texts in these conversations, of whatever people, in which all of this is found.
 
     A term is also found in whatever belongs to a person whose name or address contains it. Raises NotSearchable.
     """
     query = parse(text)
     query = replace(query, wanted=tuple(replace(term, owners=_owners(term)) for term in query.wanted))
-    lasting = Searchable.objects.filter(conversation__temporary=False).only("conversation")
-    return listed.filter(pk__in={row.conversation_id for row in newest(lasting, query, None, FOR_STAFF).rows})
+    lasting = listed.filter(temporary=False).order_by()
+    rows = Searchable.objects.filter(Exists(lasting.filter(pk=OuterRef("conversation"))))
+    return newest(rows.defer("words"), query, None, FOR_STAFF).rows
 
 
 def _owners(term: Term) -> tuple[int, ...]:

@@ -153,7 +153,13 @@ def test_several_conversations_are_deleted_together(sam: Page, server: Server) -
 
 def test_hostile_text_stays_text(sam: Page, server: Server) -> None:
     transcript = talk(server, HOSTILE[:200], HOSTILE, question=HOSTILE, queued=HOSTILE)
-    for address in [LIST, transcript, transcript.replace("/change/", "/delete/")]:
+    server.database.run(lambda: reindex(lambda done, total: None))
+    sam.goto(f"{LIST}?q=alert")
+    expect(sam.locator(".snippet mark").first).to_have_text("alert")
+    sam.get_by_label("Name for these filters").fill(HOSTILE[:60])
+    sam.get_by_role("button", name="Save filters").click()
+    expect(sam.locator(".saved-filters a")).to_have_text(HOSTILE[:60])
+    for address in [LIST, f"{LIST}?q=alert", transcript, transcript.replace("/change/", "/delete/")]:
         sam.goto(address)
         expect(sam.locator("#content")).to_contain_text("<script>alert(1)</script>")
         assert sam.locator("#content :is(script:not([src]), style, img:not([src^='/static/']))").count() == 0

@@ -246,7 +246,7 @@ def test_deleting_a_person_empties_their_index(write: Callable[..., list[Message
 
 
 def titles(text: str) -> set[str]:
-    return {conversation.title for conversation in search.conversations(Conversation.objects.all(), text)}
+    return {row.conversation.title for row in search.for_staff(Conversation.objects.all(), text)}
 
 
 @pytest.fixture
