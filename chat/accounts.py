@@ -24,9 +24,9 @@ from chat.models import AuditRecord, User
 Action = AuditRecord.Action
 
 
-def signup(request: HttpRequest) -> dict[str, bool]:
-    """For templates: whether people may create an account for themselves."""
-    return {"signup_open": settings.CHAT_SIGNUP}
+def features(request: HttpRequest) -> dict[str, bool]:
+    """For templates: whether people may create an account for themselves, and whether they see who has read theirs."""
+    return {"signup_open": settings.CHAT_SIGNUP, "show_readers": settings.CHAT_SHOW_READERS}
 
 
 def preferences(request: HttpRequest) -> dict[str, User | None]:

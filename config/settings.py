@@ -68,7 +68,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "chat.accounts.preferences",
-                "chat.accounts.signup",
+                "chat.accounts.features",
             ],
         },
     },
@@ -211,6 +211,10 @@ SECURE_CSP = {
 }
 # Keys of the audit record, the newest first; without any, one that follows from SECRET_KEY.
 AUDIT_KEYS = env.keys("AUDIT_KEYS")
+# Whether reviewers have to say why, before they read what is somebody else's.
+CHAT_READ_REASON = env.flag("CHAT_READ_REASON", default=False)
+# Whether people see who has read their conversations.
+CHAT_SHOW_READERS = env.flag("CHAT_SHOW_READERS", default=False)
 CSRF_FAILURE_VIEW = "chat.views.problems.csrf_failure"
 
 # Static files

@@ -15,6 +15,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db.models import Model
 from django.urls import URLResolver, get_resolver
 from django.urls.resolvers import RoutePattern
+from pytest_django import Settings
 
 from chat.models import (
     AuditHead,
@@ -195,8 +196,9 @@ def test_the_administration_keeps_what_somebody_may_not_have(
 
 @pytest.mark.parametrize("is_staff", [False, True], ids=["stranger", "superuser"])
 def test_the_chat_shows_nobody_what_is_somebody_elses(
-    client: Client, bob: User, sam: User, rows: None, secrets: Conversation, is_staff: bool
+    client: Client, bob: User, sam: User, rows: None, secrets: Conversation, settings: Settings, is_staff: bool
 ) -> None:
+    settings.CHAT_SHOW_READERS = True
     client.force_login(sam if is_staff else bob)
     before = state()
     others = [address for address in addresses() if not address.startswith(("/admin/", "/accounts/"))]

@@ -43,6 +43,8 @@ def settings_of_the_environment() -> set[str]:
         ("SECRET_KEY", ""),
         ("SECRET_KEY", "short"),
         ("DEBUG", "maybe"),
+        ("CHAT_READ_REASON", "why"),
+        ("CHAT_SHOW_READERS", "all"),
         ("AUDIT_KEYS", "2026"),
         ("AUDIT_KEYS", "2026:short"),
         ("AUDIT_KEYS", f"a b:{'k' * 32}"),

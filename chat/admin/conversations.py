@@ -25,7 +25,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from chat import audit
-from chat.admin import filters, saved_filters
+from chat.admin import filters, reasons, saved_filters
 from chat.admin.listing import MOST, ConversationList, note_running
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import Action, may_read, reading
@@ -147,7 +147,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = {**(extra_context or {}), "may_read": may_read(request)}
+        context = {**(extra_context or {}), "may_read": may_read(request), "reason": reasons.reason_of(request)}
         return reading(Action.READ, request, partial(super().change_view, request, object_id, form_url, context))
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -160,6 +160,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
                 url.callback = _with_transcript(url.callback)
         own = [
             path("owners/", self.owners, name="chat_conversation_owners"),
+            path("reason/", self.reason, name="chat_conversation_reason"),
             path("filters/", self.save_filter, name="chat_conversation_save_filter"),
             path("filters/<uuid:pk>/delete/", self.delete_filter, name="chat_conversation_delete_filter"),
         ]
@@ -192,6 +193,11 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def delete_filter(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         get_object_or_404(SavedFilter.objects.for_user(request.user), pk=pk).delete()
         return redirect(f"{reverse('admin:chat_conversation_changelist')}?{request.POST.get('query', '')}")
+
+    def reason(self, request: HttpRequest) -> HttpResponse:
+        if not may_read(request):
+            raise PermissionDenied
+        return reasons.ask(request)
 
     def owners(self, request: HttpRequest) -> JsonResponse:
         """Names of people for what a reviewer has begun to write."""

@@ -6,6 +6,7 @@ from django.contrib.admin.views.main import PAGE_VAR
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from chat.admin import reasons
 from chat.audit import record
 from chat.models import AuditRecord, Conversation
 
@@ -23,12 +24,14 @@ def reading(action: Action, request: HttpRequest, view: Callable[[], HttpRespons
     The record names the conversation, if the page is about one. A redirect or a refusal shows no text, and
     neither does any page to people who may not read.
     """
+    if may_read(request) and reasons.is_missing(request):
+        return reasons.ask_first(request)
     response = view()
     if isinstance(response, TemplateResponse) and may_read(request):
         context = response.context_data or {}
         conversation = context.get("original") or context.get("object")
         about = conversation if isinstance(conversation, Conversation) else None
-        record(action, request, conversation=about, detail=asked_for(request))
+        record(action, request, conversation=about, detail=asked_for(request), reason=reasons.reason_of(request))
     return response
 
 

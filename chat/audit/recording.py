@@ -31,6 +31,7 @@ def record(
     owner: User | None = None,
     conversation: Conversation | None = None,
     detail: str = "",
+    reason: str = "",
     **ids: object,
 ) -> None:
     """Record what the person of the request does; without one, that of the request which is being answered.
@@ -40,7 +41,7 @@ def record(
     sent; it cannot be called in a transaction then. The record of anything else belongs to the transaction of the
     change.
     """
-    entry = new(action, request, owner=owner, conversation=conversation, detail=detail)
+    entry = new(action, request, owner=owner, conversation=conversation, detail=detail, reason=reason)
     append(entry, durable=action in OF_TEXT)
     named = {"conversation": conversation.pk} if conversation else {"user": owner.pk if owner else None}
     level = logging.WARNING if action in WARNINGS else logging.INFO
@@ -54,6 +55,7 @@ def new(
     owner: User | None = None,
     conversation: Conversation | None = None,
     detail: str = "",
+    reason: str = "",
 ) -> AuditRecord:
     """A record for `append`."""
     request = request or context.request
@@ -63,6 +65,7 @@ def new(
         action=action,
         conversation=conversation.pk if conversation else None,
         detail=detail if len(detail) <= DETAIL_CHARS else f"{detail[: DETAIL_CHARS - 1]}…",
+        reason=reason,
         address=request.META.get("REMOTE_ADDR") or "" if request else "",
         **_named("by", by),
         **_named("owner", owner),

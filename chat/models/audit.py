@@ -1,8 +1,19 @@
 """Who read, deleted or changed what. chat/audit/ writes it; the database refuses to change or delete any of it."""
 
+from __future__ import annotations
+
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from chat.models.users import User
+
+
+class AuditQuerySet(models.QuerySet["AuditRecord"]):
+    def read_of(self, owner: User) -> AuditQuerySet:
+        """When others have read their conversations."""
+        read = (AuditRecord.Action.READ, AuditRecord.Action.WATCHED, AuditRecord.Action.EXPORTED)
+        return self.filter(owner_id=owner.pk, action__in=read).exclude(by_id=owner.pk)
 
 
 class AuditRecord(models.Model):
@@ -47,6 +58,8 @@ class AuditRecord(models.Model):
     key = models.CharField(max_length=16)
     before = models.CharField(max_length=64, blank=True)
     mac = models.CharField(max_length=64)
+
+    objects = AuditQuerySet.as_manager()
 
     class Meta:
         default_permissions = ("view",)
