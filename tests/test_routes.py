@@ -27,6 +27,7 @@ from chat.models import (
     QueuedQuestion,
     Reply,
     ReviewLimit,
+    SavedFilter,
     Searchable,
     User,
 )
@@ -93,6 +94,7 @@ def argument(route: str, name: str) -> object:
         "questions/": Message,
         "replies/": Message,
         "labels/": Label,
+        "admin/chat/conversation/filters/": SavedFilter,
         "admin/chat/conversation/": Conversation,
         "admin/chat/user/": User,
         "admin/chat/auditrecord/": AuditRecord,
@@ -150,14 +152,15 @@ ROLES: dict[str, tuple[Callable[[User], None], list[str]]] = {
 
 
 @pytest.fixture
-def rows(secrets: Conversation) -> None:
+def rows(secrets: Conversation, alice: User) -> None:
     """One of each thing that an address of the administration can be about."""
     Group.objects.create(name="Readers")
+    SavedFilter.objects.create(person=alice, name=SECRET, query="status=failed")
     ReviewLimit.objects.create(reviewer=User.objects.create_user("rob"))
 
 
 def state() -> list[Any]:
-    models: list[Any] = [Conversation, Message, Reply, QueuedQuestion, Draft, Label, User, Group]
+    models: list[Any] = [Conversation, Message, Reply, QueuedQuestion, Draft, Label, SavedFilter, User, Group]
     skipped = {"last_login"}
     return [
         sorted(model.objects.values_list(*(f.name for f in model._meta.fields if f.name not in skipped)), key=str)
