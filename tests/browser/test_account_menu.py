@@ -73,7 +73,8 @@ def test_signing_out_comes_last(visit: Visit) -> None:
     page.goto("/")
     focusable = page.locator("#account").locator("input, a, button")
     assert focusable.last.text_content() == "Sign out"
-    assert page.locator("#account a").all_text_contents() == ["Archive", "Trash", "Settings", "Change password"]
+    links = ["Labels", "Archive", "Trash", "Settings", "Change password"]
+    assert page.locator("#account a").all_text_contents() == links
 
 
 def test_the_menu_needs_no_javascript(visit: Visit) -> None:
