@@ -350,6 +350,7 @@ class SearchForm(forms.Form):
         label=_("Label"),
         error_messages={"invalid_choice": _("This label no longer exists. Choose another one.")},
     )
+    trash = forms.BooleanField(required=False, label=_("Also in the trash"))
 
     def __init__(self, *args: Any, models: list[str], labels: list[Label], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

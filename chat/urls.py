@@ -65,6 +65,7 @@ urlpatterns = [
     path("settings/theme/", settings.theme, name="theme"),
     path("settings/", settings.settings, name="settings"),
     path("trash/", trash.trash, name="trash"),
+    path("trash/<uuid:pk>/", documents.trashed, name="trashed"),
     path("trash/undo/", trash.undo_deletion, name="undo_deletion"),
     path("trash/empty/", trash.empty_trash, name="empty_trash"),
 ]

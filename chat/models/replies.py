@@ -220,6 +220,7 @@ class Reply(models.Model):
         conversation = Conversation.objects.select_for_update(no_key=True).get(pk=self.message.conversation_id)
         conversation.add_up()
         conversation.change(*Conversation.SUMMED)
+        Searchable.objects.put_note(self)
 
     def queue_again(self, model: str, entry: LedgerEntry) -> None:
         """Queue a reply that has ended, to be continued after its text."""

@@ -1,4 +1,4 @@
-"""The texts that can be searched: titles, messages and queued questions, each with its words."""
+"""The texts that can be searched: titles, messages, queued questions and notes, each with its words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from chat import words
 from chat.models.conversations import Conversation, Message
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
     from chat.models.queued import QueuedQuestion
+    from chat.models.replies import Reply
     from chat.models.users import User
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,24 +36,31 @@ def _key(created: datetime, pk: UUID) -> int:
 
 
 class SearchableQuerySet(models.QuerySet["Searchable"]):
-    def for_user(self, user: User | AnonymousUser) -> SearchableQuerySet:
+    def for_user(self, user: User | AnonymousUser, *, with_trash: bool = False) -> SearchableQuerySet:
+        conversations = Conversation.objects.lasting()
+        own = conversations.filter(owner_id=user.pk) if with_trash else conversations.for_user(user)
         # By a subquery for each row: the database would list all conversations of a person before it looks at any.
-        own = Conversation.objects.for_user(user).lasting().filter(pk=OuterRef("conversation"))
-        return self.filter(Exists(own), owner_id=user.pk)
+        return self.filter(Exists(own.filter(pk=OuterRef("conversation"))), owner_id=user.pk)
 
     def titles(self) -> SearchableQuerySet:
-        return self.filter(message=None, queued=None)
+        return self.filter(message=None, queued=None, note=None)
 
     def texts(self) -> SearchableQuerySet:
-        """Messages and queued questions."""
-        return self.exclude(message=None, queued=None)
+        """Messages, queued questions and notes."""
+        return self.exclude(message=None, queued=None, note=None)
 
     def put(self, rows: Iterable[Searchable]) -> None:
         """Store these rows, each in place of the one with its key; in the transaction that stores their texts."""
-        fields = ["owner", "conversation", "message", "queued", "words"]
+        fields = ["owner", "conversation", "message", "queued", "note", "words"]
         # PostgreSQL refuses two of one key in one statement.
         by_key = {row.pk: row for row in rows}
         self.bulk_create(by_key.values(), update_conflicts=True, unique_fields=["id"], update_fields=fields)
+
+    def put_note(self, reply: Reply) -> None:
+        """Let a reply be found by what its person has noted about it; in the transaction that stores it."""
+        self.filter(note=reply).delete()
+        if reply.feedback_reason:
+            self.put([Searchable.of_note(reply)])
 
     def rewrite(self, message: UUID, text: str) -> None:
         """Let a message be found by this text from now on; in the transaction that stores it."""
@@ -73,13 +81,19 @@ class Searchable(models.Model):
     id = models.BigAutoField(primary_key=True)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.DB_CASCADE, related_name="+", db_index=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.DB_CASCADE, related_name="searchable")
-    # Without either, the text is the title.
+    # Without any of these three, the text is the title.
     message = models.ForeignKey(Message, null=True, on_delete=models.DB_CASCADE, related_name="searchable")
     queued = models.ForeignKey("QueuedQuestion", null=True, on_delete=models.DB_CASCADE, related_name="searchable")
+    # The reply of which its person has said what they think.
+    note = models.ForeignKey("Reply", null=True, on_delete=models.DB_CASCADE, related_name="searchable", db_index=False)
     # As `words.indexed` makes them.
     words = models.TextField(blank=True)
 
     objects = SearchableQuerySet.as_manager()
+
+    class Meta:
+        # Few texts are notes.
+        indexes = [models.Index(fields=["note"], condition=Q(note__isnull=False), name="searchable_note")]
 
     def __str__(self) -> str:
         return f"searchable text {self.pk}"
@@ -112,16 +126,29 @@ class Searchable(models.Model):
             words=words.indexed(queued.text),
         )
 
+    @classmethod
+    def of_note(cls, reply: Reply) -> Searchable:
+        conversation = reply.message.conversation
+        return cls(
+            id=_key(reply.feedback_given or reply.message.created, reply.pk),
+            owner_id=conversation.owner_id,
+            conversation=conversation,
+            note=reply,
+            words=words.indexed(reply.feedback_reason),
+        )
+
     @property
     def created(self) -> datetime:
         return EPOCH + timedelta(microseconds=self.pk >> ID_BITS)
 
     @property
     def is_title(self) -> bool:
-        return self.message_id is None and self.queued_id is None
+        return self.message_id is None and self.queued_id is None and self.note_id is None
 
     @property
     def text(self) -> str:
         """What was searched."""
+        if self.note:
+            return self.note.feedback_reason
         found = self.message or self.queued
         return found.text if found else self.conversation.title

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from chat.database import retry_on_deadlock
 from chat.models import Conversation, Message, QueuedQuestion, Reply, Searchable
@@ -23,21 +23,25 @@ FILLED_AT_ONCE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Rows with texts, the name of their conversation, and how each is found."""
+    """Rows, those of them that have texts, the name of their conversation, and how each is found."""
 
+    all: QuerySet[Any]
     rows: QuerySet[Any]
     conversation: str
     searchable: Callable[[Any], Searchable]
 
 
 def _sources() -> list[_Source]:
+    conversations, messages, queued = Conversation.objects.all(), Message.objects.all(), QueuedQuestion.objects.all()
+    judged = Reply.objects.exclude(feedback="")
     # The end of a reply that is running stores what it is found by.
-    messages = Message.objects.exclude(reply__status__in=Reply.RUNNING).select_related("conversation")
-    queued = QueuedQuestion.objects.select_related("after__conversation")
+    written = messages.exclude(reply__status__in=Reply.RUNNING).select_related("conversation")
+    notes = judged.exclude(feedback_reason="").select_related("message__conversation")
     return [
-        _Source(Conversation.objects.all(), "pk", Searchable.of_title),
-        _Source(messages, "conversation", Searchable.of_message),
-        _Source(queued, "after__conversation", Searchable.of_queued),
+        _Source(conversations, conversations, "pk", Searchable.of_title),
+        _Source(messages, written, "conversation", Searchable.of_message),
+        _Source(queued, queued.select_related("after__conversation"), "after__conversation", Searchable.of_queued),
+        _Source(judged, notes, "message__conversation", Searchable.of_note),
     ]
 
 
@@ -47,19 +51,19 @@ def reindex(tell: Callable[[int, int], None]) -> int:
     It may be killed at any moment and begun again. `tell` is given how many texts are done, and how many there are.
     """
     sources = _sources()
-    total = sum(source.rows.model._default_manager.count() for source in sources)
+    total = sum(source.all.count() for source in sources)
     done = written = 0
     for source in sources:
-        for pks in _portions(source.rows.model):
+        for pks in _portions(source.all):
             written += _renew(source, pks)
             done += len(pks)
             tell(done, total)
     return written
 
 
-def _portions(model: type[Model]) -> Iterator[Sequence[UUID]]:
+def _portions(every: QuerySet[Any]) -> Iterator[Sequence[UUID]]:
     """All ids, the newest first."""
-    rows = model._default_manager.order_by("-pk").values_list("pk", flat=True)
+    rows = every.order_by("-pk").values_list("pk", flat=True)
     page = list(rows[:PAGE])
     while page:
         yield from batched(page, AT_ONCE)

@@ -1,4 +1,4 @@
-"""A conversation to take along: downloads, and a page to print."""
+"""A conversation as a whole: downloads, a page to print, and a page to read what is in the trash."""
 
 import logging
 import re
@@ -7,6 +7,7 @@ from itertools import batched
 from uuid import UUID
 
 from django.http import Http404, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import aget_object_or_404
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.http import content_disposition_header
@@ -15,9 +16,9 @@ from django.views.decorators.http import require_GET
 from chat.database import in_thread
 from chat.documents import DOCUMENTS, INCOMPLETE
 from chat.live import read_live
-from chat.models import Conversation, Message, User
+from chat.models import Conversation, Message, User, tree
 from chat.process import Process
-from chat.views.pages import get_conversation
+from chat.views.pages import find_message, get_conversation
 from chat.views.problems import SignedInRequest, queued_per_person, signed_in
 
 logger = logging.getLogger(__name__)
@@ -60,11 +61,24 @@ async def download(request: SignedInRequest, pk: UUID, suffix: str) -> HttpRespo
 @queued_per_person
 async def print_page(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """All messages on screen, with their times."""
-    conversation = await get_conversation(request, pk)
+    return await _page(request, await get_conversation(request, pk), "chat/print.html")
+
+
+@require_GET
+@signed_in
+@queued_per_person
+async def trashed(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
+    """A conversation in the trash, to be read: the branch on screen, or the one through `message`."""
+    conversation = await aget_object_or_404(Conversation.objects.trash_of(request.user), pk=pk)
+    if message := await find_message(conversation, request.GET.get("message", "")):
+        conversation.leaf_id = await in_thread(tree.newest_leaf)(message.pk)
+    return await _page(request, conversation, "chat/trashed.html")
+
+
+async def _page(request: SignedInRequest, conversation: Conversation, template: str) -> HttpResponseBase:
+    """All messages of the branch that ends with the leaf, in this template."""
     ids = await in_thread(_on_screen)(conversation)
-    page = await in_thread(render_to_string)(
-        "chat/print.html", {"conversation": conversation, "messages": PLACE}, request
-    )
+    page = await in_thread(render_to_string)(template, {"conversation": conversation, "messages": PLACE}, request)
     before, _, after = page.partition(PLACE)
 
     async def parts() -> AsyncIterator[str]:

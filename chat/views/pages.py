@@ -12,6 +12,7 @@ from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import aget_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext
@@ -254,6 +255,12 @@ def place(conversation: Conversation, message: Message, query: Mapping[str, str]
     if len(conversation.below(message)) > SHOWN:
         asked["from"] = str(message.parent_id or message.pk)
     return f"{conversation.get_absolute_url()}{f'?{urlencode(asked)}' if asked else ''}#message-{message.pk}"
+
+
+def place_in_trash(conversation: Conversation, message: Message | None) -> str:
+    """The address of a conversation in the trash; of a message in it, on a page that shows its branch."""
+    address = reverse("trashed", args=[conversation.pk])
+    return f"{address}?message={message.pk}#message-{message.pk}" if message else address
 
 
 async def find_message(conversation: Conversation, pk: str) -> Message | None:

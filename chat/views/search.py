@@ -52,8 +52,8 @@ async def search(request: SignedInRequest) -> HttpResponse:
         # Its filter by a label is the one of the form, too.
         listed = history(request)
         form = SearchForm(request.GET, models=models, labels=listed["labels"])
-        useful = {"since": True, "until": True, "model": len(models) > 1, "label": bool(listed["labels"])}
-        filters = [form[name] for name in useful if useful[name]]
+        has = {"model": len(models) > 1, "label": bool(listed["labels"])}
+        filters = [form[name] for name in ("since", "until", "model", "label", "trash") if has.get(name, True)]
         context = {"form": form, "filters": filters, "history": listed, **_results(request, form)}
         context["temporary_hours"] = settings.CHAT_TEMPORARY_HOURS
         return render(request, "chat/search.html", context)
@@ -90,18 +90,21 @@ async def found(request: SignedInRequest, key: int) -> HttpResponse:
     """Lead to what was found, on a page of its conversation that shows it."""
 
     def place() -> str:
-        row = get_object_or_404(_rows(request), pk=key)
+        row = get_object_or_404(_rows(request, with_trash=True), pk=key)
         conversation, words = row.conversation, {"find": request.GET.get("q", ""), "hit": str(key)}
-        if row.message:
-            return pages.place(conversation, row.message, words)
+        message = row.note.message if row.note else row.message
+        if conversation.trashed:
+            return pages.place_in_trash(conversation, message)
+        if message:
+            return pages.place(conversation, message, words)
         return f"{conversation.get_absolute_url()}{f'#queued-{row.queued_id}' if row.queued_id else ''}"
 
     return SeeOther(await in_thread(place)())
 
 
-def _rows(request: SignedInRequest) -> SearchableQuerySet:
-    rows = Searchable.objects.for_user(request.user)
-    return rows.select_related("conversation", "message", "queued").defer("words")
+def _rows(request: SignedInRequest, *, with_trash: bool = False) -> SearchableQuerySet:
+    rows = Searchable.objects.for_user(request.user, with_trash=with_trash)
+    return rows.select_related("conversation", "message", "queued", "note__message").defer("words")
 
 
 def _results(request: SignedInRequest, form: SearchForm) -> dict[str, Any]:
@@ -113,7 +116,9 @@ def _results(request: SignedInRequest, form: SearchForm) -> dict[str, Any]:
         query = parse(words)
         since, before = _span(form.cleaned_data["since"], form.cleaned_data["until"])
         model = form.cleaned_data["model"]
-        rows = _rows(request).filter(conversation__model=model) if model else _rows(request)
+        rows = _rows(request, with_trash=form.cleaned_data["trash"])
+        if model:
+            rows = rows.filter(conversation__model=model)
         if label := form.cleaned_data["label"]:
             rows = rows.filter(conversation__labels=label)
         before = min(before, _cursor(request.GET.get("below", "")))

@@ -1,5 +1,4 @@
-import { find } from "./dom.js";
 import { drawFormulas } from "./math.js";
 
 drawFormulas();
-find(document, "[data-print]", HTMLButtonElement).addEventListener("click", () => print());
+document.querySelector("[data-print]")?.addEventListener("click", () => print());

@@ -5,10 +5,12 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from chat import trash
+from chat.models import Conversation, User
 from chat.search.filling import reindex
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Show, Visit, Watch
-from tests.browser.pages import held, store
+from tests.browser.pages import button, held, store
 from tests.server import Server
 
 pytestmark = pytest.mark.chromium
@@ -34,6 +36,13 @@ def remember(server: Server, *texts: str) -> str:
     address = store(server, *texts)
     server.database.run(lambda: reindex(lambda done, total: None))
     return address
+
+
+def delete(server: Server) -> None:
+    """Put all of Alice's conversations in the trash."""
+    server.database.run(
+        lambda: trash.put(User.objects.get(username="alice"), list(Conversation.objects.values_list("pk", flat=True)))
+    )
 
 
 def marked(page: Page) -> list[str]:
@@ -95,7 +104,7 @@ def test_a_result_opens_with_its_hits_marked(show: Show, server: Server) -> None
     alice = show("Hello?", "Hello!")
     remember(server, *TALK)
     alice.get_by_role("link", name="Search", exact=False).first.click()
-    expect(alice.get_by_text("All your titles, questions and answers are searched.")).to_be_visible()
+    expect(alice.get_by_text("All your titles, questions and answers are searched")).to_be_visible()
     expect_accessible(alice)
     search(alice, '"cream and" 京都 strasse')
     expect(alice.get_by_text("Nothing was found.")).to_be_visible()
@@ -122,8 +131,11 @@ def test_a_result_opens_with_its_hits_marked(show: Show, server: Server) -> None
 
 def test_a_phone_has_room_for_a_search(visit: Visit, server: Server, watch: Watch) -> None:
     alice = visit("alice", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    deleted = remember(server, *TALK)
+    delete(server)
     remember(server, *TALK, "a" * 500, "Very" * 100)
-    for url in ("/search/", "/search/?q=a&until=x", "/search/?q=cream", f"/search/?q={'a' * 64}"):
+    urls = "/search/", "/search/?q=a&until=x", "/search/?q=cream&trash=on", f"/search/?q={'a' * 64}"
+    for url in (*urls, deleted.replace("/c/", "/trash/")):
         alice.goto(url)
         assert alice.evaluate(OVERFLOW) == 0
         expect_accessible(alice)
@@ -148,3 +160,12 @@ def test_a_search_works_without_scripts(visit: Visit, server: Server) -> None:
     expect(hits).to_contain_text("Hit 1 of 2")
     hits.get_by_role("link", name="Next hit").click()
     expect(hits).to_contain_text("Hit 2 of 2")
+    delete(server)
+    alice.goto("/search/?q=cream")
+    expect(alice.get_by_text("Nothing was found.")).to_be_visible()
+    alice.get_by_label("Also in the trash").check()
+    search(alice, "cream")
+    alice.locator(".result").last.click()
+    expect(alice.get_by_role("heading", level=1)).to_have_text(TALK[0])
+    button(alice, "Restore").click()
+    expect(alice.get_by_text("is back in your list")).to_be_visible()

@@ -28,13 +28,16 @@ def reply(alice: User) -> Reply:
     reply = asking.begin(alice, "How much salt?", "demo")
     endings.end(reply, "Two spoons")
     QueuedQuestion.objects.create(after=reply.message, text="And thyme?", model="demo")
+    reply.refresh_from_db()
+    reply.judge("bad", "Far too bland.")
     Searchable.objects.all().delete()
     return reply
 
 
 def test_all_texts_are_found_afterwards(reply: Reply, alice: User) -> None:
-    assert filling.reindex(nothing) == 4
+    assert filling.reindex(nothing) == 5
     assert found("salt", alice) == ["How much salt?"] * 2
+    assert found("bland", alice) == ["Far too bland."]
     assert found("spoons", alice) == ["Two spoons"]
     assert found("thyme", alice) == ["And thyme?"]
 
@@ -70,7 +73,7 @@ def test_many_texts_come_in_portions(alice: User, monkeypatch: pytest.MonkeyPatc
     told: list[tuple[int, int]] = []
     Searchable.objects.all().delete()
     filling.reindex(lambda done, total: told.append((done, total)))
-    assert told[-1] == (19, 19)
+    assert told[-1] == (20, 20)
     assert [done for done, _ in told] == sorted({done for done, _ in told})
     assert found("question 3", alice) == ["Question 3"] * 2
 
@@ -78,11 +81,11 @@ def test_many_texts_come_in_portions(alice: User, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("reply")
 def test_the_command_says_what_it_has_done(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("reindex")
-    assert capsys.readouterr().out == "All texts can be found. 4 were new or had changed.\n"
+    assert capsys.readouterr().out == "All texts can be found. 5 were new or had changed.\n"
 
 
 @pytest.mark.usefixtures("reply")
-@pytest.mark.parametrize(("most", "rows"), [(20_000, 4), (1, 0)])
+@pytest.mark.parametrize(("most", "rows"), [(20_000, 5), (1, 0)])
 def test_a_migration_fills_a_new_index(
     most: int, rows: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

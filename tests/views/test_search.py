@@ -8,11 +8,12 @@ import pytest
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from chat import asking, queued
+from chat import asking, queued, trash
 from chat.models import Conversation, Reply, Searchable, User
 from chat.views import pages
 from tests.client import Client
 from tests.views.conftest import end
+from tests.views.test_documents import body
 
 HOSTILE = "<script>alert(1)</script> & <mark>salt</mark>"
 
@@ -35,7 +36,7 @@ def links(html: str) -> list[str]:
 
 def test_the_page_says_what_can_be_searched(client: Client) -> None:
     html = client.get("/search/").text
-    assert "All your titles, questions and answers are searched." in html
+    assert "All your titles, questions and answers are searched" in html
     assert 'class="form-error"' not in html.split("<main")[1]
 
 
@@ -147,7 +148,8 @@ def test_nothing_in_the_trash_is_found(client: Client, ended: Reply) -> None:
     client.post(f"/c/{ended.message.conversation_id}/delete/")
     assert "Nothing was found." in search(client, "four")
     assert "four" not in client.get("/search/offers/?q=fou").text
-    assert client.get(link).status_code == 404
+    # On a page that was open by then, the link still leads to it.
+    assert client.get(link).headers["Location"].startswith(f"/trash/{ended.message.conversation_id}/")
 
 
 def test_markup_in_texts_is_text(client: Client, alice: User) -> None:
@@ -256,3 +258,71 @@ def test_the_terms_for_the_script_cannot_end_it(client: Client, ended: Reply) ->
     end(asking.ask(ended.message.conversation, "x</script>", "demo"), "script")
     place = client.get(links(search(client, '"x</script>"'))[0]).headers["Location"]
     assert "x</script>" not in client.get(place).text
+
+
+@pytest.fixture
+def in_trash(ended: Reply, alice: User) -> Conversation:
+    """Alice's conversation, which she has deleted."""
+    trash.put(alice, [ended.message.conversation_id])
+    return ended.message.conversation
+
+
+def test_the_trash_is_searched_on_request(client: Client, alice: User, in_trash: Conversation) -> None:
+    end(asking.begin(alice, "Four?", "demo"), "Yes.")
+    assert results(search(client, "four")) == ["[Four]?"]
+    html = search(client, "four", trash="on")
+    assert results(html) == ["[Four]?", "It is *[four]*."]
+    assert html.count("In the trash</p>") == 1
+    assert f'<a href="/trash/{in_trash.pk}/">' in html
+    assert results(client.get("/search/offers/", {"q": "four", "trash": "on"}).text) == ["[Four]?", "[Four]?"]
+
+
+def test_what_is_in_the_trash_opens_to_be_read(client: Client, ended: Reply, in_trash: Conversation) -> None:
+    place = client.get(links(search(client, "four", trash="on"))[0]).headers["Location"]
+    assert place == f"/trash/{in_trash.pk}/?message={ended.pk}#message-{ended.pk}"
+    page = body(client.get(place))
+    assert "It is <em>four</em>." in page
+    assert f'action="/c/{in_trash.pk}/restore/"' in page
+    assert "data-composer" not in page
+
+
+def test_another_branch_in_the_trash_opens_too(client: Client, alice: User, ended: Reply) -> None:
+    end(asking.retry(ended, "demo"), "Five.")
+    trash.put(alice, [ended.message.conversation_id])
+    place = client.get(links(search(client, "four", trash="on"))[0]).headers["Location"]
+    for address, texts in ((place, (True, False)), (place.partition("?")[0], (False, True))):
+        page = body(client.get(address))
+        assert ("It is <em>four</em>." in page, "Five." in page) == texts
+
+
+def test_nobody_reads_what_others_have_deleted(client: Client, bob: User, in_trash: Conversation) -> None:
+    key = Searchable.objects.texts().first()
+    client.force_login(bob)
+    assert results(search(client, "four", trash="on")) == []
+    assert client.get(f"/trash/{in_trash.pk}/").status_code == 404
+    assert key
+    assert client.get(f"/search/{key.pk}/").status_code == 404
+
+
+def test_only_what_is_in_the_trash_is_read_there(client: Client, ended: Reply) -> None:
+    assert client.get(f"/trash/{ended.message.conversation_id}/").status_code == 404
+
+
+def note(client: Client, reply: Reply, verdict: str, reason: str) -> None:
+    client.post(f"/replies/{reply.pk}/feedback/", {"verdict": verdict, "reason": reason})
+
+
+def test_a_note_about_an_answer_is_found(client: Client, ended: Reply) -> None:
+    note(client, ended, "good", "A recipe for grandmother.")
+    html = search(client, "grand")
+    assert results(html) == ["A recipe for [grandmother]."]
+    assert "Your note on an answer," in html
+    place = client.get(links(html)[0])
+    assert place.headers["Location"].endswith(f"#message-{ended.pk}")
+    assert client.get(place.headers["Location"]).status_code == 200
+    assert results(client.get("/search/offers/?q=grand").text) == ["A recipe for [grandmother]."]
+    note(client, ended, "bad", "Too short.")
+    assert results(search(client, "grandmother")) == []
+    assert results(search(client, "short")) == ["Too [short]."]
+    note(client, ended, "", "Too short.")
+    assert results(search(client, "short")) == []
