@@ -167,7 +167,7 @@ def test_a_search_without_words_says_so(staff: Client, alice: User) -> None:
 # The transcript
 
 
-def test_a_transcript_shows_all_messages_by_time(staff: Client, alice: User) -> None:
+def test_a_transcript_shows_a_branch_from_its_beginning(staff: Client, alice: User) -> None:
     html = page(staff, change(talk(alice, "Answer 0.", "**Answer** 1.")))
     places = [html.index(text) for text in ["Question 0?", "Answer 0.", "Question 1?", "<strong>Answer</strong> 1."]]
     assert places == sorted(places)
@@ -204,28 +204,6 @@ def test_a_transcript_shows_the_facts_of_each_reply(staff: Client, alice: User) 
         "busy: The model isn&#x27;t available right now. Try again in 60 seconds.",
     ]:
         assert fact in html
-
-
-def test_alternative_answers_are_numbered(staff: Client, alice: User) -> None:
-    conversation = talk(alice, "First answer.", "Another matter.")
-    question = conversation.messages.get(text="Question 0?")
-    add_answer(question, "Second answer.", NOON + timedelta(hours=1))
-    first, second = page(staff, change(conversation)).split("Question 1?")
-    assert "First answer." in first
-    assert "<dt>Answer</dt><dd>1 of 2</dd>" in first
-    assert "Second answer." in second
-    assert "<dt>Answer</dt><dd>2 of 2</dd>" in second
-
-
-def test_a_message_names_a_parent_that_is_not_above_it(staff: Client, alice: User) -> None:
-    conversation = talk(alice, "First answer.", "Another matter.")
-    question = conversation.messages.get(text="Question 0?")
-    html = page(staff, change(conversation))
-    assert "In reply to" not in html
-    add_answer(question, "Second answer.", NOON + timedelta(hours=1))
-    html = page(staff, change(conversation))
-    assert html.count("<dt>In reply to</dt><dd>the message of March 1, 2026, 12:00:00 p.m.</dd>") == 1
-    assert html.index("Second answer.") < html.index("In reply to")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -281,10 +259,10 @@ def test_a_long_transcript_takes_few_queries(
     conversation = talk(alice, *(f"Answer {index}." for index in range(MESSAGES_PER_PAGE)))
     for index in range(5):
         queue(conversation, f"Next {index}?")
-    # Session, person, their limit, conversation, its owner, the type of the object, a count, the messages, what is
-    # queued. The record of this takes five.
-    with django_assert_max_num_queries(14):
-        assert page(staff, change(conversation) + "?p=2").count("Next ") == 5
+    # Session, person, their limit, conversation, its owner, what is running, the type of the object, the branch, its
+    # messages and their siblings, other branches, problems, what is queued. The record of this takes five.
+    with django_assert_max_num_queries(19):
+        assert page(staff, change(conversation) + "?p=2").count("message--queued") == 5
 
 
 @pytest.mark.django_db(transaction=True)
@@ -339,7 +317,7 @@ def test_nothing_can_be_added_or_changed(staff: Client, alice: User) -> None:
     assert staff.get(reverse("admin:chat_conversation_add")).status_code == 403
     assert staff.post(change(conversation), {"title": "Mine"}).status_code == 403
     html = page(staff, change(conversation))
-    content = html[html.index('id="content-main"') :]
+    content = html[html.index('id="content-main"') : html.index("<dialog")]
     assert "<form" not in content
     assert "<input" not in content
 

@@ -9,16 +9,17 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin, messages
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -26,10 +27,11 @@ from django.views.decorators.http import require_POST
 
 from chat import audit
 from chat.admin import filters, reasons, saved_filters
-from chat.admin.listing import MOST, ConversationList, note_running
+from chat.admin.listing import MOST, ConversationList, neighbour, note_running
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import Action, may_read, reading
-from chat.admin.transcripts import transcript
+from chat.admin.stops import FILTERS
+from chat.admin.transcripts import opening, transcript
 from chat.database import retry_on_deadlock
 from chat.models import Conversation, Message, QueuedQuestion, Reply, ReviewLimit, SavedFilter, User
 from chat.process import Process
@@ -50,8 +52,8 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
         response = await sync_to_async(change_view)(request, *args, **kwargs)
         # A conversation that does not exist answers with a redirect instead.
         if isinstance(response, TemplateResponse) and response.context_data:
-            context, number = response.context_data, request.GET.get(PAGE_VAR, "1")
-            context |= await transcript(Process.of(request), context["original"], number, has_text=context["may_read"])
+            context = response.context_data
+            context |= await transcript(Process.of(request), request, context["original"], has_text=context["may_read"])
         return response
 
     return page
@@ -148,7 +150,27 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         context = {**(extra_context or {}), "may_read": may_read(request), "reason": reasons.reason_of(request)}
-        return reading(Action.READ, request, partial(super().change_view, request, object_id, form_url, context))
+
+        def page() -> HttpResponse:
+            response = super(ConversationAdmin, self).change_view(request, object_id, form_url, context)
+            if isinstance(response, TemplateResponse) and response.context_data:
+                place = opening(request, response.context_data["original"], has_text=may_read(request))
+                if place:
+                    return redirect(f"{request.path}{place}")
+            return response
+
+        return reading(Action.READ, request, page)
+
+    def neighbour(self, request: HttpRequest, pk: UUID, step: int) -> HttpResponse:
+        """Lead to the conversation before or after this one in the list that the address names."""
+        listed = request.GET.get(FILTERS, "")
+        request.GET = QueryDict(listed)
+        found = neighbour(self, request, pk, step)
+        query = f"?{urlencode({FILTERS: listed})}" if listed else ""
+        if found:
+            return redirect(f"{reverse('admin:chat_conversation_change', args=[found])}{query}")
+        self.message_user(request, gettext("There is no further conversation in this list."), messages.WARNING)
+        return redirect(f"{reverse('admin:chat_conversation_changelist')}?{listed}")
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return reading(Action.LISTED, request, partial(super().delete_view, request, *args, **kwargs))
@@ -161,6 +183,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         own = [
             path("owners/", self.owners, name="chat_conversation_owners"),
             path("reason/", self.reason, name="chat_conversation_reason"),
+            path("<uuid:pk>/next/", self.neighbour, {"step": 1}, name="chat_conversation_next"),
+            path("<uuid:pk>/previous/", self.neighbour, {"step": -1}, name="chat_conversation_previous"),
             path("filters/", self.save_filter, name="chat_conversation_save_filter"),
             path("filters/<uuid:pk>/delete/", self.delete_filter, name="chat_conversation_delete_filter"),
         ]

@@ -100,3 +100,13 @@ def note_running(conversations: Iterable[Conversation]) -> None:
     having = set(running.values_list("message__conversation", flat=True))
     for pk, conversation in by_pk.items():
         conversation.is_running = pk in having
+
+
+def neighbour(admin: Any, request: HttpRequest, pk: UUID, step: int) -> UUID | None:
+    """The conversation that is so many steps further in the list that the request asks for, if both are in it."""
+    try:
+        ids: list[UUID] = admin.get_changelist_instance(request).ids
+    except IncorrectLookupParameters:
+        return None
+    index = ids.index(pk) + step if pk in ids else -1
+    return ids[index] if 0 <= index < len(ids) else None

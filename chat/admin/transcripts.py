@@ -1,64 +1,143 @@
-"""A conversation as a reviewer reads it: all messages of all branches by time, in pages, and then what is queued."""
+"""A conversation as a reviewer reads it: one branch of it, in pages, with ways to the others, and what is queued."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.core.paginator import Page, Paginator
-from django.db.models import Count, F, Window
-from django.db.models.functions import Lag, RowNumber
+from django.contrib.admin.views.main import PAGE_VAR
+from django.core.paginator import Paginator
+from django.http import HttpRequest, QueryDict
 from django.utils import dateformat, timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext
 
 from chat import sentences
+from chat.admin.stops import FILTERS, stops
 from chat.live import read_live
-from chat.models import Conversation, Message, QueuedQuestion, Reply
+from chat.models import Comparison, Conversation, Message, QueuedQuestion, Reply, tree
+from chat.models.conversations import LONGEST_BRANCH
 from chat.process import Process
 
 MESSAGES_PER_PAGE = 50
+# In the address of a transcript, the message whose branch is shown.
+AT = "at"
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """From one of several things in order to the one before it and the one after it, as queries with a fragment.
+
+    The position is counted from 1; None while the transcript is at none of them.
+    """
+
+    position: int | None
+    count: int
+    previous: str | None
+    next: str | None
 
 
 async def transcript(
-    process: Process, conversation: Conversation, page_number: str, *, has_text: bool
+    process: Process, request: HttpRequest, conversation: Conversation, *, has_text: bool
 ) -> dict[str, Any]:
-    """The template's context: each message of a page with its facts, the page, and the numbers of its neighbours.
+    """The template's context: each message of a page of the branch with its facts, and the ways from there.
 
-    The last page also has the queued questions with their facts. Without text, only the facts may be shown.
-
-    A page number out of range gives the nearest page, and
-    text that is no number the first.
+    The last page also has the queued questions with their facts. Without text, only the facts may be shown. A page
+    number out of range gives the nearest page, and text that is no number the first.
     """
-    page = await sync_to_async(_page)(conversation, page_number)
-    messages: list[Message] = list(page.object_list)
+    place = await sync_to_async(Place)(request, conversation, has_text)
+    messages = place.messages
     if has_text:
         await read_live(process.log, messages)
         await process.rendering.show(messages)
-    queued = [] if page.has_next() else await sync_to_async(_queued)(conversation)
+    queued = [] if place.page.has_next() else await sync_to_async(_queued)(conversation)
     return {
         "subtitle": conversation.title if has_text else str(conversation),
-        "entries": [(message, dict(_facts(message, has_text))) for message in messages],
-        "page": page,
-        "pages": page.paginator.get_elided_page_range(page.number),
+        "entries": [(message, dict(_facts(message, has_text)), place.siblings(message)) for message in messages],
+        "page": place.page,
+        "pages": place.page.paginator.get_elided_page_range(place.page.number),
         "queued": [(question, _queued_facts(question)) for question in queued],
+        "branches": place.branches,
+        "is_on_screen": place.is_on_screen,
+        "stops": place.stops,
+        "are_hits": place.all_stops.are_hits,
+        "terms": place.all_stops.terms,
+        "listed": request.GET.get(FILTERS, ""),
     }
 
 
-def _page(conversation: Conversation, number: str) -> Page[Any]:
-    siblings = F("parent")
-    every = (
-        conversation.messages.select_related("reply")
-        .annotate(
-            position=Window(RowNumber(), partition_by=siblings, order_by=["created", "pk"]),
-            count=Window(Count("pk"), partition_by=siblings),
-            before=Window(Lag("pk"), order_by=["created", "pk"]),
-            parent_created=F("parent__created"),
+def opening(request: HttpRequest, conversation: Conversation, *, has_text: bool) -> str | None:
+    """The query to open a transcript with instead, where the list was filtered by something that is in there."""
+    if AT in request.GET or PAGE_VAR in request.GET or FILTERS not in request.GET:
+        return None
+    found = stops(conversation, QueryDict(request.GET[FILTERS]), has_text=has_text)
+    return _way(request, found.messages[0]) if found.are_sought and found.messages else None
+
+
+class Place:
+    """The page of a branch that an address asks for."""
+
+    def __init__(self, request: HttpRequest, conversation: Conversation, has_text: bool) -> None:
+        self._request = request
+        at = _message(conversation, request.GET.get(AT, ""))
+        on_screen = _leaf_on_screen(conversation)
+        leaf = tree.newest_leaf(at) if at else on_screen
+        self.is_on_screen = leaf == on_screen
+        branch = tree.path(leaf, LONGEST_BRANCH)[::-1] if leaf else []
+        number = request.GET.get(PAGE_VAR) or (branch.index(at) // MESSAGES_PER_PAGE + 1 if at in branch else 1)
+        self.page = Paginator(branch, MESSAGES_PER_PAGE).get_page(number)
+        rows = conversation.messages.select_related("reply").in_bulk(self.page.object_list)
+        self.messages = [rows[pk] for pk in self.page.object_list if pk in rows]
+        conversation.find_siblings(self.messages)
+        leaves = conversation.messages.filter(children=None).order_by("created", "pk")
+        self.branches = self._ways(list(leaves.values_list("pk", flat=True)), leaf)
+        self.all_stops = stops(conversation, QueryDict(request.GET.get(FILTERS, "")), has_text=has_text)
+        self.stops = self._ways(self.all_stops.messages, at)
+
+    def siblings(self, message: Message) -> Ways | None:
+        """The ways to other answers to the same question, or other questions after the same answer."""
+        if message.siblings is None:
+            return None
+        siblings = message.siblings
+        to = partial(_way, self._request)
+        return Ways(
+            siblings.position,
+            siblings.count,
+            to(siblings.previous) if siblings.previous else None,
+            to(siblings.next) if siblings.next else None,
         )
-        .order_by("created", "pk")
-    )
-    page = Paginator(every, MESSAGES_PER_PAGE).get_page(number)
-    page.object_list = list(page.object_list)
-    return page
+
+    def _ways(self, messages: list[UUID], at: UUID | None) -> Ways:
+        """From none of them, the next one is the first."""
+        index = messages.index(at) if at in messages else None
+        before, after = (None, 0) if index is None else (index - 1, index + 1)
+        return Ways(
+            None if index is None else index + 1,
+            len(messages),
+            _way(self._request, messages[before]) if before is not None and before >= 0 else None,
+            _way(self._request, messages[after]) if after < len(messages) else None,
+        )
+
+
+def _way(request: HttpRequest, message: UUID) -> str:
+    query = {AT: str(message)} | ({FILTERS: request.GET[FILTERS]} if FILTERS in request.GET else {})
+    return f"?{urlencode(query)}#message-{message}"
+
+
+def _message(conversation: Conversation, pk: str) -> UUID | None:
+    try:
+        return conversation.messages.filter(pk=UUID(pk)).values_list("pk", flat=True).first()
+    except ValueError:
+        return None
+
+
+def _leaf_on_screen(conversation: Conversation) -> UUID | None:
+    """The end of the branch that its person sees; of two answers that are compared, the second one."""
+    compared = Comparison.objects.filter(question=conversation.leaf_id).values_list("second", flat=True).first()
+    return compared or conversation.leaf_id
 
 
 def _queued(conversation: Conversation) -> list[QueuedQuestion]:
@@ -66,16 +145,8 @@ def _queued(conversation: Conversation) -> list[QueuedQuestion]:
     return list(of_all_branches.select_related("after__reply").order_by("created", "pk"))
 
 
-def _facts(message: Any, has_text: bool) -> Iterator[tuple[str, str]]:
-    is_answer = message.role == Message.Role.ASSISTANT
-    if message.count > 1:
-        position = gettext("%(position)d of %(count)d") % {"position": message.position, "count": message.count}
-        yield gettext("Answer") if is_answer else gettext("Question"), position
-    # Messages of several branches alternate here, so the one above need not be the parent.
-    if message.parent_id != message.before:
-        parent = _message_of(message.parent_created) if message.parent_id else gettext("nothing")
-        yield gettext("In reply to"), parent
-    if is_answer:
+def _facts(message: Message, has_text: bool) -> Iterator[tuple[str, str]]:
+    if message.role == Message.Role.ASSISTANT:
         yield from _reply_facts(message.reply, has_text)
     else:
         yield gettext("Asked"), _time(message.created)

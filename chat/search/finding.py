@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 
 from chat.models import Conversation, Searchable, User
 from chat.models.searchable import SearchableQuerySet
 from chat.search import postgresql, sqlite
-from chat.search.query import Query, Term, parse
+from chat.search.query import NotSearchable, Query, Term, parse
 
 # No key is higher.
 END = (1 << 63) - 1
@@ -68,6 +69,32 @@ def for_staff(listed: QuerySet[Conversation], text: str) -> list[Searchable]:
     lasting = listed.filter(temporary=False).order_by()
     rows = Searchable.objects.filter(Exists(lasting.filter(pk=OuterRef("conversation"))))
     return newest(rows.defer("words"), query, None, FOR_STAFF).rows
+
+
+def in_conversation(conversation: Conversation, text: str, most: int) -> tuple[list[UUID], list[Term]]:
+    """The messages in which a search of staff has found something, in order, and what it has looked for there.
+
+    A word that has found the owner is not looked for in what they write.
+    """
+    try:
+        query = parse(text)
+    except NotSearchable:
+        return [], []
+    terms = [term for term in query.wanted if conversation.owner_id not in _owners(term)]
+    if not terms:
+        return [], []
+    rows = Searchable.objects.filter(conversation=conversation).exclude(message=None)
+    # A conversation takes a short time of all, so few texts that are not in it are looked at.
+    span = rows.aggregate(first=Min("pk"), last=Max("pk"))
+    if span["first"] is None:
+        return [], []
+    since, before = span["first"], span["last"] + 1
+    wanted = replace(query, wanted=tuple(terms))
+    try:
+        found = newest(rows.only("message"), wanted, conversation.owner_id, most, since=since, before=before).rows
+    except NotSearchable:
+        return [], []
+    return [row.message_id for row in reversed(found) if row.message_id], terms
 
 
 def _owners(term: Term) -> tuple[int, ...]:

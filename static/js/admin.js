@@ -1,9 +1,13 @@
 import { copyOnClick } from "./copy.js";
 import { downloadOnClick } from "./download.js";
+import { markHits } from "./hits.js";
 import { drawFormulas } from "./math.js";
 import { followNotes } from "./notes.js";
+import { listenForKeys } from "./review.js";
 
 copyOnClick();
 downloadOnClick();
 drawFormulas();
 followNotes();
+markHits(document);
+listenForKeys(document);

@@ -159,10 +159,16 @@ def test_hostile_text_stays_text(sam: Page, server: Server) -> None:
     sam.get_by_label("Name for these filters").fill(HOSTILE[:60])
     sam.get_by_role("button", name="Save filters").click()
     expect(sam.locator(".saved-filters a")).to_have_text(HOSTILE[:60])
-    for address in [LIST, f"{LIST}?q=alert", transcript, transcript.replace("/change/", "/delete/")]:
+    found = f"{transcript}?_changelist_filters=q%3Dalert"
+    for address in [LIST, f"{LIST}?q=alert", transcript, found, transcript.replace("/change/", "/delete/")]:
         sam.goto(address)
         expect(sam.locator("#content")).to_contain_text("<script>alert(1)</script>")
-        assert sam.locator("#content :is(script:not([src]), style, img:not([src^='/static/']))").count() == 0
+        assert (
+            sam.locator(
+                "#content :is(script:not([src], [type='application/json']), style, img:not([src^='/static/']))"
+            ).count()
+            == 0
+        )
         assert sam.locator("a[href^=javascript]").count() == 0
 
 
@@ -174,6 +180,32 @@ def test_a_transcript_only_has_buttons_for_its_code(sam: Page, server: Server) -
     expect(sam.locator(".transcript")).to_contain_text("Failed")
     expect(sam.locator(".transcript").get_by_role("button")).to_have_text(["Download", "Copy"])
     expect(sam.locator(".transcript form")).to_have_count(0)
+
+
+def test_a_reviewer_reads_what_was_found_by_keyboard(sam: Page, server: Server) -> None:
+    talk(server, "Pepper", "A little salt.")
+    talk(server, "Salt", "Two spoons.", "Of salt.", "And salt, again.")
+    server.database.run(lambda: reindex(lambda done, total: None))
+    sam.goto(f"{LIST}?q=salt&o=-6")
+    sam.get_by_role("link", name="Of salt", exact=False).or_(sam.get_by_role("link", name="And salt")).click()
+    ways = sam.get_by_role("navigation", name="Ways through the transcript")
+    expect(ways).to_contain_text("Hit 1 of 2")
+    target = sam.locator(".message:target")
+    expect(target).to_contain_text("Of salt.")
+    expect(target).to_be_in_viewport()
+    marked = "[...CSS.highlights.get('hit')].map(range => range.toString())"
+    assert sam.evaluate(marked) == ["salt", "salt"]
+    sam.keyboard.press("j")
+    expect(ways).to_contain_text("Hit 2 of 2")
+    expect(target).to_contain_text("And salt, again.")
+    sam.keyboard.press("?")
+    expect(sam.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+    sam.keyboard.press("Escape")
+    sam.keyboard.press("n")
+    expect(ways).to_contain_text("Hit 1 of 1")
+    expect(target).to_contain_text("A little salt.")
+    sam.keyboard.press("u")
+    expect(sam.locator("#searchbar")).to_have_value("salt")
 
 
 # Looks
@@ -193,7 +225,8 @@ def test_our_part_of_the_admin_is_accessible(visit: Visit, sam: Page, server: Se
     page = visit("sam", bypass_csp=True)
     statuses = ["complete", "stopped", "interrupted", "failed"]
     parts = [(talk(server, status, ANSWER, status=status, queued="And then?"), ".transcript") for status in statuses]
-    for address, part in [*parts, (LIST, "#result_list .status")]:
+    others = [(parts[3][0], ".ways"), (LIST, "#result_list .status"), (f"{LIST}?status=failed", ".saved-filters")]
+    for address, part in [*parts, *others]:
         page.goto(address)
         expect(page.locator(part).first).to_be_visible()
         assert violations(page, part) == []

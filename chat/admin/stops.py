@@ -1,0 +1,48 @@
+"""Where a reviewer stops in a transcript: at the hits, or at the problems, that the list was filtered by."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.db.models import Q
+from django.http import QueryDict
+
+from chat.models import Conversation, Reply
+from chat.search import in_conversation
+
+# In the address of a page, the query of the list that has led to it; the name is Django's.
+FILTERS = "_changelist_filters"
+# A transcript has at most so many stops of one kind.
+MOST = 500
+
+WENT_WRONG = Q(status__in=[Reply.Status.FAILED, Reply.Status.INTERRUPTED]) | Q(feedback=Reply.Feedback.BAD)
+# What the list is filtered by, as a field of a reply.
+FIELDS = {"status": "status", "error": "error_code", "feedback": "feedback"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """Messages in order of time, which may be on different branches; `terms` are what is marked in all texts."""
+
+    messages: list[UUID]
+    are_hits: bool = False
+    terms: list[dict[str, Any]] = field(default_factory=list)
+    # Whether the list was filtered by what they have, so that a transcript opens at the first of them.
+    are_sought: bool = False
+
+
+def stops(conversation: Conversation, listed: QueryDict, *, has_text: bool) -> Stops:
+    """Those that the query of the list asks for; otherwise wherever something went wrong. Without text, no hits."""
+    words = listed.get(SEARCH_VAR, "")
+    if words and has_text:
+        found, terms = in_conversation(conversation, words, MOST)
+        if found:
+            return Stops(found, are_hits=True, terms=[asdict(term) for term in terms], are_sought=True)
+    sought = Q()
+    for name, column in FIELDS.items():
+        if value := listed.get(name):
+            sought |= Q(**{column: value})
+    replies = Reply.objects.filter(sought or WENT_WRONG, message__conversation=conversation)
+    messages = replies.order_by("message__created", "pk").values_list("pk", flat=True)[:MOST]
+    return Stops(list(messages), are_sought=bool(sought))
