@@ -5,6 +5,7 @@ Conversation.DoesNotExist when the conversation has been deleted.
 """
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -44,13 +45,13 @@ class ConversationChanged(Exception):
 
 
 @transaction.atomic
-def begin(owner: User, text: str, model: str, *, temporary: bool = False) -> Reply:
-    """The queued reply to the first question of a new conversation."""
+def begin(owner: User, text: str, model: str, *, temporary: bool = False, **sent_along: Any) -> Reply:
+    """The queued reply to the first question of a new conversation; `sent_along` are fields of that."""
     check_person(owner.pk)
     User.remember_model(owner.pk, model)
     # Browsers remember titles of pages.
     title = gettext("Temporary chat") if temporary else title_of(text)
-    conversation = Conversation.objects.create(owner=owner, title=title, model=model, temporary=temporary)
+    conversation = Conversation.objects.create(owner=owner, title=title, model=model, temporary=temporary, **sent_along)
     Searchable.objects.put([Searchable.of_title(conversation)])
     if not temporary:
         Draft.objects.sent(owner.pk, None, text)

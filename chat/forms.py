@@ -206,6 +206,25 @@ class ConversationForm(InstructionsForm):
         self.fields["instructions"].help_text = ""
 
 
+class BeginningForm(ConversationForm):
+    """The same of a conversation that has not begun. It is sent with the first question, whose form it belongs to."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget.attrs["form"] = "ask"
+
+    @property
+    def is_filled(self) -> bool:
+        return any(field.value() not in (None, "") for field in self)
+
+    @property
+    def message(self) -> str:
+        """The first error, with the name of its field."""
+        name, errors = next(iter(self.errors.items()))
+        return f"{self.fields[name].label}: {errors[0]}"
+
+
 class FeedbackForm(forms.Form):
     """What a person thinks of an answer: a verdict, which may be none, and why."""
 

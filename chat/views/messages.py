@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 
 from chat import asking
 from chat.database import in_thread
-from chat.forms import QuestionForm
+from chat.forms import BeginningForm, QuestionForm
 from chat.models import Conversation, Message, Reply
 from chat.process import Process
 from chat.replylog import LogUnreachable
@@ -32,7 +32,7 @@ from chat.views.pages import (
     refused_as_deleted,
     to_conversation,
 )
-from chat.views.problems import Refusal, SignedInRequest, signed_in
+from chat.views.problems import Refusal, SignedInRequest, complaints, signed_in, wants_json
 
 
 @form_methods
@@ -41,7 +41,13 @@ async def start(request: SignedInRequest) -> HttpResponseBase:
     """Begin a conversation with a question."""
     if request.method == "GET":
         return SeeOther(reverse("new_conversation"))
-    return await _answer(request, None, question_form(request, _with_example(fields(request))))
+    data = _with_example(fields(request))
+    form, beginning = question_form(request, data), BeginningForm(data)
+    if beginning.is_valid():
+        return await _answer(request, None, form, beginning.cleaned_data)
+    if wants_json(request):
+        return complaints(beginning)
+    return await refused(request, form, Refusal(422, "invalid", beginning.message), partial(page, request, None))
 
 
 @form_methods
@@ -113,10 +119,15 @@ def _with_example(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**dict(fields.items()), "text": fields.get("example") or fields.get("text")}
 
 
-async def _answer(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> HttpResponseBase:
-    """Queue the reply, or say why not."""
+async def _answer(
+    request: SignedInRequest,
+    conversation: Conversation | None,
+    form: QuestionForm,
+    sent_along: Mapping[str, Any] | None = None,
+) -> HttpResponseBase:
+    """Queue the reply, or say why not; `sent_along` are fields of a conversation that begins."""
     try:
-        return queue_and_respond(request, *await _store(request, conversation, form))
+        return queue_and_respond(request, *await _store(request, conversation, form, sent_along or {}))
     except Refusal as refusal:
         if conversation:
             # It still has what the refused transaction set.
@@ -131,7 +142,9 @@ async def _edit_page(
     return await in_thread(render)(request, "chat/edit.html", context, status=status)
 
 
-async def _store(request: SignedInRequest, conversation: Conversation | None, form: QuestionForm) -> list[Reply]:
+async def _store(
+    request: SignedInRequest, conversation: Conversation | None, form: QuestionForm, sent_along: Mapping[str, Any]
+) -> list[Reply]:
     check(form)
     question, model, parent, leaf = (form.cleaned_data[name] for name in ("text", "model", "parent", "leaf"))
     try:
@@ -140,7 +153,8 @@ async def _store(request: SignedInRequest, conversation: Conversation | None, fo
         elif parent:
             raise Message.DoesNotExist
         else:
-            store = partial(asking.begin, request.user, question, model, temporary=form.cleaned_data["temporary"])
+            is_temporary = form.cleaned_data["temporary"]
+            store = partial(asking.begin, request.user, question, model, temporary=is_temporary, **sent_along)
         if also := form.cleaned_data["also"]:
             # Room for the second reply; `admit` finds it for the first.
             with Process.of(request).reserving():

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods
 
 from chat import temporary
 from chat.database import in_thread
-from chat.forms import ModelForm, QuestionForm
+from chat.forms import BeginningForm, ModelForm, QuestionForm
 from chat.live import read_live
 from chat.models import Conversation, Message, QueuedQuestion, Reply
 from chat.models.conversations import ConversationQuerySet
@@ -59,6 +59,7 @@ async def page(
             **shown,
             "hits": hits(request, conversation, shown["messages_shown"]) if conversation else None,
             "form": form,
+            "beginning": None if conversation else BeginningForm(form.data if form.is_bound else None),
             "edited": edited,
             "demo": settings.CHAT_DEMO,
             "debug": settings.DEBUG,

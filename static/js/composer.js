@@ -2,6 +2,7 @@ import { find } from "./dom.js";
 import { Draft } from "./drafts.js";
 import { Problem, submit } from "./requests.js";
 import { NOT_QUEUED, STOP, STOPPING } from "./sentences.js";
+import { complainOfFields } from "./sheet.js";
 import { isComposing } from "./typing.js";
 
 /** @typedef {import("./requests.js").Started} Started */
@@ -102,6 +103,11 @@ export class Composer {
     return /** @type {HTMLSelectElement | null} */ (this.#form.querySelector("select[name=also]"));
   }
 
+  /** Where the page of a new conversation has what goes to the model besides the questions. */
+  get #beginning() {
+    return /** @type {HTMLElement | null} */ (document.querySelector("[data-beginning]"));
+  }
+
   get #models() {
     return /** @type {HTMLSelectElement | null} */ (this.#form.querySelector("select[name=model]"));
   }
@@ -183,6 +189,7 @@ export class Composer {
       await this.#onAsked(answer);
     } catch (error) {
       const problem = Problem.from(error);
+      if (this.#beginning && complainOfFields(this.#beginning, problem)) return;
       problem.show(this.#error);
       this.#text.setAttribute("aria-invalid", "true");
       if (problem.code === "conversation_changed") await this.#onStale();

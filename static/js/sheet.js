@@ -41,13 +41,23 @@ export class Sheet {
 
 /** @param {HTMLFormElement} form @param {Problem} problem */
 function complain(form, problem) {
-  const fields = [...form.querySelectorAll("input:not([type=hidden]), textarea")];
-  for (const field of fields) complainOf(field, problem.fields[field.getAttribute("name") ?? ""]);
-  const wrong = fields.find(({ ariaInvalid }) => ariaInvalid === "true");
   const general = find(form, "[data-error]", HTMLElement);
   general.replaceChildren();
+  if (!complainOfFields(form, problem)) problem.show(general);
+}
+
+/**
+ * Say beside each field what is wrong with it, and go to the first of those.
+ * @param {HTMLElement} part of the page with the fields
+ * @param {Problem} problem
+ * @returns {boolean} whether one of them is wrong
+ */
+export function complainOfFields(part, problem) {
+  const fields = [...part.querySelectorAll("input:not([type=hidden]), textarea")];
+  for (const field of fields) complainOf(field, problem.fields[field.getAttribute("name") ?? ""]);
+  const wrong = fields.find(({ ariaInvalid }) => ariaInvalid === "true");
   if (wrong instanceof HTMLElement) wrong.focus();
-  else problem.show(general);
+  return Boolean(wrong);
 }
 
 /** @param {Element} field @param {string | undefined} sentence about it, as in the page's own form */

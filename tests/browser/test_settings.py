@@ -73,3 +73,22 @@ def test_settings_need_no_javascript(visit: Visit, server: Server, upstream: Ups
     button(page, "Save").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_conversation_begins_with_its_own_instructions(alice: Page, watch: Watch) -> None:
+    watch.expect("422")
+    alice.keyboard.press("Control+k")
+    alice.get_by_role("combobox").fill("instructions for")
+    alice.keyboard.press("Enter")
+    alice.get_by_role("textbox", name="Instructions").fill("In verse.")
+    alice.get_by_label("Temperature").fill("3")
+    expect_accessible(alice)
+    question(alice).fill("Hello?")
+    question(alice).press("Enter")
+    expect(alice.get_by_text("Enter a number from 0 to 2, or nothing.")).to_be_visible()
+    expect(alice.get_by_label("Temperature")).to_be_focused()
+    expect_accessible(alice)
+    alice.get_by_label("Temperature").fill("0.5")
+    alice.get_by_label("Temperature").press("Enter")
+    expect(alice.locator("[data-applied]")).to_have_text("Instructions for this conversation · temperature 0.5")
+    expect(alice.locator("[data-role=user] [data-text]")).to_have_text("Hello?")

@@ -220,3 +220,47 @@ def test_a_new_conversation_begins_without_those_of_others(client: Client, conve
     save(client, conversation, instructions="In verse.", temperature="0.5")
     other = asking.begin(User.objects.get(), "Hello", "demo").message.conversation
     assert of(other) == ("", None, None)
+
+
+# Before the first question
+
+
+def begin(client: Client, **fields: str) -> Any:
+    return client.post("/c/", {"text": "Hello?", **fields})
+
+
+def test_a_conversation_can_have_its_own_from_the_beginning(client: Client) -> None:
+    page = client.get("/").text
+    for name in ("instructions", "temperature", "max_tokens"):
+        assert re.search(rf'<(input|textarea)[^>]* name="{name}"[^>]* form="ask"', page)
+    response = begin(client, instructions=" In verse. ", temperature="0.5", max_tokens="500")
+    assert response.status_code == 303
+    assert of(Conversation.objects.get()) == ("In verse.", 0.5, 500)
+    reply = Reply.objects.get()
+    assert (reply.instructions, reply.temperature, reply.max_tokens) == ("In verse.", 0.5, 500)
+    begin(client, instructions="", temperature="")
+    assert of(Conversation.objects.latest("pk")) == ("", None, None)
+
+
+def test_nothing_is_lost_where_one_of_them_cannot_be(client: Client) -> None:
+    response = begin(client, instructions="In verse.", temperature="hot", temporary="true")
+    assert response.status_code == 422
+    html = response.text
+    assert "data-beginning open>" in html
+    assert "In verse.</textarea>" in html
+    assert "Hello?</textarea>" in html
+    assert 'aria-label="Temporary chat"' in html
+    assert "Temperature: Enter a number from 0 to 2, or nothing." in html
+    assert 'id="id_temperature_error"' in html
+    assert not Conversation.objects.exists()
+    response = begin(client, text=" ", instructions="In verse.")
+    assert response.status_code == 422
+    assert "In verse.</textarea>" in response.text
+
+
+def test_programs_learn_what_cannot_be_at_the_beginning(client: Client) -> None:
+    fields = {"text": "Hello?", "max_tokens": "0"}
+    response = client.post("/c/", fields, headers={"accept": "application/json"})
+    sentence = "Enter a whole number from 1 to 1,000,000, or nothing."
+    assert response.status_code == 422
+    assert response.json()["error"]["fields"] == {"max_tokens": sentence}
