@@ -14,7 +14,7 @@ from django.utils.translation import get_language_info, gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.models import Label, Reply, User
-from chat.models.labels import LONGEST_NAME, MOST_OF_CONVERSATION, MOST_OF_PERSON, LabelError
+from chat.models.labels import LONGEST_NAME, MOST_OF_CONVERSATION, MOST_OF_PERSON, LabelError, LabelName
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -322,6 +322,34 @@ class LabelsForm(forms.Form):
         self.fields["labels"].queryset = Label.objects.for_user(person)  # type: ignore[attr-defined]
 
 
+class GiveForm(forms.Form):
+    """Which label to give to several conversations, or to take from them. A new one can only be given."""
+
+    do = forms.ChoiceField(choices=[("give", "give"), ("take", "take")], widget=forms.HiddenInput)
+    label = forms.ModelChoiceField(
+        Label.objects.none(),
+        label=_("Label"),
+        required=False,
+        empty_label=_("Choose one"),
+        error_messages={"invalid_choice": _("This label no longer exists. Choose another one.")},
+    )
+    name = NameField(label=_("New label"), required=False)
+
+    def __init__(self, *args: Any, person: User, **kwargs: Any) -> None:
+        """The labels are those of this person."""
+        super().__init__(*args, **kwargs)
+        self.fields["label"].queryset = Label.objects.for_user(person)  # type: ignore[attr-defined]
+
+    def clean(self) -> None:
+        label, name = self.cleaned_data.get("label"), self.cleaned_data.get("name")
+        if self.errors or label:
+            return
+        if self.cleaned_data["do"] == "take":
+            self.add_error("label", _("Choose the label to take away."))
+        elif not name:
+            self.add_error("label", _("Choose a label, or write the name of a new one."))
+
+
 def add_label_error(form: forms.Form, error: LabelError) -> None:
     """Say at its field why a change of labels is refused."""
     match error.code:
@@ -371,7 +399,7 @@ class SearchForm(forms.Form):
     )
     trash = forms.BooleanField(required=False, label=_("Also in the trash"))
 
-    def __init__(self, *args: Any, models: list[str], labels: list[Label], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, models: list[str], labels: list[LabelName], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         chosen_labels = [(str(label.pk), label.name) for label in labels]
         self.fields["model"].choices = [("", _("Any model")), *((name, name) for name in models)]  # type: ignore[attr-defined]

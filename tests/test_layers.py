@@ -120,7 +120,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # What several views need. The others have addresses, and do not import each other.
-SHARED_BY_VIEWS = {"admission", "blocks", "history", "hits", "pages", "problems", "shares", "stream"}
+SHARED_BY_VIEWS = {"admission", "blocks", "history", "hits", "pages", "problems", "shares", "shelf", "stream"}
 
 MODULES = sorted(path.relative_to(ROOT) for path in (ROOT / "chat").rglob("*.py") if path.stat().st_size)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -70,6 +70,15 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
     def lasting(self) -> ConversationQuerySet:
         """Those that lists and searches have: all but the temporary ones."""
         return self.filter(temporary=False)
+
+    @transaction.atomic
+    def set_archived(self, person: User, pks: Collection[UUID], *, archived: bool) -> int:
+        """Put those of these conversations that are the person's in the archive, or in the list; returns how many."""
+        # First, as a question locks its person first too.
+        User.change_list(person.pk)
+        unpinned = {"pinned": False} if archived else {}
+        own = self.for_user(person).lasting().filter(pk__in=pks)
+        return own.update(archived=archived, **unpinned, version=F("version") + 1)
 
     def trash_of(self, user: User | AnonymousUser) -> ConversationQuerySet:
         return self.lasting().filter(owner_id=user.pk, trashed__isnull=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import normalize
 from uuid import UUID
 
@@ -39,10 +39,21 @@ def key_of(name: str) -> str:
     return normalize("NFC", name).casefold()
 
 
+class LabelName(NamedTuple):
+    """A label as lists show it. A person may have many, and rows of their own take five times as long."""
+
+    pk: UUID
+    name: str
+
+
 class LabelQuerySet(models.QuerySet["Label"]):
     def for_user(self, user: User | AnonymousUser) -> LabelQuerySet:
         """A person's labels by their names."""
         return self.filter(owner_id=user.pk).order_by("key")
+
+    def names(self, user: User | AnonymousUser) -> list[LabelName]:
+        """Those of a person, in their order."""
+        return [LabelName(pk, name) for pk, name in self.for_user(user).values_list("pk", "name")]
 
     def with_counts(self) -> models.QuerySet[Any]:
         """With the `count` of the conversations that have each, without those in the trash."""
@@ -119,7 +130,34 @@ class LabellingQuerySet(models.QuerySet["Labelling"]):
         rows = [Labelling(label=label, conversation=conversation) for label in labels]
         self.bulk_create(rows, ignore_conflicts=True)
 
-    def show_on(self, conversations: Collection[Conversation], labels: Collection[Label]) -> None:
+    @transaction.atomic
+    def give(self, person: User, conversations: Collection[UUID], label: Label | None, new: str) -> tuple[Label, int]:
+        """Give a label, or the one of the `new` name, to those of the conversations that are the person's.
+
+        Returns it, and how many have it now. Raises LabelError, and DoesNotExist for a label that has been deleted.
+        """
+        User.change_list(person.pk)
+        own = Conversation.objects.for_user(person).lasting().filter(pk__in=conversations)
+        pks = list(own.order_by("pk").select_for_update().values_list("pk", flat=True))
+        if new or label is None:
+            label = Label.objects.named(person.pk, new)
+        else:
+            label.refresh_from_db()
+        others = self.filter(conversation__in=pks).exclude(label=label).values("conversation")
+        if others.annotate(count=Count("pk")).filter(count__gte=MOST_OF_CONVERSATION).exists():
+            raise LabelError("too_many_here")
+        self.bulk_create([Labelling(label=label, conversation_id=pk) for pk in pks], ignore_conflicts=True)
+        return label, len(pks)
+
+    @transaction.atomic
+    def take(self, person: User, conversations: Collection[UUID], label: Label) -> int:
+        """Take this label of the person from these conversations; returns how many there are."""
+        User.change_list(person.pk)
+        own = Conversation.objects.for_user(person).lasting().filter(pk__in=conversations)
+        self.filter(label=label, conversation__in=own).delete()
+        return own.count()
+
+    def show_on(self, conversations: Collection[Conversation], labels: Collection[LabelName]) -> None:
         """Set the `label_names` of these conversations: which of the labels each has, in their order."""
         given: dict[UUID, list[UUID]] = defaultdict(list)
         if labels:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.exceptions import BadRequest
+from django.template.loader import render_to_string
 from django.utils import dateformat, timezone, translation
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
@@ -15,6 +16,7 @@ from django.utils.translation import gettext
 from chat.changes import number_of
 from chat.models import Conversation, Label, Labelling, Reply
 from chat.models.conversations import Place
+from chat.models.labels import LabelName
 from chat.views.problems import SignedInRequest
 
 # The sidebar is loaded in batches of this many conversations.
@@ -33,11 +35,11 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     count = max(BATCH, count_of(request.GET.get("count", ""), BATCH, MOST))
     # First: what begins meanwhile has another number, by which the page learns of it.
     running = set(Reply.objects.for_user(request.user).running().values_list("message__conversation", flat=True))
-    labels = list(Label.objects.for_user(request.user))
-    label = next((label for label in labels if str(label.pk) == request.GET.get("label")), None)
+    labels = Label.objects.names(request.user)
+    label = chosen_label(request, labels)
     rows = Conversation.objects.for_user(request.user).listed(before).with_last_reply()
     if label:
-        rows = rows.filter(labels=label)
+        rows = rows.filter(labels=label.pk)
     listed = list(rows.only("pk", "title", "updated", "pinned", "seen", "owner_id")[: count + 1])
     shown = listed[:count]
     Labelling.objects.show_on(shown, [other for other in labels if other != label])
@@ -62,7 +64,14 @@ def history(request: SignedInRequest) -> dict[str, Any]:
         "labels": labels,
         "label": label,
         "filter": f"?{urlencode(asked)}" if label else "",
+        # Once for all entries.
+        "ellipsis": render_to_string("_icon.html", {"name": "ellipsis"}),
     }
+
+
+def chosen_label(request: SignedInRequest, labels: list[LabelName]) -> LabelName | None:
+    """The one that the query names, if it is among these."""
+    return next((label for label in labels if str(label.pk) == request.GET.get("label")), None)
 
 
 def _mark(conversation: Any) -> str:

@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-from django.core.paginator import Paginator
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -14,9 +13,7 @@ from chat.models import Conversation, Label, Labelling
 from chat.models.labels import LabelError
 from chat.views.pages import SeeOther, fields, form_methods, get_lasting
 from chat.views.problems import Refusal, SignedInRequest, complaints, queued_per_person, signed_in, wants_json
-
-# A page of the archive shows this many conversations.
-SHOWN = 50
+from chat.views.shelf import shelf
 
 
 @form_methods
@@ -67,13 +64,8 @@ def _labelled(conversation: Conversation, form: LabelsForm) -> bool:
 async def archive(request: SignedInRequest) -> HttpResponse:
     """The conversations that are in the archive."""
 
-    def rendered() -> HttpResponse:
-        archived = Conversation.objects.for_user(request.user).filter(archived=True).order_by("-updated", "-pk")
-        shown = Paginator(archived.only("title", "updated"), SHOWN).get_page(request.GET.get("page"))
-        Labelling.objects.show_on(list(shown), Label.objects.for_user(request.user))
-        return render(request, "chat/archive.html", {"shown": shown})
-
-    return await in_thread(rendered)()
+    archived = Conversation.objects.for_user(request.user).filter(archived=True).order_by("-updated", "-pk")
+    return await in_thread(shelf)(request, "chat/archive.html", archived.only("title", "updated"))
 
 
 async def _page(

@@ -66,7 +66,7 @@ async def page(
             "history": history(request),
             "is_temporary": conversation.temporary if conversation else form.is_temporary,
             "temporary_hours": settings.CHAT_TEMPORARY_HOURS,
-            "deleted": None if conversation else _deleted(request),
+            "deleted": None if conversation else deleted(request),
             "left_open": [] if conversation else temporary.open_of(request.user),
             "trash_days": settings.CHAT_TRASH_DAYS,
             # Without scripts a page reloads itself while a reply is written, but not under what a person writes.
@@ -225,7 +225,7 @@ def fields(request: HttpRequest) -> Mapping[str, Any]:
     return data
 
 
-def _deleted(request: SignedInRequest) -> dict[str, Any] | None:
+def deleted(request: SignedInRequest) -> dict[str, Any] | None:
     """What has been deleted at the moment that the query names, and can be restored at once."""
     moment = moment_of(request.GET.get("deleted", ""))
     conversations = list(Conversation.objects.trash_of(request.user).filter(trashed=moment)) if moment else []

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db.models import F, Q
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import aget_object_or_404, render
@@ -21,9 +20,7 @@ from chat.models.conversations import ConversationQuerySet
 from chat.trash import erase_some, put, restore
 from chat.views.pages import SeeOther, form_methods, get_conversation, moment_of
 from chat.views.problems import SignedInRequest, queued_per_person, signed_in, wants_json
-
-# A page of the trash shows this many conversations.
-SHOWN = 50
+from chat.views.shelf import shelf
 
 
 @form_methods
@@ -62,13 +59,9 @@ async def undo_deletion(request: SignedInRequest) -> HttpResponse:
 async def trash(request: SignedInRequest) -> HttpResponse:
     """What is in the trash, and until when."""
 
-    def rendered() -> HttpResponse:
-        days = timedelta(days=settings.CHAT_TRASH_DAYS)
-        newest = _trash(request).annotate(erased=F("trashed") + days).order_by("-trashed", "-pk")
-        shown = Paginator(newest.only("title", "trashed"), SHOWN).get_page(request.GET.get("page"))
-        return render(request, "chat/trash.html", {"shown": shown, "trash_days": settings.CHAT_TRASH_DAYS})
-
-    return await in_thread(rendered)()
+    days = settings.CHAT_TRASH_DAYS
+    newest = _trash(request).annotate(erased=F("trashed") + timedelta(days=days)).order_by("-trashed", "-pk")
+    return await in_thread(shelf)(request, "chat/trash.html", newest.only("title", "trashed"), trash_days=days)
 
 
 @form_methods

@@ -3,6 +3,7 @@ import { go, LabelFilter } from "./filter.js";
 import { OptionsMenu } from "./options.js";
 import { rename } from "./rename.js";
 import { fragment, Problem, submit } from "./requests.js";
+import { Selecting } from "./selecting.js";
 import {
   ARCHIVED,
   DELETED,
@@ -27,6 +28,7 @@ export class History {
   #lines;
   #options;
   #filter;
+  #selecting;
   #observer;
   /** @type {Promise<void>} what changes the list now */
   #changing = Promise.resolve();
@@ -47,6 +49,11 @@ export class History {
       (entry) => rename(entry, field, (title) => this.#tell(renamed(title))),
       (entry) => void labels.open(`${find(entry, "[data-title]", HTMLAnchorElement).pathname}options/`),
     );
+    this.#selecting = new Selecting(page, list, {
+      renew: () => this.renew(),
+      tell: (sentence) => this.#tell(sentence),
+      label: (url) => void labels.open(url),
+    });
     this.#filter = new LabelFilter(page, () => this.#inTurn(() => this.#beginAgain()));
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: list, rootMargin: AHEAD });
     this.#watchForMore();
@@ -180,7 +187,7 @@ export class History {
   /** @param {HTMLElement} control that may have been replaced by another one with the same address */
   #same(control) {
     if (control.isConnected) return control;
-    const controls = /** @type {NodeListOf<HTMLElement>} */ (this.#list.querySelectorAll("a, button"));
+    const controls = /** @type {NodeListOf<HTMLElement>} */ (this.#list.querySelectorAll("a, button, input"));
     return [...controls].find((other) => addressOf(other) === addressOf(control));
   }
 
@@ -216,6 +223,7 @@ export class History {
   #add(batch) {
     this.#continueGroup(batch);
     this.#list.append(batch);
+    this.#selecting.show();
     for (const link of this.#list.querySelectorAll("[data-title]")) {
       const isCurrent = link instanceof HTMLAnchorElement && link.pathname === location.pathname;
       if (isCurrent) link.setAttribute("aria-current", "page");
@@ -327,5 +335,5 @@ export class History {
 
 /** @param {Element} control */
 function addressOf(control) {
-  return control.getAttribute("href") ?? control.getAttribute("formaction");
+  return control.getAttribute("href") ?? control.getAttribute("formaction") ?? control.getAttribute("value");
 }

@@ -41,10 +41,16 @@ export const inArchive = (/** @type {string} */ title) => `“${title}” is in 
 export const restored = (/** @type {string} */ title) => `“${title}” is back in the list.`;
 export const isPinned = (/** @type {string} */ title) => `“${title}” is pinned.`;
 export const isUnpinned = (/** @type {string} */ title) => `“${title}” is no longer pinned.`;
+export const ALL_RESTORED = "The conversations are back in the list.";
 export const LABELLED = "The labels are saved.";
 export const renamed = (/** @type {string} */ title) => `The title is “${title}” now.`;
 
 export const KEPT = "This conversation is kept from now on.";
+
+/** @param {number} count of conversations */
+export function selected(count) {
+  return count ? `${count} selected` : "Select conversations";
+}
 
 export const WRITING = "A reply is being written.";
 /** How a reply ended, for screen readers. */

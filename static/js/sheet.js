@@ -1,6 +1,8 @@
 import { find } from "./dom.js";
 import { fragment, Problem, submit } from "./requests.js";
 
+const FIELDS = "input:not([type=hidden]), select, textarea";
+
 /** A form of another page, in a dialog of this one. */
 export class Sheet {
   #dialog;
@@ -17,7 +19,7 @@ export class Sheet {
       event.preventDefault();
       const form = /** @type {HTMLFormElement} */ (event.target);
       try {
-        await submit(form);
+        await submit(form, event.submitter);
         dialog.close();
         await saved();
       } catch (error) {
@@ -35,7 +37,7 @@ export class Sheet {
       return location.assign(url);
     }
     if (!this.#dialog.open) this.#dialog.showModal();
-    find(this.#dialog, "input:not([type=hidden]), textarea", HTMLElement).focus();
+    find(this.#dialog, FIELDS, HTMLElement).focus();
   }
 }
 
@@ -53,7 +55,7 @@ function complain(form, problem) {
  * @returns {boolean} whether one of them is wrong
  */
 export function complainOfFields(part, problem) {
-  const fields = [...part.querySelectorAll("input:not([type=hidden]), textarea")];
+  const fields = [...part.querySelectorAll(FIELDS)];
   for (const field of fields) complainOf(field, problem.fields[field.getAttribute("name") ?? ""]);
   const wrong = fields.find(({ ariaInvalid }) => ariaInvalid === "true");
   if (wrong instanceof HTMLElement) wrong.focus();

@@ -253,7 +253,7 @@ def test_the_keyboard_reaches_everything_visibly_in_reading_order(visit: Visit, 
     button(page, "alice").click()
     title = page.locator("[data-title]").inner_text()
     stops = tab_through(page, "Send")
-    actions = ["Parley", "Hide the sidebar", "New conversation", "New temporary chat", "Search Ctrl K"]
+    actions = ["Parley", "Hide the sidebar", "New conversation", "New temporary chat", "Search Ctrl K", "Select"]
     sidebar = [*actions, title, f"Options of “{title}”", "alice", "System"]
     assert stops[: len(sidebar)] == sidebar
     rest = iter(stops)

@@ -126,6 +126,33 @@ def test_a_conversation_is_renamed_pinned_labelled_and_archived_on_a_page(alice:
     expect(alice.get_by_text("The archive is empty.")).to_be_visible()
 
 
+def test_several_are_labelled_deleted_and_erased_on_pages(alice: Page) -> None:
+    for number in ("One", "Two"):
+        alice.goto("/")
+        send(alice, number)
+        expect(answer(alice)).to_have_attribute("data-status", "complete")
+    alice.get_by_role("link", name="Select", exact=True).click()
+    alice.get_by_label("Select “One”").check()
+    alice.get_by_label("Select “Two”").check()
+    button(alice, "Labels…").click()
+    alice.get_by_label("New label").fill("Work")
+    button(alice, "Give").click()
+    expect(alice.get_by_text("2 conversations have the label “Work”.")).to_be_visible()
+    for number in ("One", "Two"):
+        alice.get_by_label(f"Select “{number}”").check()
+    button(alice, "Delete").click()
+    expect(alice.get_by_text("Your list is empty.")).to_be_visible()
+    button(alice, "Undo").click()
+    alice.get_by_role("link", name="Select", exact=True).click()
+    alice.get_by_label("Select “Two”").check()
+    button(alice, "Delete").click()
+    alice.get_by_role("link", name="trash").click()
+    alice.get_by_label("Select “Two”").check()
+    button(alice, "Delete for ever").click()
+    button(alice, "Delete for ever").click()
+    expect(alice.get_by_text("1 conversation is deleted for ever.")).to_be_visible()
+
+
 def test_after_a_deletion_a_page_offers_to_undo_it(alice: Page) -> None:
     send(alice, "Hello?")
     expect(answer(alice)).to_have_attribute("data-status", "complete")

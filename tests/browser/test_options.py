@@ -128,6 +128,16 @@ def test_the_menu_is_at_its_entry_on_a_phone(visit: Visit, server: Server) -> No
     button(menu, "Pin").tap()
     expect(entries(page)).to_have_text(["two", "one", "three"])
     expect(button(page, "Close")).to_be_visible()
+    page.get_by_role("link", name="Select", exact=True).tap()
+    for title in ("two", "three"):
+        size = page.locator("label", has=page.get_by_label(f"Select “{title}”")).bounding_box()
+        assert size
+        assert min(size["width"], size["height"]) >= 44
+        entries(page).get_by_text(title).tap()
+    button(page, "Archive").tap()
+    expect(entries(page)).to_have_text(["one"])
+    button(page, "Undo").tap()
+    expect(entries(page)).to_have_text(["one", "two", "three"])
 
 
 def test_labels_are_given_and_filter_the_list(alice: Page, tab: Page, watch: Watch) -> None:
@@ -177,3 +187,57 @@ def test_labels_are_given_and_filter_the_list(alice: Page, tab: Page, watch: Wat
     button(alice, "Delete the label").click()
     expect(entries(tab)).to_have_text(["one", "two", "three"])
     expect(shown).to_be_hidden()
+
+
+def test_several_are_selected_and_deleted_at_once(alice: Page, tab: Page, watch: Watch) -> None:
+    watch.expect("status of 422")
+    history = alice.get_by_role("navigation", name="History")
+    boxes = history.get_by_role("checkbox")
+    checked = history.get_by_role("checkbox", checked=True)
+    select = alice.get_by_role("link", name="Select", exact=True)
+    bar = alice.locator("[data-selecting]")
+    count = bar.get_by_role("status")
+    select.press("Enter")
+    expect(boxes).to_have_count(3)
+    expect(boxes.first).to_be_focused()
+    expect(button(bar, "Delete")).to_be_disabled()
+    alice.keyboard.press("Space")
+    expect(count).to_have_text("1 selected")
+    alice.keyboard.press("Tab")
+    alice.keyboard.press("Tab")
+    alice.keyboard.press("Shift+Space")
+    expect(count).to_have_text("3 selected")
+    expect_accessible(alice)
+    # What is done elsewhere changes neither the selection nor the focus.
+    choose(tab, "Pin", "three")
+    expect(entries(alice)).to_have_text(["three", "one", "two"])
+    expect(checked).to_have_count(3)
+    expect(history.get_by_role("checkbox", name="Select “three”")).to_be_focused()
+    alice.keyboard.press("Escape")
+    expect(boxes).to_have_count(0)
+    expect(select).to_be_focused()
+    # A click on a title selects it, and another one with Shift all in between.
+    select.click()
+    entries(alice).get_by_text("two").click()
+    entries(alice).get_by_text("one").click(modifiers=["Shift"])
+    expect(count).to_have_text("2 selected")
+    button(bar, "Labels…").click()
+    dialog = alice.get_by_role("dialog", name="Labels of the selected conversations")
+    button(dialog, "Give").click()
+    expect(dialog.get_by_text("Choose a label, or write the name of a new one.")).to_be_visible()
+    expect_accessible(alice)
+    dialog.get_by_label("New label").fill("Work")
+    button(dialog, "Give").click()
+    expect(tab.locator(".history__labels")).to_have_count(2)
+    expect(count).to_have_text("2 selected")
+    button(bar, "Delete").click()
+    expect(alice.get_by_text("2 conversations are in the trash.").first).to_be_visible()
+    expect(button(alice, "Undo")).to_be_focused()
+    for page in (alice, tab):
+        expect(entries(page)).to_have_text(["three"])
+    expect_accessible(alice)
+    button(alice, "Undo").press("Enter")
+    for page in (alice, tab):
+        expect(entries(page)).to_have_text(["three", "one", "two"])
+    expect(select).to_be_focused()
+    expect(announced(alice)).to_have_text("The conversations are back in the list.")

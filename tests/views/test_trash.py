@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from chat import trash
 from chat.models import Conversation, Message, Reply, User
-from chat.views import trash as pages
+from chat.views import shelf
 from tests.client import Client
 
 JSON = {"accept": "application/json"}
@@ -66,7 +66,7 @@ def test_nobody_undoes_what_others_have_deleted(client: Client, conversation: Co
 
 
 def test_the_trash_lists_what_was_deleted_last_first(client: Client, alice: User, monkeypatch: Any) -> None:
-    monkeypatch.setattr(pages, "SHOWN", 2)
+    monkeypatch.setattr(shelf, "SHOWN", 2)
     now = timezone.now()
     for hours in (1, 2, 3):
         trashed = now - timedelta(hours=hours)

@@ -1,0 +1,29 @@
+"""A page that lists conversations, in which several can be selected: the list, the archive, the trash."""
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.shortcuts import render
+
+from chat.models import Label, Labelling
+from chat.views.history import chosen_label
+from chat.views.pages import deleted
+from chat.views.problems import SignedInRequest
+
+# A page shows this many conversations.
+SHOWN = 50
+
+
+def shelf(request: SignedInRequest, template: str, rows: QuerySet[Any], **context: Any) -> HttpResponse:
+    """The page of the query, with what has the label of the query if that names one."""
+    labels = Label.objects.names(request.user)
+    label = chosen_label(request, labels)
+    if label:
+        rows = rows.filter(labels=label.pk)
+    shown = Paginator(rows, SHOWN).get_page(request.GET.get("page"))
+    Labelling.objects.show_on(list(shown), labels)
+    # As in the sidebar.
+    history = {"labels": labels, "label": label}
+    return render(request, template, {"shown": shown, "history": history, "deleted": deleted(request), **context})
