@@ -115,6 +115,9 @@ DOCUMENTS: dict[str, type[Document]] = {document.suffix: document for document i
 def _reply_fields(reply: Reply) -> dict[str, object]:
     return {
         "model": reply.model,
+        "instructions": reply.instructions,
+        "temperature": reply.temperature,
+        "max_tokens": reply.max_tokens,
         "status": reply.status,
         "finish_reason": reply.finish_reason,
         "error": reply.error_code,

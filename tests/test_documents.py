@@ -64,6 +64,7 @@ def test_json_has_all_that_is_known_of_each_message() -> None:
     asked = question('"\u2028\n</script>')
     answered = answer(asked, "four", reasoning="hm", usage={"total_tokens": 3}, finish_reason="stop", ended=NOON)
     answered.reply.feedback, answered.reply.feedback_reason = "bad", "It is 4."
+    answered.reply.instructions, answered.reply.temperature, answered.reply.max_tokens = "Count.", 0.5, 500
     document = json.loads(written(DOCUMENTS["json"](), asked, answered))
     assert document.pop("messages") == [
         {"id": str(asked.pk), "parent": None, "role": "user", "created": NOON.isoformat(), "text": asked.text},
@@ -74,6 +75,9 @@ def test_json_has_all_that_is_known_of_each_message() -> None:
             "created": NOON.isoformat(),
             "text": "four",
             "model": "small",
+            "instructions": "Count.",
+            "temperature": 0.5,
+            "max_tokens": 500,
             "status": "complete",
             "finish_reason": "stop",
             "error": "",
