@@ -59,6 +59,9 @@ def test_a_question_and_its_answer_show_in_the_other_tab(alice: Page, tab: Page,
 def test_a_title_by_a_model_shows_in_all_places(alice: Page, tab: Page, server: Server) -> None:
     conversation = tab.url.split("/")[-2]
     question(tab).fill("half a question")
+    search = alice.context.new_page()
+    search.goto("/search/")
+    search.wait_for_load_state()
 
     def give() -> None:
         titling.store(Conversation.objects.get(pk=conversation), "A <b>title</b>")
@@ -69,6 +72,7 @@ def test_a_title_by_a_model_shows_in_all_places(alice: Page, tab: Page, server: 
         expect(page.get_by_role("heading", level=1)).to_have_text("A <b>title</b>")
         expect(page.locator(".topbar__title")).to_have_text("A <b>title</b>")
         expect(entries(page)).to_have_text(["A <b>title</b>"])
+    expect(entries(search)).to_have_text(["A <b>title</b>"])
     expect(question(tab)).to_have_value("half a question")
 
 
