@@ -94,6 +94,7 @@ def argument(route: str, name: str) -> object:
         "questions/": Message,
         "replies/": Message,
         "labels/": Label,
+        "trash/": Conversation,
         "admin/chat/conversation/filters/": SavedFilter,
         "admin/chat/conversation/": Conversation,
         "admin/chat/user/": User,
