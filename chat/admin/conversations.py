@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from chat import audit
-from chat.admin import filters, reasons, saved_filters
+from chat.admin import filters, reasons, saved_filters, watching
 from chat.admin.listing import MOST, ConversationList, neighbour, note_running
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import Action, may_read, reading
@@ -190,7 +190,16 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         ]
         for url in own:
             url.callback = self.admin_site.admin_view(self._for_reviewers(url.callback))
-        return [*own, *urls]
+        admission = self.admin_site.admin_view(self._for_reviewers(partial(watching.admit, self)))
+        live = [
+            path("<uuid:pk>/events/", partial(watching.events, admission=admission), name="chat_conversation_events"),
+            path(
+                "<uuid:pk>/messages/<uuid:message>/",
+                partial(watching.message, admission=admission),
+                name="chat_conversation_message",
+            ),
+        ]
+        return [*own, *live, *urls]
 
     def _for_reviewers[**P](
         self, view: Callable[Concatenate[HttpRequest, P], HttpResponse]

@@ -69,6 +69,14 @@ async def transcript(
     }
 
 
+async def entry(process: Process, message: Message) -> dict[str, Any]:
+    """The context of a single message with its facts."""
+    await read_live(process.log, [message])
+    await process.rendering.show([message])
+    facts = dict(_facts(message, has_text=True))
+    return {"message": message, "facts": facts, "original": message.conversation, "may_read": True}
+
+
 def opening(request: HttpRequest, conversation: Conversation, *, has_text: bool) -> str | None:
     """The query to open a transcript with instead, where the list was filtered by something that is in there."""
     if AT in request.GET or PAGE_VAR in request.GET or FILTERS not in request.GET:

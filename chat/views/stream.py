@@ -5,7 +5,7 @@ That of a page has the same of all replies that are being written on it, and say
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Self
@@ -74,27 +74,46 @@ def event_stream(request: SignedInRequest, reply: Reply, after: int, first: byte
     return _response(request, f"reply {reply.pk}", blocks, first)
 
 
-def page_stream(request: SignedInRequest, page: OpenPage, replies: Iterable[Reply]) -> StreamingHttpResponse:
-    """What changes on the page, and the events of the replies that are being written on it, each after its cursor."""
+def page_stream(
+    request: SignedInRequest,
+    page: OpenPage,
+    replies: Iterable[Reply],
+    owner: int | None = None,
+    may_read: Callable[[], Awaitable[bool]] | None = None,
+) -> StreamingHttpResponse:
+    """What changes on the page, and the events of the replies that are being written on it, each after its cursor.
+
+    `owner` is whose conversation it is, if that is not the reader; then the stream also ends when `may_read` says so.
+    """
     process = Process.of(request)
     blocks = [ReplyBlocks(process, reply, {"reply": str(reply.pk)}).after(page.cursors[reply.pk]) for reply in replies]
-    merged = _merged(_changes(process.changes, request.user, page), _signs_of_life(), *blocks)
-    return _response(request, f"conversation {page.conversation}", merged)
+    merged = _merged(_changes(process.changes, owner or request.user.pk, page), _signs_of_life(), *blocks)
+    return _response(request, f"conversation {page.conversation}", merged, may_read=may_read)
 
 
 def _response(
-    request: SignedInRequest, subject: str, blocks: AsyncGenerator[bytes], first: bytes = b""
+    request: SignedInRequest,
+    subject: str,
+    blocks: AsyncGenerator[bytes],
+    first: bytes = b"",
+    may_read: Callable[[], Awaitable[bool]] | None = None,
 ) -> StreamingHttpResponse:
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     counted = _counted(Process.of(request), request.user, subject, blocks)
-    stream = _while_signed_in(counted, request.session.session_key, sse.retry(RETRY) + first)
+    stream = _while_signed_in(counted, request.session.session_key, sse.retry(RETRY) + first, may_read)
     return StreamingHttpResponse(stream, content_type="text/event-stream", headers=headers)
 
 
 async def _while_signed_in(
-    blocks: AsyncGenerator[bytes], session_key: str | None, first: bytes
+    blocks: AsyncGenerator[bytes],
+    session_key: str | None,
+    first: bytes,
+    may_read: Callable[[], Awaitable[bool]] | None,
 ) -> AsyncIterator[bytes]:
-    """The blocks, preceded by `first`, up to the end of the session. The reader finds out why when it reconnects."""
+    """The blocks, preceded by `first`, up to the end of the session, or until the reader may no longer read.
+
+    The reader finds out why when it reconnects.
+    """
     now = asyncio.get_running_loop().time
     looked = now()
     async with aclosing(blocks):
@@ -102,7 +121,7 @@ async def _while_signed_in(
         async for block in blocks:
             if now() - looked > SESSION_LOOK:
                 looked = now()
-                if not await _is_signed_in(session_key):
+                if not await _is_signed_in(session_key) or (may_read and not await may_read()):
                     return
             yield block
 
@@ -169,10 +188,10 @@ async def _merged(leader: AsyncGenerator[bytes], *others: AsyncGenerator[bytes])
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _changes(changes: Changes, person: User, page: OpenPage) -> AsyncGenerator[bytes]:
+async def _changes(changes: Changes, person: int, page: OpenPage) -> AsyncGenerator[bytes]:
     """Say when other versions than the page's are there."""
     known = page.versions
-    async with aclosing(changes.follow(person.pk, page.conversation)) as news:
+    async with aclosing(changes.follow(person, page.conversation)) as news:
         async for versions in news:
             if versions != known:
                 known = versions

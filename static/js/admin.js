@@ -4,6 +4,7 @@ import { markHits } from "./hits.js";
 import { drawFormulas } from "./math.js";
 import { followNotes } from "./notes.js";
 import { listenForKeys } from "./review.js";
+import { watch } from "./watch.js";
 
 copyOnClick();
 downloadOnClick();
@@ -11,3 +12,4 @@ drawFormulas();
 followNotes();
 markHits(document);
 listenForKeys(document);
+watch(document);

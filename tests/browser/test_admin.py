@@ -11,7 +11,9 @@ from chat.models import Conversation, Message, Reply, ServerProcess, User
 from chat.search.filling import reindex
 from tests.browser.axe import violations
 from tests.browser.conftest import Visit, Watch
+from tests.browser.pages import ask
 from tests.server import Server
+from tests.upstream import Upstream, finish, pause, text
 
 pytestmark = pytest.mark.chromium
 
@@ -206,6 +208,26 @@ def test_a_reviewer_reads_what_was_found_by_keyboard(sam: Page, server: Server) 
     expect(target).to_contain_text("A little salt.")
     sam.keyboard.press("u")
     expect(sam.locator("#searchbar")).to_have_value("salt")
+
+
+def test_a_running_reply_is_written_before_the_reviewers_eyes(
+    alice: Page, sam: Page, upstream: Upstream, server: Server
+) -> None:
+    upstream.script(text("One **bo"), pause("more"), text("ld** <script>alert(1)</script>."), pause("end"), finish())
+    ask(alice, "How much?")
+    sam.goto(server.database.run(lambda: f"{LIST}{Conversation.objects.get().pk}/change/"))
+    answer = sam.locator("[data-role=assistant]")
+    expect(answer).to_contain_text("One **bo")
+    upstream.release("more")
+    expect(answer.locator("strong")).to_have_text("bold")
+    expect(answer.locator("script")).to_have_count(0)
+    upstream.release("end")
+    expect(sam.locator("[data-facts] .status--complete")).to_be_visible()
+    expect(answer).to_have_attribute("data-status", "complete")
+    expect(sam.locator("[data-changed]")).to_be_hidden()
+    ask(alice, "And more?")
+    sam.reload()
+    expect(sam.locator("[data-role=user]")).to_have_count(2)
 
 
 # Looks
