@@ -64,7 +64,7 @@ def test_a_reading_has_a_reason_a_record_and_a_witness(visit: Visit, server: Ser
     sam.goto("/admin/chat/auditrecord/?action__exact=read")
     row = sam.get_by_role("row").filter(has_text="Transcript read")
     expect(row.first).to_contain_text("A complaint of March 3")
-    assert violations(sam, "#changelist") == []
+    assert violations(sam, "#result_list") == []
     with sam.expect_download() as download:
         sam.get_by_role("link", name="Export as JSON Lines").click()
     assert '"reason": "A complaint of March 3"' in download.value.path().read_text()
