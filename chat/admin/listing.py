@@ -67,13 +67,16 @@ class ConversationList(ChangeList):
             return
         query = parse(self.query)
         keys = [row.pk for row in self.found if row.conversation_id in rows and not row.is_title]
-        for row in (
-            Searchable.objects.filter(pk__in=keys).select_related("message", "queued").defer("words").order_by("pk")
-        ):
+        texts = Searchable.objects.filter(pk__in=keys).select_related("message", "queued").defer("words")
+        for row in texts.order_by("-pk"):
+            conversation = rows[row.conversation_id]
+            # To look for hits takes longer than all else here.
+            if conversation.snippet:
+                continue
             pieces = snippet(row.text, query)
             # Where only the name of the owner has been found, there is none.
             if any(piece.is_hit for piece in pieces):
-                rows[row.conversation_id].snippet = pieces
+                conversation.snippet = pieces
 
     @property
     def saved_filters(self) -> QuerySet[SavedFilter]:
