@@ -12,6 +12,7 @@ from chat.search.filling import reindex
 from tests.browser.axe import violations
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import ask
+from tests.browser.test_hostile import FENCES, LIVELY, NESTED, expect_harmless
 from tests.server import Server
 from tests.upstream import Upstream, finish, pause, text
 
@@ -154,7 +155,8 @@ def test_several_conversations_are_deleted_together(sam: Page, server: Server) -
 
 
 def test_hostile_text_stays_text(sam: Page, server: Server) -> None:
-    transcript = talk(server, HOSTILE[:200], HOSTILE, question=HOSTILE, queued=HOSTILE)
+    corpus = "\n\n".join([HOSTILE, *LIVELY])
+    transcript = talk(server, HOSTILE[:200], corpus, FENCES, NESTED, question=corpus, queued=corpus)
     server.database.run(lambda: reindex(lambda done, total: None))
     sam.goto(f"{LIST}?q=alert")
     expect(sam.locator(".snippet mark").first).to_have_text("alert")
@@ -172,6 +174,8 @@ def test_hostile_text_stays_text(sam: Page, server: Server) -> None:
             == 0
         )
         assert sam.locator("a[href^=javascript]").count() == 0
+        for answer in sam.locator("[data-role=assistant] [data-text]").all():
+            expect_harmless(answer)
 
 
 # Reading
