@@ -6,14 +6,14 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.urls import reverse
-from pytest_django import DjangoAssertNumQueries
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from chat import asking, trash
 from chat.admin import filters, listing
-from chat.models import Conversation, Reply, SavedFilter, User
+from chat.models import Conversation, Reply, ReviewLimit, SavedFilter, User
 from chat.search import finding
 from chat.search.filling import reindex
 from tests.client import Client
@@ -163,6 +163,19 @@ def test_what_is_in_the_trash_is_listed_and_marked(staff: Client, alice: User) -
     assert titles(staff, "?trash=out") == {"Kept"}
 
 
+def test_groups_are_those_of_the_people_that_a_reviewer_sees(client: Client, alice: User, bob: User, sam: User) -> None:
+    sales, cooks = Group.objects.create(name="Sales"), Group.objects.create(name="Cooks")
+    alice.groups.add(sales)
+    bob.groups.add(cooks)
+    User.objects.filter(pk=sam.pk).update(is_superuser=False)
+    sam.user_permissions.set(Permission.objects.filter(codename__in=["view_conversation", "read_conversation"]))
+    ReviewLimit.objects.create(reviewer=sam).groups.set([sales])
+    client.force_login(sam)
+    html = page(client, LIST)
+    assert "?group=Sales" in html
+    assert "Cooks" not in html
+
+
 # Search
 
 
@@ -272,9 +285,11 @@ def test_another_order_has_no_older_conversations(staff: Client, alice: User) ->
     assert "the first 3 in this order" in page(staff, f"{LIST}?o=-6")
 
 
-def test_a_place_that_is_none_is_no_filter(staff: Client, alice: User) -> None:
+def test_a_place_that_is_none_is_no_filter(staff: Client, alice: User, settings: Settings) -> None:
+    settings.TIME_ZONE = "Pacific/Kiritimati"
     many(alice, 2)
-    for value in ["x", "2026-01-01_x", "2026-01-01T00:00:00_00000000-0000-0000-0000-000000000000", "_"]:
+    last = f"9999-12-31T23:59:59%2B00:00_{Conversation.objects.all()[0].pk}"
+    for value in [last, "x", "2026-01-01_x", "2026-01-01T00:00:00_00000000-0000-0000-0000-000000000000", "_"]:
         assert titles(staff, f"?before={value}") == {"Talk 0", "Talk 1"}
 
 

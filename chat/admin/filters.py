@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin
@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat import sentences
-from chat.models import Conversation, Reply, User
+from chat.models import Conversation, Reply, ReviewLimit, User
 from chat.models.summaries import ending, has_line
 from chat.process import Process
 
@@ -75,7 +75,9 @@ class GroupFilter(Filter):
     parameter_name = "group"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = {*Group.objects.values_list("name", flat=True), request.GET.get(self.parameter_name, "")}
+        people = ReviewLimit.people_of(cast("User", request.user))
+        groups = Group.objects.filter(user__in=people).distinct().values_list("name", flat=True)
+        names = {*groups, request.GET.get(self.parameter_name, "")}
         return [(name, name) for name in sorted(names - {""})]
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
@@ -171,7 +173,7 @@ class BeforeFilter(Filter):
         place = _place(value)
         if place is None:
             return []
-        moment = format_date(timezone.localtime(place[0]), gettext("N j, Y, P"))
+        moment = format_date(place[0], gettext("N j, Y, P"))
         return [(value, gettext("Before %(time)s") % {"time": moment})]
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
@@ -191,6 +193,7 @@ def _place(value: str) -> tuple[datetime, UUID] | None:
     moment, _sign, pk = value.partition("_")
     try:
         updated, key = parse_datetime(moment), UUID(pk)
-    except ValueError:
+        # Not every time zone has the first and the last day that there is.
+        return (timezone.localtime(updated), key) if updated and timezone.is_aware(updated) else None
+    except (ValueError, OverflowError):
         return None
-    return (updated, key) if updated and timezone.is_aware(updated) else None
