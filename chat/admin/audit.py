@@ -18,9 +18,9 @@ from django.db.models import Max, Q, QuerySet
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.lookups import NamedLookups
@@ -51,7 +51,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # It takes none at 
 
 @admin.register(AuditRecord)
 class AuditRecordAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
-    list_display = ["number", "time", "action", "by", "owner", "about", "detail", "reason", "address"]
+    list_display = ["number", "time", "action", "by", "owner", "what"]
     list_filter = ["time", "action"]
     lookups = frozenset({"time__gte", "time__lt", "action__exact", "by_id", "owner_id", "conversation"})
     ordering = ["-number"]
@@ -67,6 +67,9 @@ class AuditRecordAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         "Finds records by the whole name of whoever acted or whose text it was, by an IP address, or by the id of a "
         "conversation. The list ends after 10,000 records: choose a shorter time, or export all."
     )
+
+    class Media:
+        css = {"all": ["css/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -91,10 +94,17 @@ class AuditRecordAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     def owner(self, entry: AuditRecord) -> SafeString | str:
         return _all_with(entry.owner_name, owner_id=entry.owner_id) if entry.owner_id else ""
 
-    @admin.display(description=_("conversation"))
-    def about(self, entry: AuditRecord) -> SafeString | str:
-        short = str(entry.conversation)[-12:]
-        return _all_with(f"…{short}", conversation=str(entry.conversation)) if entry.conversation else ""
+    @admin.display(description=_("details"))
+    def what(self, entry: AuditRecord) -> SafeString:
+        """The conversation, what was asked for or changed, the reason and the address, each on a line of its own."""
+        conversation = str(entry.conversation or "")
+        lines = [
+            _all_with(f"…{conversation[-12:]}", conversation=conversation) if conversation else "",
+            entry.detail,
+            f"“{entry.reason}”" if entry.reason else "",
+            entry.address,
+        ]
+        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in lines if line))
 
     def get_urls(self) -> list[URLPattern]:
         export = path("export.<slug:suffix>", self.admin_site.admin_view(self.export), name="chat_auditrecord_export")
