@@ -1,11 +1,15 @@
 """The endpoint's part in the kill loop: it writes what questions ask for."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from chat.generation import CONTINUE
 from tests.faults.evidence import Question
 from tests.upstream import Request, Response, Step, done, error, finish, reasoning, sleep, text
+
+# As chat/titles.py shows a question to the model.
+SHOWN_FOR_A_TITLE = re.compile(r"<question>\n(.*)\n</question>")
+TITLE_SECONDS = 0.5
 
 
 class Author:
@@ -13,8 +17,12 @@ class Author:
 
     def __init__(self) -> None:
         self._answers: defaultdict[str, list[Answer]] = defaultdict(list)
+        # How often it was asked for a title, by the names of the questions that it was shown.
+        self.titles: Counter[str] = Counter()
 
     def __call__(self, request: Request) -> list[Step]:
+        if shown := SHOWN_FOR_A_TITLE.search(request.body["messages"][-1]["content"]):
+            return self._title(Question.read(shown[1]))
         messages = [message for message in request.body["messages"] if message["content"] != CONTINUE]
         question = Question.read([message["content"] for message in messages if message["role"] == "user"][-1])
         last = messages[-1]
@@ -26,6 +34,11 @@ class Author:
         pieces = [*thoughts, *(text(word) for word in words(question.text.removeprefix(begun)))]
         paced = [step for piece in pieces for step in (piece, sleep(question.pause_seconds))]
         return [sleep(question.first_seconds), *paced, finish(), done(), answer.end]
+
+    def _title(self, question: Question) -> list[Step]:
+        self.titles[question.name] += 1
+        # Long enough for its process to die meanwhile.
+        return [sleep(TITLE_SECONDS), text(question.title), finish(), done()]
 
     def left_open(self, question: Question) -> int:
         return sum(not answer.over for answer in self._answers[question.name])

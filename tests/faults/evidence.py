@@ -43,6 +43,10 @@ class Question:
     def text(self) -> str:
         return "".join(f"{self.name}:{number} " for number in range(self.words))
 
+    @property
+    def title(self) -> str:
+        return f"On {self.name}"
+
 
 @dataclass
 class Connection:
@@ -337,6 +341,33 @@ class ComparisonEvidence:
                 yield f"it was asked of {models}"
         if self.leaf != self.chosen:
             yield "the answer that was chosen is not on screen"
+
+
+@dataclass
+class TitleEvidence:
+    """What is known of the title of a conversation in which answers are complete."""
+
+    title: str
+    # Whether a model has given it.
+    by_model: bool
+    # What it may be: the titles of the questions that have complete answers.
+    titles: set[str]
+    # How often it was asked for, as the ledger says, and of those again without a death; and as the endpoint says.
+    asked: int
+    asked_again: int
+    requests: int
+    # Whether it is still to be made, after a failure.
+    is_due_later: bool = False
+
+    def contradictions(self) -> Iterator[str]:
+        if self.by_model and self.title not in self.titles:
+            yield f"its title is {self.title!r}"
+        if not self.by_model and not self.is_due_later:
+            yield "no model has given it a title"
+        if self.asked_again:
+            yield f"its title was asked for {self.asked_again} times again without a death"
+        if self.requests > self.asked:
+            yield f"its title was asked for {self.requests} times, and the ledger has {self.asked}"
 
 
 def shown(events: list[Event], kind: str, of_snapshot: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import chain, count, cycle
+from itertools import chain, count, cycle, pairwise
 from random import Random
 from statistics import median
 from typing import Any
@@ -28,7 +28,7 @@ from pytest_django import DjangoDbBlocker
 from chat import sse
 from chat.database import DatabaseThreads, in_thread
 from chat.events import Entry, Snapshot
-from chat.models import Conversation, Message, QueuedQuestion, Reply, ServerProcess
+from chat.models import Conversation, Job, LedgerEntry, Message, QueuedQuestion, Reply, ServerProcess
 from chat.replylog import CursorLost, open_log
 from tests.faults.author import Author
 from tests.faults.evidence import (
@@ -44,6 +44,7 @@ from tests.faults.evidence import (
     Queued,
     QueueEvidence,
     StoredQuestion,
+    TitleEvidence,
 )
 from tests.faults.proxy import Proxy
 from tests.server import Database, Server
@@ -218,6 +219,7 @@ class KillLoop:
         await asyncio.gather(*self._checks)
         # Some questions were stored although their answer was lost.
         await self._check("")
+        await self._check_titles()
         watching.cancel()
         self._check_times()
         for visitor in chain.from_iterable([*self._people, self._staff]):
@@ -677,6 +679,34 @@ class KillLoop:
         for contradiction in evidence.contradictions():
             self._complain(f"deleted reply {asked.pk} to {asked.question.name}: {contradiction}")
 
+    async def _check_titles(self) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while await titles_are_due():  # noqa: ASYNC110 (only the rows tell)
+                    await asyncio.sleep(LOOK)
+        except TimeoutError:
+            self._complain(f"titles are not made after {PATIENCE} seconds")
+        for row in await titled():
+            evidence = TitleEvidence(
+                row.title,
+                row.titled_by == Conversation.TitledBy.MODEL,
+                {question.title for question in row.questions},
+                asked=len(row.asked),
+                asked_again=sum(not self._died_between(*times) for times in pairwise(row.asked)),
+                requests=sum(self._author.titles[question.name] for question in row.questions),
+                is_due_later=row.is_due_later,
+            )
+            self._counts["titles"] += evidence.by_model
+            self._counts["titles asked for again"] += len(row.asked) > 1
+            for contradiction in evidence.contradictions():
+                self._complain(f"conversation {row.pk}: {contradiction}")
+
+    def _died_between(self, first: datetime, second: datetime) -> bool:
+        """Whether a death can be the reason to ask again."""
+        return any(
+            death.began <= second and (death.ended is None or first <= death.ended + LEASE) for death in self._deaths
+        )
+
     async def _left_open(self, question: Question) -> int:
         """The connections on which the endpoint still writes; a process that sleeps closes its own when it wakes."""
         with suppress(TimeoutError):
@@ -715,6 +745,7 @@ class KillLoop:
             },
             "held and sent": self._counts["held"],
             "held and continued": self._counts["held and continued"],
+            **{name: self._counts[name] for name in ("titles", "titles asked for again")},
             "deleted": self._counts["deleted"],
             **{status: self._counts[status] for status in Reply.Status if status not in Reply.RUNNING},
             **{name: self._counts[name] for name in ("taken over", "readers", "events seen", "reconnections")},
@@ -844,6 +875,42 @@ def overdue() -> float:
 
 
 @in_thread
+def titles_are_due() -> bool:
+    return Job.objects.filter(due__lte=timezone.now()).exists()
+
+
+@dataclass
+class Titled:
+    """A conversation with complete answers, the questions that have them, and when a title was asked for."""
+
+    pk: UUID
+    title: str
+    titled_by: str
+    questions: set[Question] = field(default_factory=set)
+    asked: list[datetime] = field(default_factory=list)
+    is_due_later: bool = False
+
+
+@in_thread
+def titled() -> list[Titled]:
+    complete = Reply.objects.filter(status=Reply.Status.COMPLETE, message__conversation__trashed=None)
+    rows: dict[UUID, Titled] = {}
+    names = "pk", "message__parent__text", *(f"message__conversation__{name}" for name in ("id", "title", "titled_by"))
+    conversations = {}
+    for answer, question, pk, title, titled_by in complete.values_list(*names):
+        conversations[answer] = pk
+        rows.setdefault(pk, Titled(pk, title, titled_by)).questions.add(Question.read(question))
+    entries = LedgerEntry.objects.filter(purpose=LedgerEntry.Purpose.TITLE).order_by("asked")
+    for answer, asked in entries.values_list("reply_id", "asked"):
+        if pk := conversations.get(answer):
+            rows[pk].asked.append(asked)
+    for subject in Job.objects.values_list("subject", flat=True):
+        if row := rows.get(UUID(subject)):
+            row.is_due_later = True
+    return list(rows.values())
+
+
+@in_thread
 def text_of(pk: UUID) -> str:
     """The text of a message; nothing if it has been deleted since."""
     return Message.objects.filter(pk=pk).values_list("text", flat=True).first() or ""
@@ -863,6 +930,7 @@ def run(rounds: int, seed: int, say: Callable[[str], None]) -> tuple[list[str], 
             "CHAT_LEASE_SECONDS": f"{LEASE.seconds}",
             "CHAT_DRAIN_SECONDS": "1",
             "CHAT_PERSON_STREAMS": "1000",
+            "CHAT_TITLES": "1",
             # So few that some replies are queued.
             "CHAT_PROCESS_RUNNING": "8",
         }

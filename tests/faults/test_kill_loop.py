@@ -27,6 +27,7 @@ from tests.faults.evidence import (
     Queued,
     QueueEvidence,
     StoredQuestion,
+    TitleEvidence,
 )
 from tests.visitor import Event
 
@@ -338,4 +339,27 @@ def test_two_answers_and_a_choice_are_no_contradiction() -> None:
     ],
 )
 def test_a_comparison_that_loses_something_is_noticed(evidence: ComparisonEvidence, contradiction: str) -> None:
+    assert contradiction in " and ".join(evidence.contradictions())
+
+
+def title(**facts: Any) -> TitleEvidence:
+    made = {"title": "On first", "by_model": True, "titles": {"On first"}, "asked": 1, "asked_again": 0, "requests": 1}
+    return TitleEvidence(**{**made, **facts})
+
+
+@pytest.mark.parametrize("evidence", [title(), title(asked=2), title(by_model=False, is_due_later=True)])
+def test_a_title_made_once_is_no_contradiction(evidence: TitleEvidence) -> None:
+    assert list(evidence.contradictions()) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "contradiction"),
+    [
+        (title(title="On second"), "its title is 'On second'"),
+        (title(by_model=False), "no model has given it a title"),
+        (title(asked=2, asked_again=1), "again without a death"),
+        (title(requests=2), "2 times, and the ledger has 1"),
+    ],
+)
+def test_a_title_that_is_lost_or_made_twice_is_noticed(evidence: TitleEvidence, contradiction: str) -> None:
     assert contradiction in " and ".join(evidence.contradictions())
