@@ -32,6 +32,8 @@ export class History {
   #observer;
   /** @type {Promise<void>} what changes the list now */
   #changing = Promise.resolve();
+  /** @type {Set<Promise<unknown>>} to what buttons of entries have asked for */
+  #answers = new Set();
 
   /** @param {Document} page */
   constructor(page) {
@@ -119,6 +121,8 @@ export class History {
 
   async #renew() {
     const next = await this.#newest(this.#titles.length);
+    // The list may lack what is just being deleted. Its line comes in the same moment, so that nothing moves in between.
+    await Promise.allSettled(this.#answers);
     const { top } = this.#list.getBoundingClientRect();
     const inView = this.#titles.find((title) => title.getBoundingClientRect().bottom > top);
     const before = inView?.getBoundingClientRect().top ?? 0;
@@ -263,8 +267,9 @@ export class History {
     error.textContent = "";
     try {
       const answer = submit(form, button);
+      this.#answers.add(answer);
       // Its turn may come later than its failure.
-      answer.catch(() => {});
+      answer.catch(() => {}).then(() => this.#answers.delete(answer));
       // The list is renewed because of this, but not before the person has seen what has become of the entry.
       await this.#inTurn(this.#follow(button, item, answer));
     } catch (problem) {

@@ -5,13 +5,24 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 
 from chat import asking
 from chat.models import Conversation, Reply, User
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Watch
-from tests.browser.pages import answer, ask, button, choose, expect_end, question, top_at_rest, words
+from tests.browser.pages import (
+    answer,
+    ask,
+    button,
+    choose,
+    expect_end,
+    held,
+    question,
+    several_frames,
+    top_at_rest,
+    words,
+)
 from tests.server import Server
 from tests.upstream import Upstream, hang, text
 
@@ -141,6 +152,27 @@ def test_a_deleted_entry_leaves_a_line_that_can_undo_that(alice: Page, server: S
     expect_accessible(alice)
     alice.reload()
     expect(items).to_have_text(["new", "one", "two", "four"])
+
+
+def test_a_renewal_waits_for_the_line_of_what_is_being_deleted(alice: Page, server: Server) -> None:
+    """Otherwise its entry would go, and the line would push the others down a moment later, maybe under a click."""
+    remember(server, "alice", "one", "two", "three")
+    alice.reload()
+    answers: list[tuple[Route, APIResponse]] = []
+    alice.route("**/delete/", lambda route: answers.append((route, route.fetch())))
+    with alice.expect_response("**/history/?*"), held(alice, "**/history/?*"):
+        with alice.expect_request("**/history/?*"):
+            remember(server, "alice", "new")
+        choose(alice, "Delete", "two")
+        while not answers:
+            several_frames(alice)
+    # The list that comes now lacks the entry, and the page does not know yet that it is deleted.
+    several_frames(alice)
+    items = alice.get_by_role("navigation", name="History").get_by_role("listitem")
+    expect(items).to_have_text(["one", "two", "three"])
+    route, answer = answers[0]
+    route.fulfill(response=answer)
+    expect(items).to_have_text(["new", "one", re.compile("Deleted"), "three"])
 
 
 def test_a_deletion_that_fails_says_so_at_its_entry(alice: Page, server: Server, watch: Watch) -> None:
