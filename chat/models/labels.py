@@ -112,6 +112,14 @@ class Label(models.Model):
 
 
 class LabellingQuerySet(models.QuerySet["Labelling"]):
+    def conversations(self, label: UUID) -> models.QuerySet[Any, Any]:
+        """The ids of those that have this label, to filter by.
+
+        Not by a join: SQLite would look up each conversation of a list until it has found enough. Of 10,000, for a
+        label that few have, that takes twice as long.
+        """
+        return self.filter(label=label).values("conversation")
+
     @transaction.atomic
     def choose(self, conversation: Conversation, chosen: Iterable[Label], new: str = "") -> None:
         """Let a conversation have the chosen labels of its owner, one of the `new` name if there is one, and no others.

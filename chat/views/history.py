@@ -39,7 +39,7 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     label = chosen_label(request, labels)
     rows = Conversation.objects.for_user(request.user).listed(before).with_last_reply()
     if label:
-        rows = rows.filter(labels=label.pk)
+        rows = rows.filter(pk__in=Labelling.objects.conversations(label.pk))
     listed = list(rows.only("pk", "title", "updated", "pinned", "seen", "owner_id")[: count + 1])
     shown = listed[:count]
     Labelling.objects.show_on(shown, [other for other in labels if other != label])

@@ -21,7 +21,7 @@ def shelf(request: SignedInRequest, template: str, rows: QuerySet[Any], **contex
     labels = Label.objects.names(request.user)
     label = chosen_label(request, labels)
     if label:
-        rows = rows.filter(labels=label.pk)
+        rows = rows.filter(pk__in=Labelling.objects.conversations(label.pk))
     shown = Paginator(rows, SHOWN).get_page(request.GET.get("page"))
     Labelling.objects.show_on(list(shown), labels)
     # As in the sidebar.
