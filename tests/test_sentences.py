@@ -66,7 +66,7 @@ SPOKEN = [
     *(settings.BASE_DIR / "chat" / name for name in ("accounts.py", "forms.py", "rendering.py", "sentences.py")),
 ]
 MARKS = {"_", "gettext", "ngettext"}
-FOR_OPERATORS = {"error", "exception", "info", "log", "record", "warning"}
+FOR_OPERATORS = {"error", "exception", "info", "log", "warning", "write"}
 
 
 def unmarked(node: ast.AST) -> Iterator[str]:

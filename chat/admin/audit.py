@@ -21,6 +21,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.lookups import NamedLookups
@@ -161,7 +162,7 @@ async def _lines(rows: QuerySet[AuditRecord], begin: str, line: Callable[[AuditR
             last = some[-1].number
     except Exception:
         logger.exception("An export of the audit record broke off")
-        yield "The rest is missing: the server ran into a problem. Try again in a moment.\n"
+        yield gettext("The rest is missing: the server ran into a problem. Try again in a moment.") + "\n"
 
 
 def _csv(values: list[Any]) -> str:
