@@ -97,13 +97,16 @@ def test_changes_of_rights(alice: User, log: pytest.LogCaptureFixture) -> None:
     alice.user_permissions.remove(permission)
     readers.permissions.add(permission)
     readers.user_set.clear()
+    pk = readers.pk
+    readers.delete()
     assert lines(log) == [
         f"Rights changed: user={alice.pk} change=-is_active,+is_staff",
-        f"Rights changed: user={alice.pk} change=+group:{readers.pk}",
+        f"Rights changed: user={alice.pk} change=+group:{pk}",
         f"Rights changed: user={alice.pk} change=+permission:{permission.pk}",
         f"Rights changed: user={alice.pk} change=-permission:{permission.pk}",
-        f"Rights changed: group={readers.pk} change=+permission:{permission.pk}",
-        f"Rights changed: group={readers.pk} change=-user:all",
+        f"Rights changed: group={pk} change=+permission:{permission.pk}",
+        f"Rights changed: group={pk} change=-user:all",
+        f"Rights changed: group={pk} change=-group",
     ]
 
 

@@ -70,6 +70,12 @@ def _rights(
         _changed(instance, sign, model, sorted(pk_set or ()))
 
 
+@receiver(post_delete, sender=Group)
+def _group_deleted(instance: Group, **_: Any) -> None:
+    """Its members lose what it gave them, which changes no row of theirs."""
+    record(Action.RIGHTS, detail=f"-group {instance}", group=instance.pk, change="-group")
+
+
 @receiver(post_save, sender=ReviewLimit)
 def _limited(instance: ReviewLimit, created: bool, raw: bool, **_: Any) -> None:
     if created and not raw:
