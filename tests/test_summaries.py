@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from random import Random
+from threading import Barrier
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from chat import asking, trash
+from chat.database import retry_on_deadlock
 from chat.models import Comparison, Conversation, Message, Reply, User
 from chat.models.summaries import SETS_OF_STATUSES, ending
 from tests.conversations import conversation_of
@@ -137,6 +140,24 @@ def test_a_summary_stays_that_of_its_messages(alice: User, settings: Settings, s
             people.some(*often * 2, *others * 2, *rare)()
     assert summaries() == added_up()
     assert len({tuple(summary) for summary in summaries().values()}) > 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_replies_that_end_at_the_same_time_are_both_added_up(alice: User) -> None:
+    first = asking.compare(partial(asking.begin, alice, "First?", "large-1"), "small, 2")
+    together = Barrier(2)
+
+    def finish(reply: Reply) -> None:
+        together.wait()
+        try:
+            assert retry_on_deadlock(end)(reply, "So be it.", usage={"prompt_tokens": 1})
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(finish, first))
+    assert summaries() == added_up()
+    assert Conversation.objects.get().tokens == 2
 
 
 def test_a_summary_says_what_has_happened(alice: User) -> None:
