@@ -26,6 +26,8 @@ from chat.models import (
     Message,
     QueuedQuestion,
     Reply,
+    Review,
+    ReviewLabel,
     ReviewLimit,
     SavedFilter,
     Searchable,
@@ -41,6 +43,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SECRET = "quetzal"
 WORD = "ibis"
 MODEL = "ocelot-1"
+# What reviewers call it.
+LABEL = "toucan"
 # They never end, or end the session that the test needs.
 LEFT_OUT = {"events/", "accounts/logout/", "admin/logout/"}
 # With patterns of another kind, which take no id of anything that a person has written.
@@ -53,7 +57,15 @@ EXPRESSIONS = {
     "admin/(?P<url>",
 }
 # What a browser would send to change or delete Alice's things.
-SENT = {"post": "yes", "action": "delete_selected", "text": "Changed", "title": "Changed", "name": "Changed"}
+SENT = {
+    "post": "yes",
+    "action": "delete_selected",
+    "text": "Changed",
+    "title": "Changed",
+    "name": "Changed",
+    "version": "1",
+    "state": "done",
+}
 OF_TEXT = [Action for Action in AuditRecord.Action if Action in ("listed", "searched", "read", "watched", "exported")]
 
 
@@ -100,6 +112,8 @@ def argument(route: str, name: str) -> object:
         "admin/chat/user/": User,
         "admin/chat/auditrecord/": AuditRecord,
         "admin/chat/reviewlimit/": ReviewLimit,
+        "admin/chat/review/": Conversation,
+        "admin/chat/reviewlabel/": ReviewLabel,
         "admin/auth/group/": Group,
         "admin/account/emailaddress/": EmailAddress,
     }
@@ -138,18 +152,22 @@ def allow(user: User, *codenames: str) -> None:
 
 def limited(user: User) -> None:
     """Sees and reads, but nobody of Alice's."""
-    allow(user, "view_conversation", "read_conversation", "delete_conversation")
+    allow(user, "view_conversation", "read_conversation", "delete_conversation", "review_conversation")
     ReviewLimit.objects.create(reviewer=user).groups.add(Group.objects.create(name="Others"))
 
 
 # By name: what they may do, and what no answer to them has.
 ROLES: dict[str, tuple[Callable[[User], None], list[str]]] = {
-    "without permissions": (lambda user: None, [SECRET, MODEL]),
-    "may only see": (lambda user: allow(user, "view_conversation"), [SECRET]),
-    "may only read": (lambda user: allow(user, "read_conversation"), [SECRET, MODEL]),
-    "limited to others": (limited, [SECRET, MODEL, "alice"]),
-    "looks after accounts": (lambda user: allow(user, "view_user", "change_user", "view_group"), [SECRET, MODEL]),
-    "looks at the record": (lambda user: allow(user, "view_auditrecord"), [SECRET, MODEL]),
+    "without permissions": (lambda user: None, [SECRET, LABEL, MODEL]),
+    "may only see": (lambda user: allow(user, "view_conversation"), [SECRET, LABEL]),
+    "reviews without reading": (lambda user: allow(user, "view_conversation", "review_conversation"), [SECRET, LABEL]),
+    "may only read": (lambda user: allow(user, "read_conversation"), [SECRET, LABEL, MODEL]),
+    "limited to others": (limited, [SECRET, LABEL, MODEL, "alice"]),
+    "looks after accounts": (
+        lambda user: allow(user, "view_user", "change_user", "view_group"),
+        [SECRET, LABEL, MODEL],
+    ),
+    "looks at the record": (lambda user: allow(user, "view_auditrecord"), [SECRET, LABEL, MODEL]),
 }
 
 
@@ -158,11 +176,14 @@ def rows(secrets: Conversation, alice: User) -> None:
     """One of each thing that an address of the administration can be about."""
     Group.objects.create(name="Readers")
     SavedFilter.objects.create(person=alice, name=SECRET, query="status=failed")
-    ReviewLimit.objects.create(reviewer=User.objects.create_user("rob"))
+    reviewer = User.objects.create_user("rob")
+    ReviewLimit.objects.create(reviewer=reviewer)
+    Review.objects.change(secrets.pk, 0, reviewer, state="in review", assignee=reviewer, labels=[LABEL])
 
 
 def state() -> list[Any]:
     models: list[Any] = [Conversation, Message, Reply, QueuedQuestion, Draft, Label, SavedFilter, User, Group]
+    models += [Review, ReviewLabel]
     skipped = {"last_login"}
     return [
         sorted(model.objects.values_list(*(f.name for f in model._meta.fields if f.name not in skipped)), key=str)

@@ -30,10 +30,11 @@ from chat.admin import filters, reasons, saved_filters, watching
 from chat.admin.listing import MOST, ConversationList, neighbour, note_running
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import Action, may_read, reading
+from chat.admin.review import panel
 from chat.admin.stops import FILTERS
 from chat.admin.transcripts import opening, transcript
 from chat.database import retry_on_deadlock
-from chat.models import Conversation, Message, QueuedQuestion, Reply, ReviewLimit, SavedFilter, User
+from chat.models import Conversation, Message, QueuedQuestion, Reply, Review, ReviewLimit, SavedFilter, User
 from chat.process import Process
 from chat.search import Piece
 
@@ -54,6 +55,7 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
         if isinstance(response, TemplateResponse) and response.context_data:
             context = response.context_data
             context |= await transcript(Process.of(request), request, context["original"], has_text=context["may_read"])
+            context |= await sync_to_async(panel)(request, context["original"])
         return response
 
     return page
@@ -93,7 +95,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     view_on_site = False
 
     class Media:
-        css = {"all": ["css/message.css", "css/prose.css", "css/code.css", "css/admin.css"]}
+        css = {"all": ["css/message.css", "css/prose.css", "css/code.css", "css/admin.css", "css/review.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
         return Conversation.objects.for_reviewer(cast("User", request.user)).order_by(*self.ordering)
@@ -129,6 +131,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
             marks.append(("temporary", gettext("Temporary")))
         if conversation.trashed:
             marks.append(("trashed", gettext("In the trash")))
+        review: Review | None = getattr(conversation, "review", None)
+        if review and (review.assignee or review.state != Review.State.NEW):
+            marks.append(("review", review.summary))
         return format_html_join(" ", '<span class="status status--{}">{}</span>', marks) or None
 
     @admin.display(description=_("feedback"))

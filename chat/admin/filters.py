@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateformat import format as format_date
@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat import sentences
-from chat.models import Conversation, Reply, ReviewLimit, User
+from chat.models import Conversation, Reply, Review, ReviewLabel, ReviewLabelling, ReviewLimit, User
 from chat.models.summaries import ending, has_line
 from chat.process import Process
 
@@ -151,10 +151,56 @@ class TrashFilter(Filter):
         return queryset.filter(pk__in=Conversation.objects.filter(trashed__isnull=False).values("pk"))
 
 
+class ReviewFilter(Filter):
+    title = _("review")
+    parameter_name = "review"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state.value, str(state.label)) for state in Review.State]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        if value == Review.State.NEW:
+            begun = Review.objects.filter(conversation=OuterRef("pk")).exclude(state=value)
+            return queryset.filter(~Exists(begun))
+        return queryset.filter(pk__in=Review.objects.filter(state=value).values("pk"))
+
+
+class ReviewerFilter(FieldFilter):
+    """Who reviews them."""
+
+    title = _("reviewer")
+    parameter_name = "reviewer"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        having = User.objects.filter(Exists(Review.objects.filter(assignee=OuterRef("pk"))))
+        names = {*having.values_list("username", flat=True), request.user.get_username()}
+        return [(name, name) for name in sorted(names)]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(pk__in=Review.objects.filter(assignee__username=value).values("pk"))
+
+
+class ReviewLabelFilter(FieldFilter):
+    """A label may tell of the text, so it is for those who may read that."""
+
+    title = _("label of reviewers")
+    parameter_name = "label"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        labels = ReviewLabel.objects.for_reviewer(cast("User", request.user))
+        return [(name, name) for name in labels.values_list("name", flat=True)]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(pk__in=ReviewLabelling.objects.filter(label__name=value).values("review"))
+
+
 EVERY: list[type[Filter]] = [
     StatusFilter,
     ErrorFilter,
     FeedbackFilter,
+    ReviewFilter,
+    ReviewerFilter,
+    ReviewLabelFilter,
     OwnerFilter,
     GroupFilter,
     ModelFilter,

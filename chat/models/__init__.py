@@ -10,6 +10,7 @@ from chat.models.processes import ServerProcess
 from chat.models.queued import QueuedQuestion
 from chat.models.replies import Reply, ReplyEvent
 from chat.models.review import ReviewLimit
+from chat.models.reviews import Review, ReviewLabel, ReviewLabelError, ReviewLabelling
 from chat.models.saved_filters import SavedFilter
 from chat.models.searchable import Searchable
 from chat.models.users import User
@@ -28,6 +29,10 @@ __all__ = [
     "QueuedQuestion",
     "Reply",
     "ReplyEvent",
+    "Review",
+    "ReviewLabel",
+    "ReviewLabelError",
+    "ReviewLabelling",
     "ReviewLimit",
     "SavedFilter",
     "Searchable",

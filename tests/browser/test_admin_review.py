@@ -1,0 +1,56 @@
+"""A reviewer works through conversations by keyboard."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from chat.models import Conversation, Review, User
+from tests.browser.axe import expect_accessible
+from tests.browser.conftest import Visit, Watch
+from tests.browser.test_admin import ANSWER, HOSTILE, LIST, talk
+from tests.server import Server
+
+pytestmark = pytest.mark.chromium
+
+
+@pytest.fixture
+def sam(visit: Visit, server: Server) -> Page:
+    """The browser of Sam, who reviews; axe sets styles."""
+    server.session_cookie("sam", is_staff=True, is_superuser=True)
+    return visit("sam", bypass_csp=True)
+
+
+def test_a_reviewer_works_by_keyboard(sam: Page, server: Server, watch: Watch) -> None:
+    # What the browser says of the answer to whoever comes second.
+    watch.expect("409 (Conflict)")
+    transcript = talk(server, "Salt", ANSWER)
+    form = sam.locator(".review-form")
+    sam.goto(transcript)
+    with sam.expect_navigation():
+        sam.keyboard.press("a")
+    expect(form.get_by_label("State")).to_have_value("in review")
+    expect(form.get_by_label("Reviewer").locator(":checked")).to_have_text("sam")
+    form.get_by_label("Labels").focus()
+    sam.keyboard.type(f"salt, {HOSTILE[:40]}")
+    with sam.expect_navigation():
+        sam.keyboard.press("Enter")
+    expect(sam.locator(".review")).to_contain_text("Changed by sam")
+    expect(form.get_by_label("Labels")).to_have_value(f"{HOSTILE[:40]}, salt")
+    expect_accessible(sam)
+
+    def change() -> None:
+        bob, conversation = User.objects.create_user("bob"), Conversation.objects.get()
+        assert Review.objects.change(conversation.pk, 2, bob, state="in review", assignee=bob, labels=[HOSTILE[:40]])
+
+    server.database.run(change)
+    with sam.expect_navigation():
+        sam.keyboard.press("e")
+    expect(sam.get_by_role("alert")).to_contain_text("Somebody else has changed this review")
+    expect(sam.locator(".help")).to_contain_text("Review: In review, bob. Labels: <script>")
+    expect_accessible(sam)
+    sam.set_viewport_size({"width": 360, "height": 800})
+    assert sam.evaluate("document.documentElement.scrollWidth") <= 360
+    form.get_by_role("button", name="Save").focus()
+    with sam.expect_navigation():
+        sam.keyboard.press("Enter")
+    sam.goto(f"{LIST}?review=done&reviewer=sam&label=salt")
+    expect(sam.locator(".status--review")).to_have_text("Review: Done, sam")
