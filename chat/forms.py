@@ -225,6 +225,26 @@ class BeginningForm(ConversationForm):
         return f"{self.fields[name].label}: {errors[0]}"
 
 
+class ReasonField(forms.CharField):
+    """A text of several lines, which has to say something."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(widget=forms.Textarea(attrs={"rows": 4, "dir": "auto"}), **kwargs)
+
+    def clean(self, value: Any) -> str:
+        text: str = super().clean(value)
+        if not is_visible(text):
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+        check_length(text, REASON_CHARS, gettext("This text has %(count)s characters. The limit is %(most)s."))
+        return text
+
+
+class ReportForm(forms.Form):
+    """Why an answer is reported."""
+
+    reason = ReasonField(label=_("What is wrong with it?"), error_messages={"required": _("Write a reason first.")})
+
+
 class FeedbackForm(forms.Form):
     """What a person thinks of an answer: a verdict, which may be none, and why."""
 

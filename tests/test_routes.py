@@ -25,6 +25,7 @@ from chat.models import (
     Label,
     Message,
     QueuedQuestion,
+    Remark,
     Reply,
     Review,
     ReviewLabel,
@@ -65,6 +66,8 @@ SENT = {
     "name": "Changed",
     "version": "1",
     "state": "done",
+    "kind": "flag",
+    "reason": "Changed",
 }
 OF_TEXT = [Action for Action in AuditRecord.Action if Action in ("listed", "searched", "read", "watched", "exported")]
 
@@ -114,11 +117,13 @@ def argument(route: str, name: str) -> object:
         "admin/chat/reviewlimit/": ReviewLimit,
         "admin/chat/review/": Conversation,
         "admin/chat/reviewlabel/": ReviewLabel,
+        "admin/chat/remark/": Conversation,
         "admin/auth/group/": Group,
         "admin/account/emailaddress/": EmailAddress,
     }
     values: dict[str, Callable[[], object]] = {
         "message": lambda: Message.objects.get(role="assistant").pk,
+        "remark": lambda: Remark.objects.earliest("pk").pk,
         "question": lambda: QueuedQuestion.objects.get().pk,
         "key": lambda: Searchable.objects.earliest("pk").pk,
         "suffix": lambda: "csv" if route.startswith("admin/") else "md",
@@ -179,11 +184,12 @@ def rows(secrets: Conversation, alice: User) -> None:
     reviewer = User.objects.create_user("rob")
     ReviewLimit.objects.create(reviewer=reviewer)
     Review.objects.change(secrets.pk, 0, reviewer, state="in review", assignee=reviewer, labels=[LABEL])
+    Remark.objects.report(secrets.messages.get(role="assistant"), alice, SECRET)
 
 
 def state() -> list[Any]:
     models: list[Any] = [Conversation, Message, Reply, QueuedQuestion, Draft, Label, SavedFilter, User, Group]
-    models += [Review, ReviewLabel]
+    models += [Review, ReviewLabel, Remark]
     skipped = {"last_login"}
     return [
         sorted(model.objects.values_list(*(f.name for f in model._meta.fields if f.name not in skipped)), key=str)

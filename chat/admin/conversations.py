@@ -27,9 +27,10 @@ from django.views.decorators.http import require_POST
 
 from chat import audit
 from chat.admin import filters, reasons, saved_filters, watching
-from chat.admin.listing import MOST, ConversationList, neighbour, note_running
+from chat.admin.listing import MOST, ConversationList, neighbour, note_marks
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import Action, may_read, reading
+from chat.admin.remarks import show_remarks
 from chat.admin.review import panel
 from chat.admin.stops import FILTERS
 from chat.admin.transcripts import opening, transcript
@@ -56,6 +57,8 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
             context = response.context_data
             context |= await transcript(Process.of(request), request, context["original"], has_text=context["may_read"])
             context |= await sync_to_async(panel)(request, context["original"])
+            shown = [entry[0] for entry in context["entries"]]
+            context |= await sync_to_async(show_remarks)(request, context["original"], shown)
         return response
 
     return page
@@ -131,6 +134,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
             marks.append(("temporary", gettext("Temporary")))
         if conversation.trashed:
             marks.append(("trashed", gettext("In the trash")))
+        if conversation.is_flagged:
+            marks.append(("flagged", gettext("Flagged")))
         review: Review | None = getattr(conversation, "review", None)
         if review and (review.assignee or review.state != Review.State.NEW):
             marks.append(("review", review.summary))
@@ -247,7 +252,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Conversation | None:
         conversation = super().get_object(request, object_id, from_field)
         if conversation:
-            note_running([conversation])
+            note_marks([conversation])
         return conversation
 
     def response_action(

@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat import sentences
-from chat.models import Conversation, Reply, Review, ReviewLabel, ReviewLabelling, ReviewLimit, User
+from chat.models import Conversation, Remark, Reply, Review, ReviewLabel, ReviewLabelling, ReviewLimit, User
 from chat.models.summaries import ending, has_line
 from chat.process import Process
 
@@ -194,10 +194,24 @@ class ReviewLabelFilter(FieldFilter):
         return queryset.filter(pk__in=ReviewLabelling.objects.filter(label__name=value).values("review"))
 
 
+class FlagFilter(Filter):
+    """By flags of reviewers and reports of people which nobody has settled."""
+
+    title = _("flags and reports")
+    parameter_name = "flagged"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", gettext("Flagged or reported")), ("report", gettext("Reported by their owner"))]
+
+    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return queryset.filter(pk__in=Remark.objects.open_as(value).values("conversation"))
+
+
 EVERY: list[type[Filter]] = [
     StatusFilter,
     ErrorFilter,
     FeedbackFilter,
+    FlagFilter,
     ReviewFilter,
     ReviewerFilter,
     ReviewLabelFilter,

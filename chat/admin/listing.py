@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from chat import sentences
 from chat.admin.filters import BeforeFilter, before
 from chat.admin.reading import may_read
-from chat.models import Conversation, Reply, SavedFilter, Searchable
+from chat.models import Conversation, Remark, Reply, SavedFilter, Searchable
 from chat.search import NotSearchable, for_staff, parse, snippet
 
 # So many conversations have pages. To count all, and to skip many, would read them.
@@ -53,7 +53,7 @@ class ConversationList(ChangeList):
             raise IncorrectLookupParameters from None
         rows = self.root_queryset.select_related("owner", "review__assignee").in_bulk(on_page)
         self.result_list = [rows[pk] for pk in on_page if pk in rows]
-        note_running(self.result_list)
+        note_marks(self.result_list)
         self._show_found(rows)
         self.result_count = len(self.ids)
         self.multi_page = self.result_count > self.list_per_page
@@ -96,13 +96,15 @@ class ConversationList(ChangeList):
         return self.get_query_string(before(self.root_queryset.get(pk=self.ids[-1])))
 
 
-def note_running(conversations: Iterable[Conversation]) -> None:
-    """Set `is_running` of each."""
+def note_marks(conversations: Iterable[Conversation]) -> None:
+    """Set `is_running` and `is_flagged` of each."""
     by_pk = {conversation.pk: conversation for conversation in conversations}
     running = Reply.objects.running().filter(message__conversation__in=by_pk)
     having = set(running.values_list("message__conversation", flat=True))
+    flagged = Remark.objects.flagged(by_pk)
     for pk, conversation in by_pk.items():
         conversation.is_running = pk in having
+        conversation.is_flagged = pk in flagged
 
 
 def neighbour(admin: Any, request: HttpRequest, pk: UUID, step: int) -> UUID | None:

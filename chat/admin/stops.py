@@ -1,4 +1,4 @@
-"""Where a reviewer stops in a transcript: at the hits, or at the problems, that the list was filtered by."""
+"""Where a reviewer stops in a transcript: at the hits, the flags, or the problems, that the list was filtered by."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Q
 from django.http import QueryDict
 
-from chat.models import Conversation, Reply
+from chat.models import Conversation, Message, Reply
 from chat.search import in_conversation
 
 # In the address of a page, the query of the list that has led to it; the name is Django's.
@@ -39,6 +39,9 @@ def stops(conversation: Conversation, listed: QueryDict, *, has_text: bool) -> S
         found, terms = in_conversation(conversation, words, MOST)
         if found:
             return Stops(found, are_hits=True, terms=[asdict(term) for term in terms], are_sought=True)
+    if value := listed.get("flagged"):
+        flagged = Message.objects.filter(pk__in=conversation.remarks.open_as(value).values("message"))
+        return Stops(list(flagged.order_by("created", "pk").values_list("pk", flat=True)[:MOST]), are_sought=True)
     sought = Q()
     for name, column in FIELDS.items():
         if value := listed.get(name):

@@ -13,6 +13,7 @@ from django.shortcuts import render
 
 from chat.admin import reasons
 from chat.admin.reading import Action, asked_for, may_read
+from chat.admin.remarks import show_remarks
 from chat.admin.transcripts import MESSAGES_PER_PAGE, entry
 from chat.audit import record
 from chat.database import AWAY, in_thread
@@ -68,6 +69,7 @@ async def message(request: HttpRequest, pk: UUID, message: UUID, *, admission: A
         context = await entry(Process.of(request), await found.aget())
     except Message.DoesNotExist:
         raise Http404 from None
+    context |= await sync_to_async(show_remarks)(request, context["original"], [context["message"]])
     return await in_thread(render)(request, "admin/chat/conversation/_entry.html", context)
 
 

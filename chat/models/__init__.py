@@ -8,6 +8,7 @@ from chat.models.labels import Label, Labelling
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 from chat.models.queued import QueuedQuestion
+from chat.models.remarks import Remark, TooManyRemarks
 from chat.models.replies import Reply, ReplyEvent
 from chat.models.review import ReviewLimit
 from chat.models.reviews import Review, ReviewLabel, ReviewLabelError, ReviewLabelling
@@ -27,6 +28,7 @@ __all__ = [
     "LedgerEntry",
     "Message",
     "QueuedQuestion",
+    "Remark",
     "Reply",
     "ReplyEvent",
     "Review",
@@ -37,6 +39,7 @@ __all__ = [
     "SavedFilter",
     "Searchable",
     "ServerProcess",
+    "TooManyRemarks",
     "User",
     "title_of",
 ]

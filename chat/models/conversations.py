@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
     from chat.models.labels import Label, Labelling
+    from chat.models.remarks import Remark
 
 
 # Where a conversation is in its person's list: whether it is pinned, its last activity, its id.
@@ -165,9 +166,11 @@ class Conversation(Summary):
 
     # The names of its labels that a page or a document shows, once a view has set them.
     label_names: Sequence[str] = ()
-    # For a list of the admin: whether a reply is being written in it, once `note_running` has looked, and pieces of a
+    # For a list of the admin: whether a reply is being written in it, once `note_marks` has looked, and pieces of a
     # text in which a search has found something.
     is_running: bool
+    # Likewise: whether it has an open flag or report.
+    is_flagged: bool
     snippet: Sequence[Any] = ()
 
     class Meta:
@@ -324,6 +327,8 @@ class Message(models.Model):
         indexes = [models.Index(fields=["conversation", "created"], name="message_order")]
 
     siblings: tree.Siblings | None = None
+    # What the administration shows about it.
+    remarks_shown: Sequence[Remark] = ()
     # An answer's text as HTML, once `Rendering.show` has set it.
     html: SafeString
 

@@ -54,3 +54,39 @@ def test_a_reviewer_works_by_keyboard(sam: Page, server: Server, watch: Watch) -
         sam.keyboard.press("Enter")
     sam.goto(f"{LIST}?review=done&reviewer=sam&label=salt")
     expect(sam.locator(".status--review")).to_have_text("Review: Done, sam")
+
+
+def test_a_report_becomes_a_flag_that_a_reviewer_settles(visit: Visit, sam: Page, server: Server) -> None:
+    transcript = talk(server, "Salt", ANSWER)
+    alice = visit("alice", bypass_csp=True)
+    alice.goto(f"/c/{transcript.split('/')[4]}/")
+    alice.get_by_role("link", name="Report", exact=True).focus()
+    with alice.expect_navigation():
+        alice.keyboard.press("Enter")
+    alice.get_by_label("What is wrong with it?").fill(HOSTILE)
+    expect_accessible(alice)
+    alice.get_by_role("button", name="Report").press("Enter")
+    expect(alice.locator("blockquote")).to_contain_text("<script>alert(1)</script>")
+    expect_accessible(alice)
+
+    sam.goto(f"{LIST}?flagged=report")
+    expect(sam.locator(".status--flagged")).to_have_text("Flagged")
+    sam.get_by_role("link", name="Salt").press("Enter")
+    flag = sam.locator(".remark--open")
+    expect(flag).to_be_in_viewport()
+    expect(flag).to_contain_text("<script>alert(1)</script>")
+    entry = sam.locator(".entry", has=flag)
+    entry.get_by_text("Note or flag").focus()
+    sam.keyboard.press("Enter")
+    entry.get_by_role("textbox").fill(HOSTILE)
+    expect_accessible(sam)
+    sam.set_viewport_size({"width": 360, "height": 800})
+    assert sam.evaluate("document.documentElement.scrollWidth") <= 360
+    entry.get_by_role("button", name="Add note").press("Enter")
+    expect(sam.locator(".remark", has_text="Note sam")).to_contain_text("<script>alert(1)</script>")
+    assert sam.locator(".remark :is(script, style, img, a)").count() == 0
+    sam.get_by_role("button", name="Settle").press("Enter")
+    expect(sam.locator(".remark", has_text="Settled by sam")).to_be_visible()
+    expect(flag).to_have_count(0)
+    alice.reload()
+    expect(alice.locator("main")).to_contain_text("An administrator settled it")
