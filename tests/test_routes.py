@@ -23,6 +23,7 @@ from chat.models import (
     Conversation,
     Draft,
     Label,
+    Marking,
     Message,
     QueuedQuestion,
     Remark,
@@ -30,12 +31,13 @@ from chat.models import (
     Review,
     ReviewLabel,
     ReviewLimit,
+    ReviewQueue,
     SavedFilter,
     Searchable,
     User,
 )
 from tests.client import Client
-from tests.test_admin import queue, talk
+from tests.test_admin import NOON, queue, talk
 
 # Views use the database from other threads.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,6 +59,7 @@ EXPRESSIONS = {
     "admin/^(?P<app_label>",
     "admin/(?P<url>",
 }
+EXPORTS = r"/(auditrecord|reviewqueue/[^/]*)/export"
 # What a browser would send to change or delete Alice's things.
 SENT = {
     "post": "yes",
@@ -118,11 +121,14 @@ def argument(route: str, name: str) -> object:
         "admin/chat/review/": Conversation,
         "admin/chat/reviewlabel/": ReviewLabel,
         "admin/chat/remark/": Conversation,
+        "admin/chat/reviewqueue/": ReviewQueue,
         "admin/auth/group/": Group,
         "admin/account/emailaddress/": EmailAddress,
     }
     values: dict[str, Callable[[], object]] = {
         "message": lambda: Message.objects.get(role="assistant").pk,
+        "marking": lambda: Marking.objects.earliest("pk").pk,
+        "conversation": lambda: Conversation.objects.get().pk,
         "remark": lambda: Remark.objects.earliest("pk").pk,
         "question": lambda: QueuedQuestion.objects.get().pk,
         "key": lambda: Searchable.objects.earliest("pk").pk,
@@ -184,12 +190,15 @@ def rows(secrets: Conversation, alice: User) -> None:
     reviewer = User.objects.create_user("rob")
     ReviewLimit.objects.create(reviewer=reviewer)
     Review.objects.change(secrets.pk, 0, reviewer, state="in review", assignee=reviewer, labels=[LABEL])
+    queue = ReviewQueue.objects.create(name="Macaw", rubric="Correct: yes, no")
+    queue.put([secrets.pk])
+    queue.markings.update(done=NOON, marks={"Correct": SECRET})
     Remark.objects.report(secrets.messages.get(role="assistant"), alice, SECRET)
 
 
 def state() -> list[Any]:
     models: list[Any] = [Conversation, Message, Reply, QueuedQuestion, Draft, Label, SavedFilter, User, Group]
-    models += [Review, ReviewLabel, Remark]
+    models += [Review, ReviewLabel, Remark, ReviewQueue, Marking]
     skipped = {"last_login"}
     return [
         sorted(model.objects.values_list(*(f.name for f in model._meta.fields if f.name not in skipped)), key=str)
@@ -198,7 +207,11 @@ def state() -> list[Any]:
 
 
 def answers(
-    client: Client, address: str, pk: UUID, methods: str = "GET POST", streams: str = "/auditrecord/export"
+    client: Client,
+    address: str,
+    pk: UUID,
+    methods: str = "GET POST",
+    streams: str = EXPORTS,
 ) -> Iterator[tuple[str, Any]]:
     """What a browser gets there, by method. A stream, which nobody reads here, only where it is expected."""
     for method in methods.split():
@@ -251,10 +264,10 @@ def test_each_page_with_somebodys_text_is_recorded_once(
     recorded = 0
     for address in [*addresses("admin/"), f"/admin/chat/conversation/?q={WORD}"]:
         before = AuditHead.objects.get().number
-        for request, response in answers(client, address, secrets.pk, "GET", "/auditrecord/export|/events/"):
+        for request, response in answers(client, address, secrets.pk, "GET", f"{EXPORTS}|/events/"):
             is_text = response.streaming or SECRET in response.text
             count = AuditRecord.objects.filter(pk__gt=before, action__in=OF_TEXT).count()
             assert count == is_text, f"{request} has {count} records"
             recorded += is_text
-    # The list, the search, the transcript, a message of it, its events, what asks before a deletion, and an export.
-    assert recorded == 7
+    # The list, the search, the transcript, a message of it, its events, what asks before a deletion, and two exports.
+    assert recorded == 8

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.contrib import admin, messages
+from django.contrib.admin.options import ActionLocation
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -26,7 +27,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from chat import audit
-from chat.admin import filters, reasons, saved_filters, watching
+from chat.admin import filters, queues, reasons, saved_filters, watching
 from chat.admin.listing import MOST, ConversationList, neighbour, note_marks
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import Action, may_read, reading
@@ -57,6 +58,7 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
             context = response.context_data
             context |= await transcript(Process.of(request), request, context["original"], has_text=context["may_read"])
             context |= await sync_to_async(panel)(request, context["original"])
+            context |= await sync_to_async(queues.marking_panel)(request, context["original"])
             shown = [entry[0] for entry in context["entries"]]
             context |= await sync_to_async(show_remarks)(request, context["original"], shown)
         return response
@@ -105,6 +107,12 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
 
     def get_list_display(self, request: HttpRequest) -> Sequence[Any]:  # type: ignore[override]
         return self.list_display if may_read(request) else ["id", *self.list_display[1:]]
+
+    def get_actions(
+        self, request: HttpRequest, action_location: ActionLocation = ActionLocation.CHANGE_LIST
+    ) -> dict[str, Any]:
+        own = queues.actions(request) if action_location == ActionLocation.CHANGE_LIST else {}
+        return {**super().get_actions(request, action_location=action_location), **own}
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         return self.search_fields if may_read(request) else []

@@ -8,6 +8,7 @@ from chat.models.labels import Label, Labelling
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
 from chat.models.queued import QueuedQuestion
+from chat.models.queues import Marking, ReviewQueue
 from chat.models.remarks import Remark, TooManyRemarks
 from chat.models.replies import Reply, ReplyEvent
 from chat.models.review import ReviewLimit
@@ -26,6 +27,7 @@ __all__ = [
     "Label",
     "Labelling",
     "LedgerEntry",
+    "Marking",
     "Message",
     "QueuedQuestion",
     "Remark",
@@ -36,6 +38,7 @@ __all__ = [
     "ReviewLabelError",
     "ReviewLabelling",
     "ReviewLimit",
+    "ReviewQueue",
     "SavedFilter",
     "Searchable",
     "ServerProcess",

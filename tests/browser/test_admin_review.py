@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from chat.models import Conversation, Review, User
+from chat.models import Conversation, Review, ReviewQueue, User
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Visit, Watch
 from tests.browser.test_admin import ANSWER, HOSTILE, LIST, talk
@@ -90,3 +90,31 @@ def test_a_report_becomes_a_flag_that_a_reviewer_settles(visit: Visit, sam: Page
     expect(flag).to_have_count(0)
     alice.reload()
     expect(alice.locator("main")).to_contain_text("An administrator settled it")
+
+
+def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server) -> None:
+    talk(server, "Salt", ANSWER)
+
+    def fill() -> None:
+        rubric = f"Correct: yes, no\n{HOSTILE[:40].replace(':', '')}: 1-5\nComment: text"
+        queue, _ = ReviewQueue.objects.update_or_create(
+            name=HOSTILE[:50], defaults={"instructions": HOSTILE, "rubric": rubric}
+        )
+        queue.put(Conversation.objects.values_list("pk", flat=True))
+
+    server.database.run(fill)
+    sam.goto("/admin/chat/reviewqueue/")
+    expect_accessible(sam)
+    sam.get_by_role("link", name="Review the next").press("Enter")
+    form = sam.locator(".mark-form")
+    expect(form).to_contain_text("<script>alert(1)</script>")
+    assert form.locator(":is(script, style, img, a)").count() == 0
+    expect_accessible(sam)
+    sam.set_viewport_size({"width": 360, "height": 800})
+    assert sam.evaluate("document.documentElement.scrollWidth") <= 360
+    form.get_by_role("radio", name="yes").press("Space")
+    form.get_by_role("spinbutton").fill("4")
+    form.get_by_label("A better answer").fill(HOSTILE)
+    form.get_by_role("spinbutton").press("Enter")
+    expect(sam.locator(".messagelist")).to_contain_text("Nothing in this queue is open to you now.")
+    expect(sam.locator(".field-progress")).to_have_text("1 of 1")

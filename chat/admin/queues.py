@@ -1,0 +1,305 @@
+"""Queues of conversations: filling them, working through them, and what comes out as JSON Lines."""
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any, cast
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.options import Action, ActionLocation
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from chat import audit, rubric
+from chat.admin import reasons
+from chat.admin.review import may_review, seen_conversation
+from chat.database import in_thread, retry_on_deadlock
+from chat.models import AuditRecord, Conversation, Marking, Message, ReviewQueue, User
+from chat.models.conversations import LONGEST_BRANCH
+from chat.rubric import Criterion, RubricError
+
+logger = logging.getLogger(__name__)
+
+MANAGE = "chat.change_reviewqueue"
+# Conversations of an export that are in memory at the same time.
+BATCH = 20
+# Queues that are offered to put a conversation in.
+OFFERED = 50
+CORRECTION_CHARS = 100_000
+
+
+class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # It takes none at run time.
+    """What a queue asks of its reviewers."""
+
+    class Meta:
+        model = ReviewQueue
+        fields = ("name", "instructions", "rubric", "reviewers", "minutes")
+        help_texts = {
+            "rubric": _(
+                "A line for each criterion. A choice: “Correct: yes, partly, no”. A number: “Tone: 1-5”. "
+                "A text: “Comment: text”. Change it only before somebody has marked by it."
+            )
+        }
+
+    def clean_rubric(self) -> str:
+        text: str = self.cleaned_data["rubric"]
+        try:
+            rubric.parse(text)
+        except RubricError as error:
+            sentence = gettext("Line %(line)d is no criterion. Write it as one of the examples.") % {"line": error.line}
+            if not error.line:
+                sentence = gettext("Write 1 to %(most)d criteria, each with another name.")
+                sentence %= {"most": rubric.MOST_CRITERIA}
+            raise forms.ValidationError(sentence) from None
+        return text
+
+
+class MarkForm(forms.Form):
+    """A field for each criterion, and a better answer."""
+
+    def __init__(self, criteria: list[Criterion], data: Any = None) -> None:
+        super().__init__(data, auto_id="mark_%s", label_suffix="")
+        self.criteria = criteria
+        for index, criterion in enumerate(criteria):
+            self.fields[f"c{index}"] = _field(criterion)
+        self.fields["correction"] = forms.CharField(
+            label=gettext("A better answer"),
+            help_text=gettext("Instead of the last one, if that should be another."),
+            required=False,
+            max_length=CORRECTION_CHARS,
+            widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
+        )
+
+    @property
+    def marks(self) -> dict[str, str]:
+        named = ((criterion.name, self.cleaned_data[f"c{index}"]) for index, criterion in enumerate(self.criteria))
+        return {name: str(value) for name, value in named if value not in (None, "")}
+
+
+def _field(criterion: Criterion) -> forms.Field:
+    if criterion.choices:
+        choices = [(choice, choice) for choice in criterion.choices]
+        return forms.ChoiceField(label=criterion.name, choices=choices, widget=forms.RadioSelect)
+    if criterion.least is not None:
+        return forms.IntegerField(label=criterion.name, min_value=criterion.least, max_value=criterion.most)
+    text = forms.Textarea(attrs={"rows": 2, "dir": "auto"})
+    return forms.CharField(label=criterion.name, max_length=rubric.TEXT_CHARS, required=False, widget=text)
+
+
+def marking_panel(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
+    """What the page of a conversation shows of queues: the marks that it asks of the reviewer, and where to put it."""
+    if not may_review(request):
+        return {}
+    marking = Marking.objects.filter(conversation=conversation, reviewer=request.user.pk, done=None)
+    mine = marking.select_related("queue").order_by("pk").first()
+    form = MarkForm(rubric.parse(mine.queue.rubric)) if mine else None
+    return {"marking": mine, "mark_form": form, "queues": offered(request)}
+
+
+def offered(request: HttpRequest) -> list[ReviewQueue]:
+    return list(ReviewQueue.objects.order_by("name")[:OFFERED]) if request.user.has_perm(MANAGE) else []
+
+
+def actions(request: HttpRequest) -> dict[str, Action]:
+    """An action of the list of conversations for each queue."""
+    return {action.name: action for action in map(_action, offered(request))}
+
+
+def _action(queue: ReviewQueue) -> Action:
+    # Django puts the description into a format string.
+    title = gettext("Put into the queue “%(name)s”") % {"name": queue.name.replace("%", "%%")}
+    locations = [ActionLocation.CHANGE_LIST]
+    return Action(partial(_put, queue=queue), f"queue_{queue.pk.hex}", title, title, locations)
+
+
+def _put(model_admin: Any, request: HttpRequest, queryset: QuerySet[Conversation], *, queue: ReviewQueue) -> None:
+    put(model_admin, request, queue, list(queryset.order_by().values_list("pk", flat=True)))
+
+
+def put(model_admin: Any, request: HttpRequest, queue: ReviewQueue, pks: list[UUID]) -> None:
+    count = retry_on_deadlock(queue.put)(pks)
+    sentence = ngettext(
+        "%(count)d conversation is new in the queue.", "%(count)d conversations are new in the queue.", count
+    )
+    model_admin.message_user(request, sentence % {"count": count}, messages.SUCCESS)
+
+
+@admin.register(ReviewQueue)
+class ReviewQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+    """Whoever may review sees queues and works through them; to make and to fill them takes Django's permissions."""
+
+    form = QueueForm
+    list_display = ["name", "progress", "agreement", "work"]
+    ordering = ["name"]
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        own = [
+            path("<uuid:pk>/work/", view(self.work_through), name="chat_reviewqueue_work"),
+            path("<uuid:pk>/export/", view(self.export), name="chat_reviewqueue_export"),
+            path("put/<uuid:conversation>/", view(self.put), name="chat_reviewqueue_put"),
+            path("markings/<uuid:marking>/", view(self.mark), name="chat_reviewqueue_mark"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def has_view_permission(self, request: HttpRequest, obj: ReviewQueue | None = None) -> bool:
+        return may_review(request) or super().has_view_permission(request, obj)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ReviewQueue | None = None) -> list[str]:
+        # Conversations have as many places as there were reviewers when they came in.
+        return ["reviewers"] if obj else []
+
+    @admin.display(description=_("marked"))
+    def progress(self, queue: ReviewQueue) -> str:
+        return gettext("%(done)d of %(all)d") % queue.progress()
+
+    @admin.display(description=_("agreement"))
+    def agreement(self, queue: ReviewQueue) -> str | None:
+        """By each choice: equal pairs of marks, and Fleiss' kappa."""
+        return "; ".join(_agreements(queue)) or None
+
+    @admin.display(description=_("work"))
+    def work(self, queue: ReviewQueue) -> SafeString:
+        work, export = (reverse(f"admin:chat_reviewqueue_{name}", args=[queue.pk]) for name in ("work", "export"))
+        return format_html(
+            '<a href="{}">{}</a> <a href="{}">{}</a>', work, gettext("Review the next"), export, gettext("Export")
+        )
+
+    def work_through(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        """Lead to the first conversation that is open to the reviewer, which is reserved for them."""
+        if not may_review(request):
+            raise PermissionDenied
+        queue = get_object_or_404(ReviewQueue, pk=pk)
+        marking = Marking.objects.claim(queue, cast("User", request.user))
+        if marking:
+            return HttpResponseRedirect(reverse("admin:chat_conversation_change", args=[marking.conversation_id]))
+        self.message_user(request, gettext("Nothing in this queue is open to you now."), messages.INFO)
+        return HttpResponseRedirect(reverse("admin:chat_reviewqueue_changelist"))
+
+    @method_decorator(require_POST)
+    def put(self, request: HttpRequest, conversation: UUID) -> HttpResponse:
+        if not request.user.has_perm(MANAGE):
+            raise PermissionDenied
+        seen = seen_conversation(request, conversation)
+        form = forms.ModelChoiceField(ReviewQueue.objects.all())
+        try:
+            queue = form.clean(request.POST.get("queue"))
+        except forms.ValidationError:
+            self.message_user(request, gettext("There is no such queue. Choose another one."), messages.WARNING)
+        else:
+            put(self, request, queue, [seen.pk])
+        return HttpResponseRedirect(reverse("admin:chat_conversation_change", args=[seen.pk]))
+
+    @method_decorator(require_POST)
+    def mark(self, request: HttpRequest, marking: UUID) -> HttpResponse:
+        """Keep the marks, and lead to the next conversation."""
+        own = Marking.objects.filter(reviewer=request.user.pk).select_related("queue")
+        mine = get_object_or_404(own, pk=marking)
+        conversation = seen_conversation(request, mine.conversation_id)
+        form = MarkForm(rubric.parse(mine.queue.rubric), request.POST)
+        if not form.is_valid():
+            context = {
+                **admin.site.each_context(request),
+                "title": mine.queue.name,
+                "original": conversation,
+                "marking": mine,
+                "mark_form": form,
+                "opts": Conversation._meta,
+            }
+            return TemplateResponse(request, "admin/chat/review/mark_again.html", context, status=422)
+        correction = form.cleaned_data["correction"]
+        last = conversation.leaf if correction else None
+        if not mine.give(cast("User", request.user), form.marks, correction, last):
+            self.message_user(request, gettext("These marks were given already."), messages.WARNING)
+        return HttpResponseRedirect(reverse("admin:chat_reviewqueue_work", args=[mine.queue_id]))
+
+    def export(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
+        """What has been marked, a line for each conversation that the reviewer sees."""
+        if not may_review(request):
+            raise PermissionDenied
+        queue = get_object_or_404(ReviewQueue, pk=pk)
+        if reasons.is_missing(request):
+            return reasons.ask_first(request)
+        # Each conversation has a record besides, for its owner.
+        reason = reasons.reason_of(request)
+        audit.record(AuditRecord.Action.EXPORTED, request, detail=f"queue {queue.name}", reason=reason)
+        response = StreamingHttpResponse(_lines(request, queue), content_type="application/jsonl")
+        response.headers["Content-Disposition"] = 'attachment; filename="queue.jsonl"'
+        return response
+
+
+def _agreements(queue: ReviewQueue) -> Iterator[str]:
+    done = queue.markings.exclude(done=None).values_list("conversation", "marks")
+    given: dict[str, dict[UUID, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for conversation, marks in done.iterator():
+        for name, mark in marks.items():
+            given[name][conversation].append(mark)
+    for criterion in rubric.parse(queue.rubric):
+        found = rubric.agreement(given[criterion.name].values()) if criterion.choices else None
+        if found:
+            kappa = f", κ = {found.kappa:.2f}" if found.kappa is not None else ""
+            yield f"{criterion.name}: {found.share:.0%}{kappa}"
+
+
+async def _lines(request: HttpRequest, queue: ReviewQueue) -> AsyncIterator[str]:
+    """The file in pieces. Daphne leaves the connection open when a stream raises, so its last line says so."""
+    last = UUID(int=0)
+    try:
+        while lines := await in_thread(_batch)(request, queue, last):
+            yield "".join(lines.values())
+            last = max(lines)
+    except Exception:
+        logger.exception("An export of the queue %s broke off", queue.pk)
+        yield gettext("The rest is missing: the server ran into a problem. Try again in a moment.") + "\n"
+
+
+def _batch(request: HttpRequest, queue: ReviewQueue, after: UUID) -> dict[UUID, str]:
+    """The lines of the next conversations, whose export is recorded when this returns."""
+    marked = queue.markings.exclude(done=None).filter(conversation__gt=after)
+    seen = marked.filter(conversation__in=Conversation.objects.for_reviewer(cast("User", request.user)))
+    pks = list(seen.order_by("conversation").values_list("conversation", flat=True).distinct()[:BATCH])
+    conversations = Conversation.objects.select_related("owner").in_bulk(pks)
+    detail, reason = f"queue {queue.name}", reasons.reason_of(request)
+    new = partial(audit.new, AuditRecord.Action.EXPORTED, request, detail=detail, reason=reason)
+    audit.append(*(new(conversation=conversation) for conversation in conversations.values()), durable=True)
+    return {pk: _line(queue, conversation) for pk, conversation in sorted(conversations.items())}
+
+
+def _line(queue: ReviewQueue, conversation: Conversation) -> str:
+    """The branch on screen as programs for evaluation and fine-tuning take it, and what reviewers make of it."""
+    branch: list[Message] = conversation.branch(conversation.leaf_id, LONGEST_BRANCH)
+    done = (
+        queue.markings.exclude(done=None).filter(conversation=conversation).select_related("reviewer").order_by("done")
+    )
+    line = {
+        "conversation": str(conversation.pk),
+        "model": conversation.model,
+        "messages": [{"id": str(message.pk), "role": message.role, "content": message.text} for message in branch],
+        "reviews": [
+            {
+                "reviewer": marking.reviewer.get_username() if marking.reviewer else None,
+                "marks": marking.marks,
+                "correction": marking.correction or None,
+                "corrects": str(marking.corrected_id) if marking.corrected_id else None,
+            }
+            for marking in done
+        ],
+    }
+    return f"{json.dumps(line, ensure_ascii=False)}\n"

@@ -1,0 +1,131 @@
+"""Queues of conversations that reviewers mark by a rubric, each for themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import IntegrityError, models, transaction
+from django.db.models import Count, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from chat.models.conversations import Conversation, Message
+from chat.models.ids import uuid7
+
+if TYPE_CHECKING:
+    from chat.models.users import User
+
+MOST_REVIEWERS = 5
+# A reviewer who finds so many taken by others while they look has to look again.
+TRIES = 20
+
+
+class ReviewQueue(models.Model):
+    """Conversations that so many reviewers each mark by the rubric (see chat/rubric.py)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    instructions = models.TextField(_("instructions"), blank=True)
+    rubric = models.TextField(_("rubric"))
+    reviewers = models.PositiveSmallIntegerField(
+        _("reviewers of each conversation"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_REVIEWERS)],
+    )
+    minutes = models.PositiveSmallIntegerField(
+        _("minutes of a reservation"), default=30, validators=[MinValueValidator(1), MaxValueValidator(24 * 60)]
+    )
+
+    def __str__(self) -> str:
+        return self.name
+
+    @transaction.atomic
+    def put(self, conversations: Iterable[UUID]) -> int:
+        """Put in those of these conversations that exist and are not in it; returns how many that are."""
+        there = Conversation.objects.filter(pk__in=list(conversations)).order_by("pk").select_for_update(no_key=True)
+        pks = [conversation.pk for conversation in there.only("pk")]
+        known = set(self.markings.filter(conversation__in=pks).values_list("conversation", flat=True))
+        new = [pk for pk in pks if pk not in known]
+        rows = [Marking(queue=self, conversation_id=pk, place=place) for pk in new for place in range(self.reviewers)]
+        Marking.objects.bulk_create(rows)
+        return len(new)
+
+    def progress(self) -> dict[str, int]:
+        """How many marks are wanted in `all`, and `done`."""
+        return self.markings.aggregate(all=Count("pk"), done=Count("done"))
+
+
+class MarkingQuerySet(models.QuerySet["Marking"]):
+    def open_to(self, reviewer: User) -> MarkingQuerySet:
+        """What they may be given now: their own, and what nobody has reserved of conversations they have not marked."""
+        mine = self.filter(reviewer=reviewer)
+        free = Q(reviewer=None) | Q(reserved__lte=timezone.now())
+        others = free & ~Q(conversation__in=mine.values("conversation"))
+        seen = Conversation.objects.for_reviewer(reviewer)
+        return self.filter(Q(reviewer=reviewer) | others, done=None, conversation__in=seen)
+
+    def claim(self, queue: ReviewQueue, reviewer: User) -> Marking | None:
+        """The first one that is open to this reviewer, reserved for them; None if there is none."""
+        open_here = queue.markings.open_to(reviewer)
+        # First what they have begun.
+        for _try in range(TRIES):
+            begun = open_here.filter(reviewer=reviewer).order_by("conversation", "place").first()
+            marking = begun or open_here.order_by("conversation", "place").first()
+            if marking is None or marking.reserve(reviewer, timedelta(minutes=queue.minutes)):
+                return marking
+        return None
+
+
+class Marking(models.Model):
+    """The marks that one reviewer gives to a conversation of a queue, or is to give."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    queue = models.ForeignKey(ReviewQueue, on_delete=models.DB_CASCADE, related_name="markings", db_index=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.DB_CASCADE, related_name="markings")
+    # From 0: a conversation has so many as the queue wants reviewers.
+    place = models.PositiveSmallIntegerField()
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.DB_SET_NULL, related_name="markings"
+    )
+    # Until when it is kept for the reviewer.
+    reserved = models.DateTimeField(null=True)
+    done = models.DateTimeField(null=True)
+    marks = models.JSONField(default=dict)
+    # A better answer, and which one it is about.
+    corrected = models.ForeignKey(Message, null=True, on_delete=models.DB_CASCADE, related_name="+")
+    correction = models.TextField(blank=True)
+
+    objects = MarkingQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["queue", "conversation", "place"], name="marking_place"),
+            models.UniqueConstraint(fields=["queue", "conversation", "reviewer"], name="marking_reviewer"),
+        ]
+        indexes = [models.Index(fields=["queue", "conversation", "place"], condition=Q(done=None), name="marking_open")]
+
+    def __str__(self) -> str:
+        return f"marking {self.pk}"
+
+    def reserve(self, reviewer: User, time: timedelta) -> bool:
+        """Whether it was still open to them, and so is theirs for this time."""
+        now = timezone.now()
+        free = Q(reviewer=None) | Q(reserved__lte=now) | Q(reviewer=reviewer)
+        try:
+            with transaction.atomic():
+                reserved = Marking.objects.filter(free, pk=self.pk, done=None)
+                return bool(reserved.update(reviewer=reviewer, reserved=now + time))
+        except IntegrityError:
+            # From another tab they have got another place of this conversation.
+            return False
+
+    def give(self, reviewer: User, marks: dict[str, Any], correction: str = "", of: Message | None = None) -> bool:
+        """Whether it was still theirs, and so is done."""
+        fields = {"marks": marks, "correction": correction, "corrected": of, "done": timezone.now()}
+        return bool(Marking.objects.filter(pk=self.pk, reviewer=reviewer, done=None).update(**fields))

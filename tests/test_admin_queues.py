@@ -1,0 +1,232 @@
+"""Queues in the administration: filling them, working through them, and their export."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import Group
+from django.urls import reverse
+from django.utils import timezone
+
+from chat.models import AuditRecord, Conversation, Marking, ReviewLimit, ReviewQueue, User
+from tests.client import Client
+from tests.test_admin import LIST, change, page, talk
+from tests.test_admin_review import allow
+
+QUEUES = reverse("admin:chat_reviewqueue_changelist")
+ADD = reverse("admin:chat_reviewqueue_add")
+RUBRIC = "Correct: yes, no\nTone: 1-5\nComment: text"
+RIGHTS = ("view_conversation", "read_conversation", "review_conversation")
+
+
+@pytest.fixture
+def staff(client: Client, sam: User) -> Client:
+    """Sam's browser."""
+    client.force_login(sam)
+    return client
+
+
+@pytest.fixture
+def soup(alice: User) -> Conversation:
+    return talk(alice, "Two spoons.", title="On soup")
+
+
+@pytest.fixture
+def queue(soup: Conversation) -> ReviewQueue:
+    """A queue of two conversations of Alice's, each for two reviewers."""
+    queue = ReviewQueue.objects.create(name="Salt", instructions="Taste <b>it</b>", rubric=RUBRIC, reviewers=2)
+    queue.put([soup.pk, talk(soup.owner, "Three spoons.", title="On tea").pk])
+    return queue
+
+
+def address(name: str, *args: object) -> str:
+    return reverse(f"admin:chat_reviewqueue_{name}", args=args)
+
+
+def give(browser: Client, marking: Marking, **fields: str) -> Any:
+    data = {"c0": "yes", "c1": "3", "c2": "", "correction": "", **fields}
+    return browser.post(address("mark", marking.pk), data)
+
+
+def work(browser: Client, queue: ReviewQueue) -> Any:
+    return browser.get(address("work", queue.pk))
+
+
+# Making and filling them
+
+
+def test_a_queue_has_a_rubric_of_its_own(staff: Client) -> None:
+    fields = {"name": "Salt", "instructions": "", "rubric": "Correct", "reviewers": "2", "minutes": "30"}
+    assert "Line 1 is no criterion." in staff.post(ADD, fields).text
+    assert "less than or equal to 5" in staff.post(ADD, {**fields, "rubric": RUBRIC, "reviewers": "6"}).text
+    assert staff.post(ADD, {**fields, "rubric": RUBRIC}).status_code == 302
+    queue = ReviewQueue.objects.get()
+    change_queue = address("change", queue.pk)
+    staff.post(change_queue, {**fields, "rubric": RUBRIC, "reviewers": "5", "minutes": "60"})
+    queue.refresh_from_db()
+    assert (queue.reviewers, queue.minutes) == (2, 60)
+
+
+def test_a_queue_is_filled_from_the_list(staff: Client, queue: ReviewQueue, alice: User) -> None:
+    new = talk(alice, "Answer.", title="On beer")
+    data = {"action": f"queue_{queue.pk.hex}", "_selected_action": str(new.pk), "select_across": "1", "index": "0"}
+    assert "Put into the queue “Salt”" in page(staff, LIST)
+    assert staff.post(f"{LIST}?owner=alice", data).status_code == 302
+    assert queue.progress()["all"] == 6
+    assert "1 conversation is new in the queue." in page(staff, LIST)
+
+
+def test_a_queue_is_filled_from_a_transcript(staff: Client, queue: ReviewQueue, alice: User) -> None:
+    new = talk(alice, "Answer.")
+    assert "Put into this queue" in page(staff, change(new))
+    staff.post(address("put", new.pk), {"queue": str(queue.pk)})
+    assert queue.markings.filter(conversation=new).count() == 2
+    staff.post(address("put", new.pk), {"queue": "x"})
+    assert "There is no such queue." in page(staff, LIST)
+
+
+# Working through them
+
+
+def test_a_reviewer_works_through_a_queue(client: Client, bob: User, queue: ReviewQueue, soup: Conversation) -> None:
+    client.force_login(allow(bob, *RIGHTS))
+    assert "0 of 4" in page(client, QUEUES)
+    assert work(client, queue)["Location"] == change(soup)
+    html = page(client, change(soup))
+    assert "Taste &lt;b&gt;it&lt;/b&gt;" in html
+    assert 'name="c0" value="yes"' in html
+    assert AuditRecord.objects.filter(action="read", conversation=soup.pk, by_name="bob").exists()
+    mine = Marking.objects.get(reviewer=bob)
+    response = give(client, mine, c2="More <salt>", correction="Three spoons.")
+    assert response["Location"] == address("work", queue.pk)
+    mine.refresh_from_db()
+    assert mine.marks == {"Correct": "yes", "Tone": "3", "Comment": "More <salt>"}
+    assert (mine.correction, mine.corrected) == ("Three spoons.", soup.leaf)
+    assert work(client, queue)["Location"] != change(soup)
+    give(client, Marking.objects.get(reviewer=bob, done=None))
+    assert work(client, queue)["Location"] == QUEUES
+    html = page(client, QUEUES)
+    assert "Nothing in this queue is open to you now." in html
+    assert "2 of 4" in html
+    assert "mark-form" not in page(client, change(soup))
+
+
+@pytest.mark.parametrize("fields", [{"c0": "maybe"}, {"c0": ""}, {"c1": "6"}, {"c1": "x"}, {"c2": "x" * 2001}])
+def test_marks_are_by_the_rubric(staff: Client, sam: User, queue: ReviewQueue, fields: dict[str, str]) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    response = give(staff, marking, **{"correction": "Kept <b>", **fields})
+    assert response.status_code == 422
+    assert 'class="errorlist"' in response.text
+    assert "Kept &lt;b&gt;" in response.text
+    assert not Marking.objects.exclude(done=None).exists()
+
+
+def test_nobody_sees_the_marks_of_others(client: Client, bob: User, sam: User, queue: ReviewQueue) -> None:
+    theirs = Marking.objects.claim(queue, sam)
+    assert theirs
+    assert theirs.give(sam, {"Correct": "no", "Comment": "Too salty"}, "Half a spoon.")
+    client.force_login(allow(bob, *RIGHTS))
+    assert work(client, queue)["Location"] == change(theirs.conversation)
+    html = page(client, change(theirs.conversation))
+    assert "salty" not in html
+    assert "Half a spoon" not in html
+    assert give(client, theirs).status_code == 404
+
+
+def test_whoever_has_lost_the_reservation_is_told(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    Marking.objects.filter(pk=marking.pk).update(reserved=timezone.now() - timedelta(minutes=1))
+    assert marking.reserve(bob, timedelta(minutes=1))
+    response = give(staff, marking, correction="Kept")
+    assert response.status_code == 404
+    Marking.objects.filter(pk=marking.pk).update(reviewer=sam, done=timezone.now())
+    give(staff, marking)
+    assert "These marks were given already." in page(staff, QUEUES)
+
+
+def test_agreement_is_shown(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
+    for reviewer, marks in ((sam, ["yes", "yes"]), (bob, ["yes", "no"])):
+        for place, mark in enumerate(marks):
+            conversation = Conversation.objects.order_by("pk")[place]
+            own = queue.markings.filter(conversation=conversation, reviewer=None).earliest("place")
+            assert own.reserve(reviewer, timedelta(minutes=1))
+            assert own.give(reviewer, {"Correct": mark})
+    assert "Correct: 50%, κ = -0.33" in page(staff, QUEUES)
+
+
+# Who may
+
+
+@pytest.mark.parametrize("rights", [RIGHTS[:2], (RIGHTS[0], RIGHTS[2]), RIGHTS[1:]])
+def test_working_takes_three_permissions(
+    client: Client, bob: User, queue: ReviewQueue, soup: Conversation, rights: tuple[str, ...]
+) -> None:
+    client.force_login(allow(bob, *rights))
+    marking = queue.markings.filter(conversation=soup).earliest("pk")
+    assert marking.reserve(bob, timedelta(minutes=1))
+    assert give(client, marking).status_code in (403, 404)
+    assert "change" not in work(client, queue).get("Location", "")
+    assert not Marking.objects.exclude(done=None).exists()
+
+
+def test_reviewing_does_not_allow_to_manage(client: Client, bob: User, queue: ReviewQueue, soup: Conversation) -> None:
+    client.force_login(allow(bob, *RIGHTS))
+    assert client.get(ADD).status_code == 403
+    assert client.post(address("put", soup.pk), {"queue": str(queue.pk)}).status_code == 403
+    assert "Put into" not in page(client, LIST) + page(client, change(soup))
+    client.force_login(allow(bob, "add_reviewqueue", "change_reviewqueue"))
+    page(client, ADD)
+    assert client.post(address("put", soup.pk), {"queue": str(queue.pk)}).status_code == 302
+
+
+# Export
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_is_exported_as_json_lines(staff: Client, sam: User, queue: ReviewQueue, soup: Conversation) -> None:
+    marking = queue.markings.filter(conversation=soup).earliest("pk")
+    assert marking.reserve(sam, timedelta(minutes=1))
+    assert marking.give(sam, {"Correct": "no"}, "Three spoons.", soup.leaf)
+    (line,) = lines(staff, queue)
+    assert [(message["role"], message["content"]) for message in line["messages"]] == [
+        ("user", "Question 0?"),
+        ("assistant", "Two spoons."),
+    ]
+    assert line["reviews"] == [
+        {"reviewer": "sam", "marks": {"Correct": "no"}, "correction": "Three spoons.", "corrects": str(soup.leaf_id)}
+    ]
+    exported = AuditRecord.objects.get(action="exported", conversation=soup.pk)
+    assert (exported.owner_name, exported.by_name, exported.detail) == ("alice", "sam", "queue Salt")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_export_has_every_conversation_that_the_reviewer_sees(
+    client: Client, bob: User, sam: User, alice: User
+) -> None:
+    queue = ReviewQueue.objects.create(name="Salt", rubric=RUBRIC)
+    queue.put([talk(owner, "Answer.").pk for owner in [alice] * 45 + [sam]])
+    queue.markings.update(done=timezone.now())
+    alice.groups.add(group := Group.objects.create(name="Cooks"))
+    ReviewLimit.objects.create(reviewer=allow(bob, *RIGHTS)).groups.add(group)
+    client.force_login(bob)
+    assert len(lines(client, queue)) == 45
+    exported = AuditRecord.objects.filter(action="exported", by_name="bob", detail="queue Salt").exclude(
+        conversation=None
+    )
+    assert set(exported.values_list("owner_name", flat=True)) == {"alice"}
+    bob.user_permissions.clear()
+    assert client.get(address("export", queue.pk)).status_code == 403
+
+
+def lines(browser: Client, queue: ReviewQueue) -> list[Any]:
+    response = browser.get(address("export", queue.pk))
+    assert response.status_code == 200
+    return [json.loads(line) for line in async_to_sync(whole)(response).decode().splitlines()]
+
+
+async def whole(response: Any) -> bytes:
+    return b"".join([part async for part in response.streaming_content])
