@@ -224,7 +224,7 @@ def test_a_long_question_is_folded_with_and_without_scripts(show: Show, visit: V
     for page in (alice, without_scripts):
         text = page.locator(".folded")
         folded = text.bounding_box()
-        page.get_by_text("Show all").click()
+        page.get_by_text("Show all", exact=True).click()
         expect(page.get_by_text("Show less")).to_be_visible()
         whole = text.bounding_box()
         assert folded
