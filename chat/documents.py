@@ -4,6 +4,8 @@ Both are made message by message, so that a long conversation needs no more memo
 """
 
 import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Protocol
 
 from django.utils import dateformat, timezone
@@ -13,6 +15,8 @@ from django.utils.translation import gettext_lazy as _
 
 from chat import sentences
 from chat.models import Conversation, Message, Reply
+
+logger = logging.getLogger(__name__)
 
 INCOMPLETE = _("The rest is missing: the server ran into a problem. Try again in a moment.")
 
@@ -85,19 +89,10 @@ class Json:
             "labels": list(conversation.label_names),
             "leaf": str(conversation.leaf_id),
         }
-        return f'{_encode(head)[:-1]}, "messages": ['
+        return f'{encode(head)[:-1]}, "messages": ['
 
     def message(self, message: Message) -> str:
-        fields: dict[str, object] = {
-            "id": str(message.pk),
-            "parent": str(message.parent_id) if message.parent_id else None,
-            "role": message.role,
-            "created": message.created.isoformat(),
-            "text": message.text,
-        }
-        if message.role == Message.Role.ASSISTANT:
-            fields |= _reply_fields(message.reply)
-        line = f"{self._separator}\n{_encode(fields)}"
+        line = f"{self._separator}\n{encode(message_fields(message))}"
         self._separator = ","
         return line
 
@@ -110,6 +105,35 @@ class Json:
 
 
 DOCUMENTS: dict[str, type[Document]] = {document.suffix: document for document in (Markdown, Json)}
+
+
+async def whole(parts: AsyncIterator[str], incomplete: Callable[[], str]) -> AsyncGenerator[str]:
+    """The parts; where they break off, what says so, as Daphne leaves the connection open when a stream raises."""
+    try:
+        async for part in parts:
+            yield part
+    except Exception:
+        logger.exception("A document broke off")
+        yield incomplete()
+
+
+def message_fields(message: Message) -> dict[str, object]:
+    """What there is to know of a message, for programs; its `parent` says on which branch it is."""
+    fields: dict[str, object] = {
+        "id": str(message.pk),
+        "parent": str(message.parent_id) if message.parent_id else None,
+        "role": message.role,
+        "created": message.created.isoformat(),
+        "text": message.text,
+    }
+    if message.role == Message.Role.ASSISTANT:
+        fields |= _reply_fields(message.reply)
+    return fields
+
+
+def encode(value: object) -> str:
+    """As JSON on one line."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _reply_fields(reply: Reply) -> dict[str, object]:
@@ -134,7 +158,3 @@ def _ending(reply: Reply) -> str:
     words = [str(_ENDINGS.get(reply.status, "")), sentences.of(reply.error) if reply.error else ""]
     ending = " ".join(filter(None, words))
     return f"*{ending}*" if ending else ""
-
-
-def _encode(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

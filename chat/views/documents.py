@@ -1,8 +1,7 @@
 """A conversation as a whole: downloads, a page to print, and a page to read what is in the trash."""
 
-import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from itertools import batched
 from uuid import UUID
 
@@ -14,14 +13,12 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
 from chat.database import in_thread
-from chat.documents import DOCUMENTS, INCOMPLETE
+from chat.documents import DOCUMENTS, INCOMPLETE, whole
 from chat.live import read_live
 from chat.models import Conversation, Message, User, tree
 from chat.process import Process
 from chat.views.pages import find_message, get_conversation
 from chat.views.problems import SignedInRequest, queued_per_person, signed_in
-
-logger = logging.getLogger(__name__)
 
 # Messages are read and rendered in batches of this many.
 BATCH = 50
@@ -48,7 +45,7 @@ async def download(request: SignedInRequest, pk: UUID, suffix: str) -> HttpRespo
             yield "".join(document.message(message) for message in messages)
         yield document.end()
 
-    body = _whole(parts(), document.incomplete)
+    body = whole(parts(), document.incomplete)
     response = StreamingHttpResponse(body, content_type=document.content_type)
     name = re.sub(r"[^\w.-]+", "_", conversation.title).strip("._") or str(pk)
     disposition = content_disposition_header(as_attachment=True, filename=f"{name}.{suffix}")
@@ -88,7 +85,7 @@ async def _page(request: SignedInRequest, conversation: Conversation, template: 
             yield await in_thread(_rendered)(messages, request.user)
         yield after
 
-    return StreamingHttpResponse(_whole(parts(), lambda: format_html("<p>{}</p>", INCOMPLETE)))
+    return StreamingHttpResponse(whole(parts(), lambda: format_html("<p>{}</p>", INCOMPLETE)))
 
 
 def _on_screen(conversation: Conversation) -> list[UUID]:
@@ -122,13 +119,3 @@ def _read(conversation: Conversation, ids: tuple[UUID, ...]) -> dict[UUID, Messa
 def _rendered(messages: list[Message], person: User) -> str:
     context = {"read_only": True, "dated": True, "preferences": person}
     return "".join(render_to_string("chat/_message.html", {**context, "message": message}) for message in messages)
-
-
-async def _whole(parts: AsyncIterator[str], incomplete: Callable[[], str]) -> AsyncGenerator[str]:
-    """The parts; where they break off, what says so, as Daphne leaves the connection open when a stream raises."""
-    try:
-        async for part in parts:
-            yield part
-    except Exception:
-        logger.exception("A document broke off")
-        yield incomplete()
