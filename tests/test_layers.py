@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
         "admin",
         "audit",
         "database",
+        "documents",
         "forms",
         "live",
         "models",

@@ -1,18 +1,13 @@
 """The audit record in the admin: a list with filters, and the same as a file. Nobody changes anything here."""
 
-import csv
-import json
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from io import StringIO
 from ipaddress import ip_address
 from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Max, Q, QuerySet
 from django.http import Http404, HttpRequest, StreamingHttpResponse
@@ -21,21 +16,18 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from chat.admin.files import attachment, csv_line, filtered
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import asked_for
 from chat.audit import record
 from chat.database import in_thread
+from chat.documents import INCOMPLETE, encode
 from chat.models import AuditRecord, User
-
-logger = logging.getLogger(__name__)
 
 # Records of an export that are in memory at the same time.
 BATCH = 1000
-# What a spreadsheet would take for a formula.
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 FIELDS = [field.attname for field in AuditRecord._meta.concrete_fields]
 
 
@@ -117,17 +109,12 @@ class AuditRecordAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
             raise PermissionDenied
         if suffix not in FORMATS:
             raise Http404
-        try:
-            rows = self.get_changelist_instance(request).queryset.order_by("number")
-        except IncorrectLookupParameters:
-            raise BadRequest from None
+        rows = filtered(self, request).order_by("number")
         newest = AuditRecord.objects.aggregate(newest=Max("number"))["newest"] or 0
         record(AuditRecord.Action.EXPORTED, request, detail=f"audit record, {suffix}: {asked_for(request)}")
-        content_type, begin, line = FORMATS[suffix]
+        begin, line = FORMATS[suffix]
         lines = _lines(rows.filter(number__lte=newest), begin, line)
-        response = StreamingHttpResponse(lines, content_type=content_type)
-        response.headers["Content-Disposition"] = f'attachment; filename="audit.{suffix}"'
-        return response
+        return attachment(lines, "audit", suffix, lambda: f"{INCOMPLETE}\n")
 
 
 def _all_with(text: str, **lookup: str) -> SafeString:
@@ -153,36 +140,26 @@ def _batch(rows: QuerySet[AuditRecord], after: int) -> list[AuditRecord]:
 
 
 async def _lines(rows: QuerySet[AuditRecord], begin: str, line: Callable[[AuditRecord], str]) -> AsyncIterator[str]:
-    """The file in pieces. Daphne leaves the connection open when a stream raises, so its last line says so."""
+    """The file in pieces."""
     last = -1
     yield begin
-    try:
-        while some := await in_thread(_batch)(rows, last):
-            yield "".join(map(line, some))
-            last = some[-1].number
-    except Exception:
-        logger.exception("An export of the audit record broke off")
-        yield gettext("The rest is missing: the server ran into a problem. Try again in a moment.") + "\n"
-
-
-def _csv(values: list[Any]) -> str:
-    out = StringIO()
-    csv.writer(out).writerow(f"'{value}" if str(value).startswith(FORMULAS) else value for value in values)
-    return out.getvalue()
+    while some := await in_thread(_batch)(rows, last):
+        yield "".join(map(line, some))
+        last = some[-1].number
 
 
 def _csv_line(entry: AuditRecord) -> str:
-    return _csv([entry.time.isoformat() if name == "time" else getattr(entry, name) for name in FIELDS])
+    return csv_line(entry.time.isoformat() if name == "time" else getattr(entry, name) for name in FIELDS)
 
 
 def _json_line(entry: AuditRecord) -> str:
     values = {name: getattr(entry, name) for name in FIELDS}
     values |= {"time": entry.time.isoformat(), "conversation": entry.conversation and str(entry.conversation)}
-    return f"{json.dumps(values, ensure_ascii=False)}\n"
+    return f"{encode(values)}\n"
 
 
-# By the end of the file's name: its type, its beginning, and a record in it.
-FORMATS: dict[str, tuple[str, str, Callable[[AuditRecord], str]]] = {
-    "csv": ("text/csv; charset=utf-8", _csv(FIELDS), _csv_line),
-    "jsonl": ("application/jsonl", "", _json_line),
+# By the end of the file's name: its beginning, and a record in it.
+FORMATS: dict[str, tuple[str, Callable[[AuditRecord], str]]] = {
+    "csv": (csv_line(FIELDS), _csv_line),
+    "jsonl": ("", _json_line),
 }
