@@ -14,7 +14,7 @@ from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -24,10 +24,11 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from chat import audit
-from chat.admin import filters, queues, reasons, saved_filters, watching
+from chat.admin import exports, filters, queues, reasons, saved_filters, watching
+from chat.admin.files import filtered
 from chat.admin.listing import MOST, ConversationList, neighbour, note_marks
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import Action, may_read, reading
@@ -200,6 +201,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
                 url.callback = _with_transcript(url.callback)
         own = [
             path("owners/", self.owners, name="chat_conversation_owners"),
+            path("export.<slug:suffix>", self.export, name="chat_conversation_export"),
             path("reason/", self.reason, name="chat_conversation_reason"),
             path("<uuid:pk>/next/", self.neighbour, {"step": 1}, name="chat_conversation_next"),
             path("<uuid:pk>/previous/", self.neighbour, {"step": -1}, name="chat_conversation_previous"),
@@ -219,11 +221,11 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         ]
         return [*own, *live, *urls]
 
-    def _for_reviewers[**P](
-        self, view: Callable[Concatenate[HttpRequest, P], HttpResponse]
-    ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    def _for_reviewers[**P, R: HttpResponseBase](
+        self, view: Callable[Concatenate[HttpRequest, P], R]
+    ) -> Callable[Concatenate[HttpRequest, P], R]:
         @wraps(view)
-        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> R:
             if not self.has_view_permission(request):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
@@ -249,6 +251,17 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         if not may_read(request):
             raise PermissionDenied
         return reasons.ask(request)
+
+    @method_decorator(require_GET)
+    def export(self, request: HttpRequest, suffix: str) -> HttpResponseBase:
+        """What the filters show, without the limit of the list, for those who may read it."""
+        if not may_read(request):
+            raise PermissionDenied
+        if suffix not in exports.FORMATS:
+            raise Http404
+        if reasons.is_missing(request):
+            return reasons.ask_first(request)
+        return exports.export(request, filtered(self, request), suffix)
 
     def owners(self, request: HttpRequest) -> JsonResponse:
         """Names of people for what a reviewer has begun to write."""

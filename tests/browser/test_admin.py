@@ -283,3 +283,15 @@ def test_the_chats_styles_do_not_change_the_admins(sam: Page, server: Server) ->
             sam.goto(address)
             colours.add(sam.locator("#site-name a").evaluate("link => getComputedStyle(link).color"))
         assert len(colours) == 1
+
+
+def test_what_the_filters_show_is_exported(sam: Page, server: Server) -> None:
+    talk(server, "On soup", ANSWER)
+    talk(server, "On salt", "", status="failed")
+    sam.goto(f"{LIST}?status=failed")
+    with sam.expect_download() as download:
+        sam.get_by_role("link", name="Export as CSV").click()
+    assert download.value.suggested_filename == "conversations.csv"
+    text = download.value.path().read_text()
+    assert "On salt" in text
+    assert "On soup" not in text
