@@ -51,7 +51,7 @@ def give(browser: Client, marking: Marking, **fields: str) -> Any:
 
 
 def work(browser: Client, queue: ReviewQueue) -> Any:
-    return browser.get(address("work", queue.pk))
+    return browser.post(address("work", queue.pk))
 
 
 # Making and filling them
@@ -100,7 +100,7 @@ def test_a_reviewer_works_through_a_queue(client: Client, bob: User, queue: Revi
     assert AuditRecord.objects.filter(action="read", conversation=soup.pk, by_name="bob").exists()
     mine = Marking.objects.get(reviewer=bob)
     response = give(client, mine, c2="More <salt>", correction="Three spoons.")
-    assert response["Location"] == address("work", queue.pk)
+    assert response["Location"] == change(Marking.objects.get(reviewer=bob, done=None).conversation)
     mine.refresh_from_db()
     assert mine.marks == {"Correct": "yes", "Tone": "3", "Comment": "More <salt>"}
     assert (mine.correction, mine.corrected) == ("Three spoons.", soup.leaf)
@@ -133,7 +133,7 @@ def test_nobody_sees_the_marks_of_others(client: Client, bob: User, sam: User, q
     html = page(client, change(theirs.conversation))
     assert "salty" not in html
     assert "Half a spoon" not in html
-    assert give(client, theirs).status_code == 404
+    assert give(client, theirs).status_code == 409
 
 
 def test_whoever_has_lost_the_reservation_is_told(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
@@ -141,11 +141,12 @@ def test_whoever_has_lost_the_reservation_is_told(staff: Client, sam: User, bob:
     assert marking
     Marking.objects.filter(pk=marking.pk).update(reserved=timezone.now() - timedelta(minutes=1))
     assert marking.reserve(bob, timedelta(minutes=1))
-    response = give(staff, marking, correction="Kept")
-    assert response.status_code == 404
+    response = give(staff, marking, correction="Kept <b>")
+    assert response.status_code == 409
+    assert "your reservation ran out" in response.text
+    assert "Kept &lt;b&gt;" in response.text
     Marking.objects.filter(pk=marking.pk).update(reviewer=sam, done=timezone.now())
-    give(staff, marking)
-    assert "These marks were given already." in page(staff, QUEUES)
+    assert "you have given them already" in give(staff, marking).text
 
 
 def test_agreement_is_shown(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:

@@ -178,15 +178,20 @@ class ReviewQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes 
     @admin.display(description=_("work"))
     def work(self, queue: ReviewQueue) -> SafeString:
         work, export = (reverse(f"admin:chat_reviewqueue_{name}", args=[queue.pk]) for name in ("work", "export"))
+        # It reserves something, and so it belongs to the form around the list.
         return format_html(
-            '<a href="{}">{}</a> <a href="{}">{}</a>', work, gettext("Review the next"), export, gettext("Export")
+            '<button class="button" formaction="{}">{}</button> <a href="{}">{}</a>',
+            *(work, gettext("Review the next"), export, gettext("Export")),
         )
 
+    @method_decorator(require_POST)
     def work_through(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        """Lead to the first conversation that is open to the reviewer, which is reserved for them."""
         if not may_review(request):
             raise PermissionDenied
-        queue = get_object_or_404(ReviewQueue, pk=pk)
+        return self._next(request, get_object_or_404(ReviewQueue, pk=pk))
+
+    def _next(self, request: HttpRequest, queue: ReviewQueue) -> HttpResponse:
+        """Lead to the first conversation that is open to the reviewer, which is reserved for them."""
         marking = Marking.objects.claim(queue, cast("User", request.user))
         if marking:
             return HttpResponseRedirect(reverse("admin:chat_conversation_change", args=[marking.conversation_id]))
@@ -210,25 +215,28 @@ class ReviewQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes 
     @method_decorator(require_POST)
     def mark(self, request: HttpRequest, marking: UUID) -> HttpResponse:
         """Keep the marks, and lead to the next conversation."""
-        own = Marking.objects.filter(reviewer=request.user.pk).select_related("queue")
-        mine = get_object_or_404(own, pk=marking)
+        mine = get_object_or_404(Marking.objects.select_related("queue"), pk=marking)
         conversation = seen_conversation(request, mine.conversation_id)
         form = MarkForm(rubric.parse(mine.queue.rubric), request.POST)
-        if not form.is_valid():
-            context = {
-                **admin.site.each_context(request),
-                "title": mine.queue.name,
-                "original": conversation,
-                "marking": mine,
-                "mark_form": form,
-                "opts": Conversation._meta,
-            }
-            return TemplateResponse(request, "admin/chat/review/mark_again.html", context, status=422)
+        is_valid = form.is_valid()
+        if is_valid and self._give(mine, request, form, conversation):
+            return self._next(request, mine.queue)
+        context = {
+            **admin.site.each_context(request),
+            "title": mine.queue.name,
+            "original": conversation,
+            "marking": mine,
+            "mark_form": form,
+            "is_late": is_valid,
+            "opts": Conversation._meta,
+        }
+        status = 409 if is_valid else 422
+        return TemplateResponse(request, "admin/chat/review/mark_again.html", context, status=status)
+
+    def _give(self, marking: Marking, request: HttpRequest, form: MarkForm, conversation: Conversation) -> bool:
         correction = form.cleaned_data["correction"]
         last = conversation.leaf if correction else None
-        if not mine.give(cast("User", request.user), form.marks, correction, last):
-            self.message_user(request, gettext("These marks were given already."), messages.WARNING)
-        return HttpResponseRedirect(reverse("admin:chat_reviewqueue_work", args=[mine.queue_id]))
+        return marking.give(cast("User", request.user), form.marks, correction, last)
 
     def export(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
         """What has been marked, a line for each conversation that the reviewer sees."""

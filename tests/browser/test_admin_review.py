@@ -105,7 +105,7 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server)
     server.database.run(fill)
     sam.goto("/admin/chat/reviewqueue/")
     expect_accessible(sam)
-    sam.get_by_role("link", name="Review the next").press("Enter")
+    sam.get_by_role("button", name="Review the next").press("Enter")
     form = sam.locator(".mark-form")
     expect(form).to_contain_text("<script>alert(1)</script>")
     assert form.locator(":is(script, style, img, a)").count() == 0
