@@ -43,8 +43,15 @@ def fields(user: User, **changed: object) -> dict[str, object]:
 
 # Lookups
 
+# Some have no list, only addresses of their own.
+LISTED = [
+    model
+    for model, its_admin in admin.site._registry.items()
+    if any((url.name or "").endswith("_changelist") for url in its_admin.get_urls())
+]
 
-@pytest.mark.parametrize("model", admin.site._registry, ids=lambda model: model.__name__)
+
+@pytest.mark.parametrize("model", LISTED, ids=lambda model: model.__name__)
 def test_no_list_takes_a_regular_expression_from_the_address(client: Client, sam: User, model: type) -> None:
     client.force_login(sam)
     options = model._meta  # type: ignore[attr-defined]
@@ -54,7 +61,7 @@ def test_no_list_takes_a_regular_expression_from_the_address(client: Client, sam
         assert client.get(url, {lookup: ENDLESS}).status_code == 400
 
 
-@pytest.mark.parametrize("model", admin.site._registry, ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", LISTED, ids=lambda model: model.__name__)
 def test_every_link_of_a_filter_works(client: Client, sam: User, model: type) -> None:
     Group.objects.create(name="Readers")
     client.force_login(sam)

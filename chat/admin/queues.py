@@ -26,6 +26,7 @@ from django.views.decorators.http import require_POST
 
 from chat import audit, rubric
 from chat.admin import reasons
+from chat.admin.lookups import NamedLookups
 from chat.admin.review import may_review, seen_conversation
 from chat.database import in_thread, retry_on_deadlock
 from chat.models import AuditRecord, Conversation, Marking, Message, ReviewQueue, User
@@ -139,7 +140,7 @@ def put(model_admin: Any, request: HttpRequest, queue: ReviewQueue, pks: list[UU
 
 
 @admin.register(ReviewQueue)
-class ReviewQueueAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     """Whoever may review sees queues and works through them; to make and to fill them takes Django's permissions."""
 
     form = QueueForm
