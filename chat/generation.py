@@ -338,7 +338,10 @@ def _claim(reply_id: UUID, attempt: int, process: str) -> Reply | None:
     """The reply, claimed by this process; None if another process was quicker, or if it has ended."""
     if not Reply.objects.claim(reply_id, attempt, process):
         return None
-    return Reply.objects.select_related("message__conversation").get(pk=reply_id)
+    # This process may have slept since, for so long that another one has claimed the reply and written it: with the
+    # attempt of that one, nothing would fence this one off.
+    claimed = Reply.objects.filter(pk=reply_id, attempt=attempt + 1)
+    return claimed.select_related("message__conversation").first()
 
 
 async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import InterfaceError, OperationalError
@@ -14,6 +15,7 @@ from chat.database import in_thread
 from chat.events import End, Error
 from chat.generation import CONTINUE, prompt
 from chat.models import Conversation, Message, Reply, User
+from chat.models.replies import ReplyQuerySet
 from chat.replylog import base
 from tests import endings
 from tests.client import AsyncClient
@@ -36,6 +38,22 @@ async def page_of(browser: AsyncClient, reply: Reply) -> str:
 
 
 # From the question to the end
+
+
+async def test_a_process_that_slept_after_its_claim_does_not_write_for_another(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reply = await in_thread(asking.begin)(alice, "Hello?", "demo")
+    claim = ReplyQuerySet.claim
+
+    def claim_and_sleep(replies: ReplyQuerySet, pk: UUID, attempt: int, process: str) -> bool:
+        won = claim(replies, pk, attempt, process)
+        assert claim(replies, pk, attempt + 1, "another")
+        assert endings.end(reply, "Hello world", attempt=attempt + 2, last_seq=3)
+        return won
+
+    monkeypatch.setattr(ReplyQuerySet, "claim", claim_and_sleep)
+    assert await generation._claim(reply.pk, 0, "asleep") is None
 
 
 async def test_the_row_holds_all_of_a_complete_reply(start_host: StartHost, upstream: Upstream, alice: User) -> None:
