@@ -85,14 +85,20 @@ SEVERAL_FRAMES = """() => new Promise((done) => {
 
 def top_at_rest(element: Locator) -> float:
     """Pixels between the top of the window and the element, once nothing moves."""
-    position: float = element.evaluate("""async (element) => {
-        for (let before; before !== element.getBoundingClientRect().top; ) {
-            before = element.getBoundingClientRect().top;
-            for (let frame = 0; frame < 10; frame++) await new Promise(requestAnimationFrame);
-        }
-        return element.getBoundingClientRect().top;
-    }""")
+    position: float | None = None
+    while position is None:
+        # A list that is renewed meanwhile has another element by this name.
+        position = element.evaluate(TOP_AT_REST)
     return position
+
+
+TOP_AT_REST = """async (element) => {
+    for (let before; before !== element.getBoundingClientRect().top; ) {
+        before = element.getBoundingClientRect().top;
+        for (let frame = 0; frame < 10; frame++) await new Promise(requestAnimationFrame);
+    }
+    return element.isConnected ? element.getBoundingClientRect().top : null;
+}"""
 
 
 def hide(page: Page, *, is_hidden: bool) -> None:
