@@ -315,7 +315,7 @@ def test_a_long_list_takes_few_queries(
     reindex(lambda done, total: None)
     # Session, person, groups, the ids, the rows, what is running, reviewers, their labels, flags, queues. To search:
     # people, texts, their conversations, and on PostgreSQL a limit of time in a savepoint. The record takes five.
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(25):
         assert page(staff, LIST + query).count("status--complete") == 30
 
 
