@@ -82,6 +82,7 @@ def pictures(page: Page) -> None:
     take(page, "conversation")
     expect(answer).to_have_attribute("data-status", "complete", timeout=60_000)
     page.goto("/admin/chat/conversation/")
+    take(page, "list")
     page.get_by_role("link", name=LAST_QUESTION).click()
     expect(page.locator("[data-role=assistant]")).to_be_visible()
     take(page, "transcript")
