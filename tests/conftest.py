@@ -197,6 +197,13 @@ def client() -> Client:
     return Client()
 
 
+@pytest.fixture
+def staff(client: Client, sam: User) -> Client:
+    """Sam's browser."""
+    client.force_login(sam)
+    return client
+
+
 # Logs of replies
 
 

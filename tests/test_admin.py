@@ -23,13 +23,6 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> [a](javascript:
 
 
 @pytest.fixture
-def staff(client: Client, sam: User) -> Client:
-    """Sam's browser."""
-    client.force_login(sam)
-    return client
-
-
-@pytest.fixture
 def reader(client: Client, bob: User) -> Client:
     """The browser of Bob, who is staff and can see and read conversations but nothing else."""
     bob.is_staff = True

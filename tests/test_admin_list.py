@@ -23,13 +23,6 @@ from tests.test_tree import plan_of
 OWNERS = reverse("admin:chat_conversation_owners")
 
 
-@pytest.fixture
-def staff(client: Client, sam: User) -> Client:
-    """Sam's browser."""
-    client.force_login(sam)
-    return client
-
-
 def titles(browser: Client, query: str) -> set[str]:
     """Those of the conversations that are listed."""
     html = page(browser, LIST + query)

@@ -22,13 +22,6 @@ RIGHTS = ("view_conversation", "read_conversation", "review_conversation")
 
 
 @pytest.fixture
-def staff(client: Client, sam: User) -> Client:
-    """Sam's browser."""
-    client.force_login(sam)
-    return client
-
-
-@pytest.fixture
 def soup(alice: User) -> Conversation:
     return talk(alice, "Two spoons.", title="On soup")
 

@@ -15,13 +15,6 @@ from tests.test_admin import LIST, change, delete, talk
 Action = AuditRecord.Action
 
 
-@pytest.fixture
-def staff(client: Client, sam: User) -> Client:
-    """Sam's browser."""
-    client.force_login(sam)
-    return client
-
-
 def since(action: Callable[[], object]) -> list[AuditRecord]:
     """The records of an action."""
     before = AuditHead.objects.get().number

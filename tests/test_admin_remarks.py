@@ -20,13 +20,6 @@ Kind = Remark.Kind
 
 
 @pytest.fixture
-def staff(client: Client, sam: User) -> Client:
-    """Sam's browser."""
-    client.force_login(sam)
-    return client
-
-
-@pytest.fixture
 def soup(alice: User) -> Conversation:
     return talk(alice, "First.", "Second.", title="On soup")
 

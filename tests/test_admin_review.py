@@ -18,13 +18,6 @@ State = Review.State
 
 
 @pytest.fixture
-def staff(client: Client, sam: User) -> Client:
-    """Sam's browser."""
-    client.force_login(sam)
-    return client
-
-
-@pytest.fixture
 def reviewer(bob: User) -> User:
     """Bob, who sees, reads and reviews."""
     return allow(bob, "view_conversation", "read_conversation", "review_conversation")

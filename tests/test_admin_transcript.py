@@ -17,13 +17,6 @@ from tests.test_admin import LIST, NOON, add_answer, change, page, talk
 
 
 @pytest.fixture
-def staff(client: Client, sam: User) -> Client:
-    """Sam's browser."""
-    client.force_login(sam)
-    return client
-
-
-@pytest.fixture
 def forked(alice: User) -> Conversation:
     """Two answers to the first question, of which the second one is on screen, and a question after the first one."""
     conversation = talk(alice, "First answer.", "Another matter.")

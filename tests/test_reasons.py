@@ -27,12 +27,6 @@ def conversation(alice: User) -> Conversation:
     return talk(alice, "Answer.", title="On soup")
 
 
-@pytest.fixture
-def staff(client: Client, sam: User) -> Client:
-    client.force_login(sam)
-    return client
-
-
 def test_a_reason_is_asked_before_the_first_text(staff: Client, conversation: Conversation) -> None:
     before = AuditHead.objects.get().number
     for address in (LIST, f"{LIST}?q=soup", change(conversation)):
