@@ -11,7 +11,7 @@ from chat.models.queued import QueuedQuestion
 from chat.models.queues import Marking, ReviewQueue
 from chat.models.remarks import Remark, TooManyRemarks
 from chat.models.replies import Reply, ReplyEvent
-from chat.models.review import ReviewLimit
+from chat.models.review_limits import ReviewLimit
 from chat.models.reviews import Review, ReviewLabel, ReviewLabelError, ReviewLabelling
 from chat.models.saved_filters import SavedFilter
 from chat.models.searchable import Searchable

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.models import tree
 from chat.models.ids import uuid7
-from chat.models.review import ReviewLimit
+from chat.models.review_limits import ReviewLimit
 from chat.models.summaries import Summary
 from chat.models.users import User
 

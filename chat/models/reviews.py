@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from chat.models.conversations import Conversation
 from chat.models.ids import uuid7
 from chat.models.labels import LONGEST_NAME, MOST_OF_CONVERSATION, key_of
-from chat.models.review import ReviewLimit
+from chat.models.review_limits import ReviewLimit
 from chat.models.users import User
 
 # How many labels all reviewers have together.
