@@ -1,7 +1,5 @@
 """Queues of conversations: filling them, working through them, and what comes out as JSON Lines."""
 
-import json
-import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -13,7 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import Action, ActionLocation
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -26,14 +24,14 @@ from django.views.decorators.http import require_POST
 
 from chat import audit, rubric
 from chat.admin import reasons
+from chat.admin.files import attachment
 from chat.admin.lookups import NamedLookups
 from chat.admin.review import may_review, seen_conversation
 from chat.database import in_thread, retry_on_deadlock
+from chat.documents import INCOMPLETE, encode
 from chat.models import AuditRecord, Conversation, Marking, Message, ReviewQueue, User
 from chat.models.conversations import LONGEST_BRANCH
 from chat.rubric import Criterion, RubricError
-
-logger = logging.getLogger(__name__)
 
 MANAGE = "chat.change_reviewqueue"
 # Conversations of an export that are in memory at the same time.
@@ -249,9 +247,7 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         # Each conversation has a record besides, for its owner.
         reason = reasons.reason_of(request)
         audit.record(AuditRecord.Action.EXPORTED, request, detail=f"queue {queue.name}", reason=reason)
-        response = StreamingHttpResponse(_lines(request, queue), content_type="application/jsonl")
-        response.headers["Content-Disposition"] = 'attachment; filename="queue.jsonl"'
-        return response
+        return attachment(_lines(request, queue), "queue", "jsonl", lambda: f"{INCOMPLETE}\n")
 
 
 def _agreements(queue: ReviewQueue) -> Iterator[str]:
@@ -268,15 +264,11 @@ def _agreements(queue: ReviewQueue) -> Iterator[str]:
 
 
 async def _lines(request: HttpRequest, queue: ReviewQueue) -> AsyncIterator[str]:
-    """The file in pieces. Daphne leaves the connection open when a stream raises, so its last line says so."""
+    """The file in pieces."""
     last = UUID(int=0)
-    try:
-        while lines := await in_thread(_batch)(request, queue, last):
-            yield "".join(lines.values())
-            last = max(lines)
-    except Exception:
-        logger.exception("An export of the queue %s broke off", queue.pk)
-        yield gettext("The rest is missing: the server ran into a problem. Try again in a moment.") + "\n"
+    while lines := await in_thread(_batch)(request, queue, last):
+        yield "".join(lines.values())
+        last = max(lines)
 
 
 def _batch(request: HttpRequest, queue: ReviewQueue, after: UUID) -> dict[UUID, str]:
@@ -311,4 +303,4 @@ def _line(queue: ReviewQueue, conversation: Conversation) -> str:
             for marking in done
         ],
     }
-    return f"{json.dumps(line, ensure_ascii=False)}\n"
+    return f"{encode(line)}\n"
