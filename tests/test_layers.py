@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "admin": {
         "admin",
         "audit",
+        "conditions",
         "database",
         "documents",
         "forms",
@@ -35,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "changes": {"database", "models", "tasks"},
     "checks": set(),
     "completions": {"completions", "events", "sse"},
+    "conditions": {"models"},
     "database": {"postgresql", "tasks"},
     "demo": {"completions", "events"},
     "documents": {"models", "sentences"},

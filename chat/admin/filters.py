@@ -1,4 +1,4 @@
-"""What the list of conversations is filtered by. Each of them is found by an index, or by a walk through the list."""
+"""What the list of conversations is filtered by, as it offers that; chat/conditions.py says what each value means."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateformat import format as format_date
@@ -16,12 +16,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat import sentences
-from chat.models import Conversation, Remark, Reply, Review, ReviewLabel, ReviewLabelling, ReviewLimit, User
-from chat.models.summaries import ending, has_line
+from chat.conditions import CONDITIONS
+from chat.models import Conversation, Reply, Review, ReviewLabel, ReviewLimit, User
 from chat.process import Process
-
-# A reply with an error has ended in one of these ways.
-WITH_ERROR = {*ending(Reply.Status.FAILED), *ending(Reply.Status.INTERRUPTED)}
 
 
 class Filter(admin.SimpleListFilter):
@@ -34,7 +31,7 @@ class Filter(admin.SimpleListFilter):
         return self.filter(queryset, value) if value else queryset
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        raise NotImplementedError
+        return CONDITIONS[self.parameter_name](queryset, value)
 
 
 class FieldFilter(Filter):
@@ -66,9 +63,6 @@ class OwnerFilter(FieldFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("", "")]
 
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return queryset.filter(owner__in=User.objects.filter(username=value))
-
 
 class GroupFilter(Filter):
     title = _("group of the owner")
@@ -80,9 +74,6 @@ class GroupFilter(Filter):
         names = {*groups, request.GET.get(self.parameter_name, "")}
         return [(name, name) for name in sorted(names - {""})]
 
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return queryset.filter(owner__in=User.objects.filter(groups__name=value))
-
 
 class StatusFilter(Filter):
     title = _("status of any reply")
@@ -91,12 +82,6 @@ class StatusFilter(Filter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(status.value, str(status.label)) for status in Reply.Status]
 
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        if value in Reply.RUNNING:
-            running = Reply.objects.running().filter(status=value)
-            return queryset.filter(pk__in=running.values("message__conversation"))
-        return queryset.filter(statuses__in=ending(value))
-
 
 class ErrorFilter(FieldFilter):
     title = _("kind of error")
@@ -104,9 +89,6 @@ class ErrorFilter(FieldFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(code, code) for code in sentences.codes()]
-
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return queryset.filter(has_line("errors", value), statuses__in=sorted(WITH_ERROR))
 
 
 class FeedbackFilter(Filter):
@@ -118,10 +100,6 @@ class FeedbackFilter(Filter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(feedback.value, str(feedback.label)) for feedback in Reply.Feedback]
 
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        judged = Reply.objects.exclude(feedback="").filter(feedback=value)
-        return queryset.filter(pk__in=judged.values("message__conversation"))
-
 
 class ModelFilter(Filter):
     """The models that can be chosen now. Finding all that were ever used would read the whole table."""
@@ -132,10 +110,6 @@ class ModelFilter(Filter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(name, name) for name in Process.of(request).catalog.names]
 
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        # The model that writes the first reply is in no summary yet.
-        return queryset.filter(Q(model=value) | Q(has_line("models_used", value)))
-
 
 class TrashFilter(Filter):
     title = _("trash")
@@ -144,12 +118,6 @@ class TrashFilter(Filter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("in", gettext("In the trash")), ("out", gettext("Not in the trash"))]
 
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        if value == "out":
-            return queryset.filter(trashed=None)
-        # By their ids: SQLite would rather walk through the whole list.
-        return queryset.filter(pk__in=Conversation.objects.filter(trashed__isnull=False).values("pk"))
-
 
 class ReviewFilter(Filter):
     title = _("review")
@@ -157,12 +125,6 @@ class ReviewFilter(Filter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [(state.value, str(state.label)) for state in Review.State]
-
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        if value == Review.State.NEW:
-            begun = Review.objects.filter(conversation=OuterRef("pk")).exclude(state=value)
-            return queryset.filter(~Exists(begun))
-        return queryset.filter(pk__in=Review.objects.filter(state=value).values("pk"))
 
 
 class ReviewerFilter(FieldFilter):
@@ -176,9 +138,6 @@ class ReviewerFilter(FieldFilter):
         names = {*having.values_list("username", flat=True), request.user.get_username()}
         return [(name, name) for name in sorted(names)]
 
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return queryset.filter(pk__in=Review.objects.filter(assignee__username=value).values("pk"))
-
 
 class ReviewLabelFilter(FieldFilter):
     """A label may tell of the text, so it is for those who may read that."""
@@ -190,9 +149,6 @@ class ReviewLabelFilter(FieldFilter):
         labels = ReviewLabel.objects.for_reviewer(cast("User", request.user))
         return [(name, name) for name in labels.values_list("name", flat=True)]
 
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return queryset.filter(pk__in=ReviewLabelling.objects.filter(label__name=value).values("review"))
-
 
 class FlagFilter(Filter):
     """By flags of reviewers and reports of people which nobody has settled."""
@@ -202,9 +158,6 @@ class FlagFilter(Filter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("yes", gettext("Flagged or reported")), ("report", gettext("Reported by their owner"))]
-
-    def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return queryset.filter(pk__in=Remark.objects.open_as(value).values("conversation"))
 
 
 EVERY: list[type[Filter]] = [
