@@ -13,15 +13,12 @@ from typing import Any
 import hypothesis
 import pytest
 from asgiref.sync import SyncToAsync
-from django.apps import apps
 from django.conf import settings
-from django.contrib.auth.models import Permission
-from django.contrib.contenttypes.models import ContentType
 from django.core.management.commands import flush
 from django.db import connection, connections, transaction
 from pytest_django import DjangoDbBlocker, Settings
 
-from chat.models import AuditHead, AuditRecord, User
+from chat.models import User
 from chat.replylog import ReplyLog
 from tests import marks
 from tests.client import Client
@@ -31,7 +28,7 @@ from tests.marks import PROGRAMS
 from tests.programs import PACKAGES, missing
 from tests.redis import RedisServer
 from tests.replylogs import Stores
-from tests.server import Databases, Server, Servers, SharedServers
+from tests.server import Databases, Server, Servers, SharedServers, delete_rows
 from tests.upstream import Upstream
 
 # Without a deadline: a busy machine is not the fault of the tested code.
@@ -151,14 +148,10 @@ def kept_open() -> Iterator[None]:
 def empty(command: object, *, database: str, **options: object) -> None:
     """Take the place of Django's own `flush` after each test that commits.
 
-    That truncates, for which PostgreSQL takes longer than most tests, and creates all permissions again. The audit
-    record stays: the database refuses to delete it.
+    That truncates, for which PostgreSQL takes longer than most tests, and creates all permissions again.
     """
-    quote = connections[database].ops.quote_name
-    kept = {ContentType, Permission, AuditHead, AuditRecord}
-    with transaction.atomic(database), connections[database].cursor() as cursor:
-        for model in set(apps.get_models(include_auto_created=True)) - kept:
-            cursor.execute(f"DELETE FROM {quote(model._meta.db_table)}")  # noqa: S608
+    with transaction.atomic(database):
+        delete_rows()
 
 
 @pytest.fixture(autouse=True)

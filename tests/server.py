@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -15,16 +15,20 @@ from urllib.parse import urlsplit
 
 import environ
 import psycopg
+from django.apps import apps
 from django.conf import settings
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
+from django.db.models import Model
 from django.db.utils import load_backend
 from django.test import Client
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
-from chat.models import Reply, User
+from chat.models import AuditHead, AuditRecord, Reply, ServerProcess, User
 from tests.environment import once
 from tests.forkserver import Process
 from tests.marks import needs
@@ -256,12 +260,25 @@ class Server:
 
 
 def forget_everybody() -> None:
-    """Delete all people, with what is still being written for them, and all counts of attempts."""
+    """Delete all that people have stored, with what is still being written for them, and all counts of attempts."""
     with transaction.atomic():
         # In the order in which servers lock them, so that neither waits for the other.
         list(Reply.objects.select_for_update().order_by("pk").values_list("pk"))
         User.objects.all().delete()
+        # The server lives on.
+        delete_rows(but={ServerProcess})
     cache.clear()
+
+
+def delete_rows(but: Set[type[Model]] = frozenset()) -> None:
+    """Delete the rows of every model but these, and but those that a migrated database has.
+
+    The audit record stays: the database refuses to delete it.
+    """
+    kept = {ContentType, Permission, AuditHead, AuditRecord, *but}
+    with connection.cursor() as cursor:
+        for model in set(apps.get_models(include_auto_created=True)) - kept:
+            cursor.execute(f"DELETE FROM {connection.ops.quote_name(model._meta.db_table)}")  # noqa: S608
 
 
 class Servers:

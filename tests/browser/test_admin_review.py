@@ -97,9 +97,7 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server)
 
     def fill() -> None:
         rubric = f"Correct: yes, no\n{HOSTILE[:40].replace(':', '')}: 1-5\nComment: text"
-        queue, _ = ReviewQueue.objects.update_or_create(
-            name=HOSTILE[:50], defaults={"instructions": HOSTILE, "rubric": rubric}
-        )
+        queue = ReviewQueue.objects.create(name=HOSTILE[:50], instructions=HOSTILE, rubric=rubric)
         queue.put(Conversation.objects.values_list("pk", flat=True))
 
     server.database.run(fill)
