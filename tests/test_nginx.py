@@ -36,6 +36,8 @@ PRODUCTION = {
     "CHAT_DRAIN_SECONDS": "50",
 }
 
+GZIP = ("--header", "Accept-Encoding: gzip")
+
 
 @pytest.fixture
 def server(share_server: SharedServers, upstream: Upstream, collected_static: None) -> Server:
@@ -59,7 +61,7 @@ def test_a_stream_arrives_before_its_reply_ends(nginx: Nginx, server: Server, up
         "/c/",
         *("--cookie", f"{SESSION}={session}; {TOKEN}={token[1]}"),
         *("--header", f"X-CSRFToken: {token[1]}"),
-        *("--header", "Accept: text/event-stream"),
+        *("--header", "Accept: text/event-stream", *GZIP, *from_("same-origin")),
         *("--referer", f"{nginx.url}/"),
         *("--form", "text=Hi"),
         *("--write-out", "HTTP/%{http_version}"),
@@ -72,6 +74,25 @@ def test_a_stream_arrives_before_its_reply_ends(nginx: Nginx, server: Server, up
     assert "world" in rest
     assert "event: end" in rest
     assert rest.endswith("HTTP/2")
+
+
+def test_html_is_compressed_unless_another_site_may_have_chosen_the_address(nginx: Nginx) -> None:
+    def is_compressed(path: str, site: str) -> bool:
+        head = nginx.get(path, "--head", *GZIP, *from_(site)).lower()
+        assert "200" in head.splitlines()[0]
+        return "content-encoding: gzip" in head
+
+    sites = ["same-origin", "none", "same-site", "cross-site", ""]
+    assert [site for site in sites if is_compressed("/accounts/login/", site)] == ["same-origin", "none"]
+    # Static files contain nothing secret, and WhiteNoise has compressed them.
+    style = re.search(r"/static/css/[\w.-]+", nginx.get("/accounts/login/"))
+    assert style
+    assert all(is_compressed(style[0], site) for site in sites)
+
+
+def from_(site: str) -> tuple[str, str]:
+    """How a browser says from which site a request comes; some do not."""
+    return "--header", f"Sec-Fetch-Site: {site}" if site else "Sec-Fetch-Site:"
 
 
 def test_a_body_that_is_too_large_is_refused(nginx: Nginx, tmp_path: Path) -> None:
