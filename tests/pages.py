@@ -13,9 +13,11 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import batched
+from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Any
@@ -81,11 +83,16 @@ def main() -> None:
 
 def measured(runs: int) -> dict[str, list[float]]:
     figures: dict[str, list[float]] = defaultdict(list)
-    with serving() as (server, upstream, url):
+    with serving() as (server, upstream, url), fronted(server) as front:
         for run in range(runs):
             # Then it has not rendered anything yet.
             server.restart()
-            for part in (cold_start(server), long_conversation(server, url), long_reply(server, upstream)):
+            for part in (
+                cold_start(server, "cold start on a slow phone"),
+                cold_start(front, "the same behind nginx"),
+                long_conversation(server, url),
+                long_reply(server, upstream),
+            ):
                 for name, figure in part.items():
                     figures[name].append(figure)
             print(f"run {run + 1} of {runs}", file=sys.stderr)  # noqa: T201
@@ -101,6 +108,7 @@ def serving() -> Iterator[tuple[Any, Any, str]]:
 
     from chat.models import User
     from tests.conversations import conversation_of
+    from tests.nginx import HOST
     from tests.server import Database, Server
     from tests.upstream import Upstream
 
@@ -110,11 +118,29 @@ def serving() -> Iterator[tuple[Any, Any, str]]:
     url = os.environ["DATABASE_URL"]
     database = Database(url.removeprefix("sqlite:///"), url, DjangoDbBlocker(_ispytest=True))
     with Upstream() as upstream:
-        server = Server(database, {"DEBUG": "0", "OPENAI_BASE_URL": upstream.url, "OPENAI_MODEL": "scripted"})
+        hosts = {"ALLOWED_HOSTS": f"127.0.0.1,{HOST}"}
+        server = Server(database, {"DEBUG": "0", "OPENAI_BASE_URL": upstream.url, "OPENAI_MODEL": "scripted"} | hosts)
         try:
             yield server, upstream, conversation.get_absolute_url()
         finally:
             server.kill()
+
+
+@dataclass(frozen=True)
+class Front:
+    """The server as browsers reach it through nginx, over HTTP/2."""
+
+    url: str
+    session_cookie: Callable[[str], str]
+
+
+@contextmanager
+def fronted(server: Any) -> Iterator[Front]:
+    from tests.nginx import running
+
+    site = Path("docs/nginx.conf").read_text()
+    with tempfile.TemporaryDirectory() as folder, running(site, [server.port], Path(folder)) as nginx:
+        yield Front(nginx.url, server.session_cookie)
 
 
 @contextmanager
@@ -125,7 +151,8 @@ def browsing(server: Any, **options: Any) -> Iterator[tuple[Page, CDPSession]]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program("chromium"), args=shlex.split(CHROMIUM))
-        context = browser.new_context(base_url=server.url, **options)
+        # No authority has signed nginx's certificate.
+        context = browser.new_context(base_url=server.url, ignore_https_errors=True, **options)
         context.add_cookies([{"name": "sessionid", "value": server.session_cookie("alice"), "url": server.url}])
         context.add_init_script(WATCH)
         page = context.new_page()
@@ -138,7 +165,7 @@ def browsing(server: Any, **options: Any) -> Iterator[tuple[Page, CDPSession]]:
 # What is measured
 
 
-def cold_start(server: Any) -> Figures:
+def cold_start(server: Any, what: str) -> Figures:
     sizes: list[float] = []
     with browsing(server, **PHONE) as (page, session):
         session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
@@ -151,10 +178,10 @@ def cold_start(server: Any) -> Figures:
             " performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]"
         )
     return {
-        "cold start on a slow phone: first paint, ms": painted,
-        "cold start on a slow phone: all scripts have run, ms": ready,
-        "cold start on a slow phone: kB": sum(sizes) / 1000,
-        "cold start on a slow phone: requests": len(sizes),
+        f"{what}: first paint, ms": painted,
+        f"{what}: all scripts have run, ms": ready,
+        f"{what}: kB": sum(sizes) / 1000,
+        f"{what}: requests": len(sizes),
     }
 
 

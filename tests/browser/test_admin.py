@@ -1,11 +1,12 @@
 """The admin in a browser. The `watch` fixture fails tests whose pages violate the policy or load from elsewhere."""
 
+import re
 from datetime import timedelta
 from typing import Literal
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from chat.models import Conversation, Message, Reply, ServerProcess, User
 from chat.search.filling import reindex
@@ -103,6 +104,34 @@ def test_no_page_violates_the_policy(sam: Page, server: Server) -> None:
     ]:
         sam.goto(address)
         expect(sam.locator("#site-name")).to_contain_text("Parley")
+
+
+def test_pages_announce_the_modules_that_they_import(sam: Page, server: Server) -> None:
+    announced: list[str] = []
+
+    def conceal(route: Route) -> None:
+        response = route.fetch()
+        announced[:] = re.findall(r'<link rel="modulepreload" href="(.+?)">', response.text())
+        route.fulfill(response=response, body=response.text().replace("modulepreload", "concealed"))
+
+    pages = ["/", talk(server, "Salt", ANSWER), LIST]
+    for url in pages:
+        sam.route(server.url + url, conceal)
+    counts = []
+    for url in pages:
+        sam.goto(url)
+        assert set(sam.evaluate(IMPORTED)) == set(announced)
+        counts.append(len(announced))
+    assert counts[0] > counts[1] > counts[2] == 0
+
+
+# What a page has fetched because a module needs it.
+IMPORTED = """
+    const scripts = new Set([...document.scripts].map((script) => script.src));
+    performance.getEntriesByType("resource").map((entry) => entry.name)
+        .filter((url) => url.endsWith(".js") && !scripts.has(url))
+        .map((url) => new URL(url).pathname);
+"""
 
 
 def test_a_reviewer_finds_reads_and_deletes_a_conversation(visit: Visit, server: Server) -> None:
