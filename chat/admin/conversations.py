@@ -31,6 +31,7 @@ from chat.admin import exports, filters, queues, reasons, saved_filters, watchin
 from chat.admin.files import filtered
 from chat.admin.listing import MOST, ConversationList, neighbour, note_marks
 from chat.admin.lookups import NamedLookups
+from chat.admin.marks import marking_panel
 from chat.admin.reading import Action, may_read, reading
 from chat.admin.remarks import show_remarks
 from chat.admin.review import panel
@@ -59,7 +60,8 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
             context = response.context_data
             context |= await transcript(Process.of(request), request, context["original"], has_text=context["may_read"])
             context |= await sync_to_async(panel)(request, context["original"])
-            context |= await sync_to_async(queues.marking_panel)(request, context["original"])
+            context["queues"] = await sync_to_async(queues.offered)(request)
+            context |= await sync_to_async(marking_panel)(request, context["original"])
             shown = [entry[0] for entry in context["entries"]]
             context |= await sync_to_async(show_remarks)(request, context["original"], shown)
         return response

@@ -1,7 +1,5 @@
-"""Queues of conversations: filling them, working through them, and what comes out as JSON Lines."""
+"""Queues of conversations: making and filling them, and working through them."""
 
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any, cast
 from uuid import UUID
@@ -26,19 +24,17 @@ from chat import audit, rubric
 from chat.admin import reasons
 from chat.admin.files import attachment
 from chat.admin.lookups import NamedLookups
+from chat.admin.marks import MarkForm, agreements
+from chat.admin.queue_files import lines
 from chat.admin.review import may_review, seen_conversation
-from chat.database import in_thread, retry_on_deadlock
-from chat.documents import INCOMPLETE, encode
-from chat.models import AuditRecord, Conversation, Marking, Message, ReviewQueue, User
-from chat.models.conversations import LONGEST_BRANCH
-from chat.rubric import Criterion, RubricError
+from chat.database import retry_on_deadlock
+from chat.documents import INCOMPLETE
+from chat.models import AuditRecord, Conversation, Marking, ReviewQueue, User
+from chat.rubric import RubricError
 
 MANAGE = "chat.change_reviewqueue"
-# Conversations of an export that are in memory at the same time.
-BATCH = 20
 # Queues that are offered to put a conversation in.
 OFFERED = 50
-CORRECTION_CHARS = 100_000
 
 
 class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # It takes none at run time.
@@ -65,48 +61,6 @@ class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # It takes none at 
                 sentence %= {"most": rubric.MOST_CRITERIA}
             raise forms.ValidationError(sentence) from None
         return text
-
-
-class MarkForm(forms.Form):
-    """A field for each criterion, and a better answer."""
-
-    def __init__(self, criteria: list[Criterion], data: Any = None) -> None:
-        super().__init__(data, auto_id="mark_%s", label_suffix="")
-        self.criteria = criteria
-        for index, criterion in enumerate(criteria):
-            self.fields[f"c{index}"] = _field(criterion)
-        self.fields["correction"] = forms.CharField(
-            label=gettext("A better answer"),
-            help_text=gettext("Instead of the last one, if that should be another."),
-            required=False,
-            max_length=CORRECTION_CHARS,
-            widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
-        )
-
-    @property
-    def marks(self) -> dict[str, str]:
-        named = ((criterion.name, self.cleaned_data[f"c{index}"]) for index, criterion in enumerate(self.criteria))
-        return {name: str(value) for name, value in named if value not in (None, "")}
-
-
-def _field(criterion: Criterion) -> forms.Field:
-    if criterion.choices:
-        choices = [(choice, choice) for choice in criterion.choices]
-        return forms.ChoiceField(label=criterion.name, choices=choices, widget=forms.RadioSelect)
-    if criterion.least is not None:
-        return forms.IntegerField(label=criterion.name, min_value=criterion.least, max_value=criterion.most)
-    text = forms.Textarea(attrs={"rows": 2, "dir": "auto"})
-    return forms.CharField(label=criterion.name, max_length=rubric.TEXT_CHARS, required=False, widget=text)
-
-
-def marking_panel(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
-    """What the page of a conversation shows of queues: the marks that it asks of the reviewer, and where to put it."""
-    if not may_review(request):
-        return {}
-    marking = Marking.objects.filter(conversation=conversation, reviewer=request.user.pk, done=None)
-    mine = marking.select_related("queue").order_by("pk").first()
-    form = MarkForm(rubric.parse(mine.queue.rubric)) if mine else None
-    return {"marking": mine, "mark_form": form, "queues": offered(request)}
 
 
 def offered(request: HttpRequest) -> list[ReviewQueue]:
@@ -172,7 +126,7 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     @admin.display(description=_("agreement"))
     def agreement(self, queue: ReviewQueue) -> str | None:
         """By each choice: equal pairs of marks, and Fleiss' kappa."""
-        return "; ".join(_agreements(queue)) or None
+        return "; ".join(agreements(queue)) or None
 
     @admin.display(description=_("work"))
     def work(self, queue: ReviewQueue) -> SafeString:
@@ -247,60 +201,4 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         # Each conversation has a record besides, for its owner.
         reason = reasons.reason_of(request)
         audit.record(AuditRecord.Action.EXPORTED, request, detail=f"queue {queue.name}", reason=reason)
-        return attachment(_lines(request, queue), "queue", "jsonl", lambda: f"{INCOMPLETE}\n")
-
-
-def _agreements(queue: ReviewQueue) -> Iterator[str]:
-    done = queue.markings.exclude(done=None).values_list("conversation", "marks")
-    given: dict[str, dict[UUID, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for conversation, marks in done.iterator():
-        for name, mark in marks.items():
-            given[name][conversation].append(mark)
-    for criterion in rubric.parse(queue.rubric):
-        found = rubric.agreement(given[criterion.name].values()) if criterion.choices else None
-        if found:
-            kappa = f", κ = {found.kappa:.2f}" if found.kappa is not None else ""
-            yield f"{criterion.name}: {found.share:.0%}{kappa}"
-
-
-async def _lines(request: HttpRequest, queue: ReviewQueue) -> AsyncIterator[str]:
-    """The file in pieces."""
-    last = UUID(int=0)
-    while lines := await in_thread(_batch)(request, queue, last):
-        yield "".join(lines.values())
-        last = max(lines)
-
-
-def _batch(request: HttpRequest, queue: ReviewQueue, after: UUID) -> dict[UUID, str]:
-    """The lines of the next conversations, whose export is recorded when this returns."""
-    marked = queue.markings.exclude(done=None).filter(conversation__gt=after)
-    seen = marked.filter(conversation__in=Conversation.objects.for_reviewer(cast("User", request.user)))
-    pks = list(seen.order_by("conversation").values_list("conversation", flat=True).distinct()[:BATCH])
-    conversations = Conversation.objects.select_related("owner").in_bulk(pks)
-    detail, reason = f"queue {queue.name}", reasons.reason_of(request)
-    new = partial(audit.new, AuditRecord.Action.EXPORTED, request, detail=detail, reason=reason)
-    audit.append(*(new(conversation=conversation) for conversation in conversations.values()), durable=True)
-    return {pk: _line(queue, conversation) for pk, conversation in sorted(conversations.items())}
-
-
-def _line(queue: ReviewQueue, conversation: Conversation) -> str:
-    """The branch on screen as programs for evaluation and fine-tuning take it, and what reviewers make of it."""
-    branch: list[Message] = conversation.branch(conversation.leaf_id, LONGEST_BRANCH)
-    done = (
-        queue.markings.exclude(done=None).filter(conversation=conversation).select_related("reviewer").order_by("done")
-    )
-    line = {
-        "conversation": str(conversation.pk),
-        "model": conversation.model,
-        "messages": [{"id": str(message.pk), "role": message.role, "content": message.text} for message in branch],
-        "reviews": [
-            {
-                "reviewer": marking.reviewer.get_username() if marking.reviewer else None,
-                "marks": marking.marks,
-                "correction": marking.correction or None,
-                "corrects": str(marking.corrected_id) if marking.corrected_id else None,
-            }
-            for marking in done
-        ],
-    }
-    return f"{encode(line)}\n"
+        return attachment(lines(request, queue), "queue", "jsonl", lambda: f"{INCOMPLETE}\n")
