@@ -22,7 +22,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import Error as DatabaseAway
 from django.http import HttpRequest
 
-from chat import metrics, queued, temporary, trash
+from chat import metrics, queued, rules, temporary, trash
 from chat.asking import ReplyRunning
 from chat.catalog import Catalog
 from chat.changes import Changes
@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 BEATS = 6
 # Ended replies leave the log every this many beats, conversations the trash, and temporary ones end.
 PURGE_BEATS = 60
+# Rules of queues are looked at every this many beats.
+RULE_BEATS = 10
 # At most this many replies are claimed per beat, so that a host that comes back is not overwhelmed.
 CLAIMED_AT_ONCE = 100
 
@@ -104,7 +106,8 @@ class Process:
             prompt_chars=options.prompt_chars,
             reply_bytes=options.reply_bytes,
         )
-        self.jobs = Jobs(self.name, {Job.Kind.TITLE: Titling(catalog, options.title_model).make})
+        titling = Titling(catalog, options.title_model)
+        self.jobs = Jobs(self.name, {Job.Kind.TITLE: titling.make, Job.Kind.FILL: in_thread(rules.fill)})
         self._runs: dict[UUID, Run] = {}
         self._reserved = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -145,6 +148,7 @@ class Process:
             spawn(self._every(1, self.ask_queued_questions, self._look), "queued questions", self.threads),
             spawn(self._every(1, self.claim_jobs, self.jobs.due), "jobs", self.threads),
             spawn(self._every(1, self.erase_temporary), "temporary conversations", self.threads),
+            spawn(self._every(RULE_BEATS, in_thread(rules.add_jobs)), "rules of queues", self.threads),
             spawn(self._every(PURGE_BEATS, self._purge), "purge", self.threads),
         ]
 

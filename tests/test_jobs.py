@@ -45,10 +45,12 @@ class Names:
 
 
 @asynccontextmanager
-async def process(name: str, work: Callable[[str], Awaitable[Callable[[], None]]]) -> AsyncIterator[Jobs]:
+async def process(
+    name: str, work: Callable[[str], Awaitable[Callable[[], None]]], kind: Job.Kind = KIND
+) -> AsyncIterator[Jobs]:
     """The jobs of a living process."""
     await in_thread(ServerProcess.objects.renew)(name, LONG)
-    here = Jobs(name, {KIND: work})
+    here = Jobs(name, {kind: work})
     try:
         yield here
     finally:

@@ -26,6 +26,7 @@ from chat.models import (
     Marking,
     Message,
     QueuedQuestion,
+    QueueRule,
     Remark,
     Reply,
     Review,
@@ -193,13 +194,14 @@ def rows(secrets: Conversation, alice: User) -> None:
     Review.objects.change(secrets.pk, 0, reviewer, state="in review", assignee=reviewer, labels=[LABEL])
     queue = ReviewQueue.objects.create(name="Macaw", rubric="Correct: yes, no")
     queue.put([secrets.pk])
+    QueueRule.objects.create(queue=queue, owner=reviewer, share=10, conditions={"label": LABEL})
     queue.markings.update(done=NOON, marks={"Correct": SECRET})
     Remark.objects.report(secrets.messages.get(role="assistant"), alice, SECRET)
 
 
 def state() -> list[Any]:
     models: list[Any] = [Conversation, Message, Reply, QueuedQuestion, Draft, Label, SavedFilter, User, Group]
-    models += [Review, ReviewLabel, Remark, ReviewQueue, Marking]
+    models += [Review, ReviewLabel, Remark, ReviewQueue, Marking, QueueRule]
     skipped = {"last_login"}
     return [
         sorted(model.objects.values_list(*(f.name for f in model._meta.fields if f.name not in skipped)), key=str)

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from chat import audit, rubric
-from chat.admin import reasons
+from chat.admin import reasons, rules
 from chat.admin.files import attachment
 from chat.admin.lookups import NamedLookups
 from chat.admin.marks import MarkForm, agreements
@@ -29,7 +29,7 @@ from chat.admin.queue_files import lines
 from chat.admin.review import may_review, seen_conversation
 from chat.database import retry_on_deadlock
 from chat.documents import INCOMPLETE
-from chat.models import AuditRecord, Conversation, Marking, ReviewQueue, User
+from chat.models import AuditRecord, Conversation, Marking, QueueRule, ReviewQueue, User
 from chat.rubric import RubricError
 
 MANAGE = "chat.change_reviewqueue"
@@ -96,7 +96,8 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     """Whoever may review sees queues and works through them; to make and to fill them takes Django's permissions."""
 
     form = QueueForm
-    list_display = ["name", "progress", "agreement", "work"]
+    list_display = ["name", "progress", "agreement", "filled", "work"]
+    list_select_related = ["rule__owner"]
     ordering = ["name"]
 
     def get_urls(self) -> list[URLPattern]:
@@ -104,6 +105,7 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         own = [
             path("<uuid:pk>/work/", view(self.work_through), name="chat_reviewqueue_work"),
             path("<uuid:pk>/export/", view(self.export), name="chat_reviewqueue_export"),
+            path("<uuid:pk>/rule/", view(self.rule), name="chat_reviewqueue_rule"),
             path("put/<uuid:conversation>/", view(self.put), name="chat_reviewqueue_put"),
             path("markings/<uuid:marking>/", view(self.mark), name="chat_reviewqueue_mark"),
         ]
@@ -119,6 +121,9 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         # Conversations have as many places as there were reviewers when they came in.
         return ["reviewers"] if obj else []
 
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [column for column in self.list_display if column != "filled" or rules.may_rule(request)]
+
     @admin.display(description=_("marked"))
     def progress(self, queue: ReviewQueue) -> str:
         return gettext("%(done)d of %(all)d") % queue.progress()
@@ -127,6 +132,14 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     def agreement(self, queue: ReviewQueue) -> str | None:
         """By each choice: equal pairs of marks, and Fleiss' kappa."""
         return "; ".join(agreements(queue)) or None
+
+    @admin.display(description=_("filled by a rule"))
+    def filled(self, queue: ReviewQueue) -> SafeString:
+        rule: QueueRule | None = getattr(queue, "rule", None)
+        label = gettext("%(share)d%% of new ones") % {"share": rule.share} if rule else gettext("Set a rule")
+        if rule and not rule.can_choose:
+            label = gettext("Rests: %(name)s may not read") % {"name": rule.owner.get_username()}
+        return format_html('<a href="{}">{}</a>', reverse("admin:chat_reviewqueue_rule", args=[queue.pk]), label)
 
     @admin.display(description=_("work"))
     def work(self, queue: ReviewQueue) -> SafeString:
@@ -150,6 +163,9 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
             return HttpResponseRedirect(reverse("admin:chat_conversation_change", args=[marking.conversation_id]))
         self.message_user(request, gettext("Nothing in this queue is open to you now."), messages.INFO)
         return HttpResponseRedirect(reverse("admin:chat_reviewqueue_changelist"))
+
+    def rule(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        return rules.page(request, get_object_or_404(ReviewQueue, pk=pk))
 
     @method_decorator(require_POST)
     def put(self, request: HttpRequest, conversation: UUID) -> HttpResponse:

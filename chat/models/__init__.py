@@ -7,6 +7,7 @@ from chat.models.jobs import Job
 from chat.models.labels import Label, Labelling
 from chat.models.ledger import LedgerEntry
 from chat.models.processes import ServerProcess
+from chat.models.queue_rules import QueueRule
 from chat.models.queued import QueuedQuestion
 from chat.models.queues import Marking, ReviewQueue
 from chat.models.remarks import Remark, TooManyRemarks
@@ -29,6 +30,7 @@ __all__ = [
     "LedgerEntry",
     "Marking",
     "Message",
+    "QueueRule",
     "QueuedQuestion",
     "Remark",
     "Reply",

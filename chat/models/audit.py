@@ -39,6 +39,7 @@ class AuditRecord(models.Model):
         DELETED = "deleted", _("Account deleted")
         PASSWORD = "password", _("Password changed")
         RIGHTS = "rights", _("Rights changed")
+        RULE = "queue rule", _("Rule of a queue changed")
 
     number = models.BigIntegerField(primary_key=True)
     time = models.DateTimeField(default=timezone.now)

@@ -5,6 +5,7 @@ https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7
 
 import secrets
 import time
+from datetime import datetime
 from uuid import UUID
 
 
@@ -16,3 +17,8 @@ def uuid7() -> UUID:
     milliseconds = time.time_ns() // 1_000_000
     random = secrets.randbits(74)
     return UUID(int=milliseconds << 80 | 0x7 << 76 | random >> 62 << 64 | 0b10 << 62 | random & (1 << 62) - 1)
+
+
+def first_of(moment: datetime) -> UUID:
+    """The lowest id that a row can have that was made at this moment or later."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)

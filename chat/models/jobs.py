@@ -76,6 +76,7 @@ class Job(models.Model):
 
     class Kind(models.TextChoices):
         TITLE = "title", _("Title of a conversation")
+        FILL = "fill", _("Filling of a queue by its rule")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=32, choices=Kind)
