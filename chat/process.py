@@ -90,7 +90,7 @@ class Process:
         self.threads = DatabaseThreads(max_workers=2, thread_name_prefix="background")
         self.log = open_log(redis_url, self.threads)
         self.catalog = catalog
-        self.rendering = Rendering()
+        self.rendering = Rendering(self.threads)
         self.shares = Shares()
         self.changes = Changes(self.threads)
         self.draining = False

@@ -1,41 +1,45 @@
-"""The HTML of messages, made outside the threads that serve requests."""
+"""The HTML of messages, made outside the threads that serve requests, and kept in the database."""
 
 import asyncio
+import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
-from sys import getsizeof
 
+from asgiref.sync import sync_to_async
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from chat.markdown import VERSION, plain, render
-from chat.models import Message
+from chat.models import Message, MessageHtml
 from chat.questions import render_question
 
-KEPT_BYTES = 32 * 1024 * 1024
+logger = logging.getLogger(__name__)
+
 # A page waits at most this many seconds for the HTML of its messages.
 PATIENCE = 5.0
 BUSY = _("The server is busy, so this is shown as plain text. Reload the page to see it formatted.")
 
 
 class Rendering:
-    """Renders texts in one thread, each text once, and keeps the HTML that was used last, up to a number of bytes.
+    """Renders texts in one thread, and keeps the HTML in the database: whoever shows a message first has it made.
 
-    Several event loops may use it at once. `close` ends the thread.
+    It is kept in one of `threads`, when the page that needed it has it. A text that grows, or rules of another version
+    in this process, make another source, and so the HTML is made again. `close` ends the thread.
     """
 
-    def __init__(self, render: Callable[[str], SafeString] = render, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, threads: ThreadPoolExecutor, render: Callable[[str], SafeString] = render) -> None:
         self._renders = {Message.Role.ASSISTANT: render, Message.Role.USER: render_question}
-        self._kept_bytes = kept_bytes
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rendering")
+        self._threads = threads
         # Guards what follows.
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, SafeString] = OrderedDict()
-        self._size = 0
         self._running: dict[str, Future[SafeString]] = {}
+        # Not kept yet.
+        self._new: dict[str, MessageHtml] = {}
 
     async def show(self, messages: Sequence[Message], patience: float = PATIENCE) -> None:
         """Set `html` of the messages.
@@ -44,44 +48,58 @@ class Rendering:
         another, so a page with many slow ones does not keep other pages from theirs.
         """
         deadline = asyncio.get_running_loop().time() + patience
+        sources = {message.pk: _source(message) for message in messages}
+        kept = await sync_to_async(MessageHtml.objects.made_of)(sources)
         for message in reversed(messages):
+            if message.pk in kept:
+                message.html = SafeString(kept[message.pk])
+                continue
             try:
                 async with asyncio.timeout_at(deadline):
-                    message.html = await self.html(message.text, Message.Role(message.role))
+                    message.html = await self._html(message, sources[message.pk])
             except TimeoutError:
                 message.html = plain(message.text, str(BUSY))
-
-    async def html(self, text: str, role: Message.Role = Message.Role.ASSISTANT) -> SafeString:
-        """Return what somebody in this role wrote as safe HTML."""
-        digest = blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-        key = f"{VERSION}:{role}:{digest}"
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-            if key not in self._running:
-                self._running[key] = self._thread.submit(self._render_and_keep, key, text, self._renders[role])
-            running = self._running[key]
-        # Shielded, as others may wait for the same text.
-        return await asyncio.shield(asyncio.wrap_future(running))
+        if self._new:
+            self._threads.submit(self._keep)
 
     def close(self) -> None:
         """Drop the texts that wait. The thread ends after the one at hand."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _render_and_keep(self, key: str, text: str, render: Callable[[str], SafeString]) -> SafeString:
+    async def _html(self, message: Message, source: str) -> SafeString:
+        with self._lock:
+            if source in self._new:
+                return SafeString(self._new[source].html)
+            if source not in self._running:
+                self._running[source] = self._thread.submit(self._render, message, source)
+            running = self._running[source]
+        # Shielded, as others may wait for the same text.
+        return await asyncio.shield(asyncio.wrap_future(running))
+
+    def _render(self, message: Message, source: str) -> SafeString:
         try:
-            html = render(text)
-            with self._lock:
-                self._keep(key, html)
+            html = self._renders[Message.Role(message.role)](message.text)
+            if message.is_final:
+                with self._lock:
+                    self._new[source] = MessageHtml(message=message, source=source, html=html)
             return html
         finally:
             with self._lock:
-                del self._running[key]
+                del self._running[source]
 
-    def _keep(self, key: str, html: SafeString) -> None:
-        self._kept[key] = html
-        self._size += getsizeof(html)
-        while self._size > self._kept_bytes:
-            _key, oldest = self._kept.popitem(last=False)
-            self._size -= getsizeof(oldest)
+    def _keep(self) -> None:
+        with self._lock:
+            rows = list(self._new.values())
+            self._new.clear()
+        try:
+            MessageHtml.objects.keep(rows)
+        except DatabaseError:
+            logger.warning("The HTML of %d messages is made again: it could not be kept", len(rows), exc_info=True)
+        finally:
+            close_old_connections()
+
+
+def _source(message: Message) -> str:
+    """What the HTML of a message depends on: the rules, the role and the text."""
+    digest = blake2b(message.text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return f"{VERSION}:{message.role}:{digest}"

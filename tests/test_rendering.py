@@ -1,21 +1,23 @@
-"""The HTML of messages: where it is made, how often, and how much of it is kept."""
+"""The HTML of messages: where it is made, how often, and when what is kept is used."""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from sys import getsizeof
 from typing import Any
 
 import httpx
 import pytest
+from django.db import OperationalError, connection, transaction
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from chat import asking
+from chat import rendering as module
 from chat.database import in_thread
-from chat.models import Conversation, Message, User
+from chat.models import Conversation, Message, MessageHtml, Reply, User
 from chat.process import Process
 from chat.rendering import BUSY, Rendering
 from chat.shares import PAGES_AT_ONCE
@@ -23,6 +25,8 @@ from config.server.middleware import Handler
 from config.server.threads import THREADS, SharedThreads
 from tests import endings
 from tests.client import AsyncClient
+
+pytestmark = pytest.mark.django_db(transaction=True)
 
 # In seconds: what has not happened by then does not happen.
 PATIENCE = 60
@@ -55,41 +59,61 @@ def renderer() -> Iterator[Renderer]:
 
 
 @pytest.fixture
-def rendering(renderer: Renderer) -> Iterator[Rendering]:
-    rendering = Rendering(renderer)
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """One thread, so that what is submitted later is done later."""
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+@pytest.fixture
+def rendering(renderer: Renderer, threads: ThreadPoolExecutor) -> Iterator[Rendering]:
+    rendering = Rendering(threads, renderer)
     yield rendering
     rendering.close()
 
 
-async def test_messages_get_their_html() -> None:
-    rendering = Rendering()
-    messages = [Message(role=USER, text="*b*"), Message(role=ASSISTANT, text="*b*")]
+def answer(text: str, status: str = "complete") -> Message:
+    """An answer that is in no database."""
+    message = Message(role=ASSISTANT, text=text)
+    message.reply = Reply(message=message, status=status)
+    return message
+
+
+async def html(rendering: Rendering, message: Message) -> str:
+    await rendering.show([message])
+    return message.html
+
+
+async def test_messages_get_their_html(threads: ThreadPoolExecutor) -> None:
+    rendering = Rendering(threads)
+    messages = [Message(role=USER, text="*b*"), answer("*b*")]
     await rendering.show(messages)
     assert messages[0].html == '<p dir="auto">*b*</p>\n'
     assert messages[1].html == '<p dir="auto"><em>b</em></p>\n'
     rendering.close()
 
 
-async def test_a_text_is_rendered_once(rendering: Rendering, renderer: Renderer) -> None:
+async def test_a_text_is_rendered_once_for_all_who_wait(rendering: Rendering, renderer: Renderer) -> None:
     renderer.go.clear()
-    waiting = [asyncio.create_task(rendering.html("a")) for _ in range(6)]
+    waiting = [asyncio.create_task(rendering._html(answer("a"), "a")) for _ in range(6)]
     await asyncio.to_thread(renderer.begun.wait)
     renderer.go.set()
     assert await asyncio.gather(*waiting) == ["<a>"] * 6
-    assert await rendering.html("a") == "<a>"
     assert renderer.texts == ["a"]
 
 
 async def test_texts_are_rendered_in_one_separate_thread(rendering: Rendering, renderer: Renderer) -> None:
-    await asyncio.gather(*(rendering.html(str(number)) for number in range(5)))
+    await asyncio.gather(*(html(rendering, answer(str(number))) for number in range(5)))
     assert renderer.threads == {"rendering_0"}
 
 
 async def test_a_reader_who_leaves_takes_nothing_from_the_others(rendering: Rendering, renderer: Renderer) -> None:
     renderer.go.clear()
-    busy = asyncio.create_task(rendering.html("a"))
-    leaving, staying = (asyncio.create_task(rendering.html("b")) for _ in range(2))
+    busy = asyncio.create_task(html(rendering, answer("a")))
     await asyncio.to_thread(renderer.begun.wait)
+    leaving, staying = (asyncio.create_task(rendering._html(answer("b"), "b")) for _ in range(2))
+    # Until both wait.
+    await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.wait([leaving])
     renderer.go.set()
@@ -99,18 +123,18 @@ async def test_a_reader_who_leaves_takes_nothing_from_the_others(rendering: Rend
 
 async def test_a_page_of_slow_texts_lets_others_in_between(rendering: Rendering, renderer: Renderer) -> None:
     renderer.go.clear()
-    page = asyncio.create_task(rendering.show([Message(role=ASSISTANT, text=text) for text in "cba"]))
+    page = asyncio.create_task(rendering.show([answer(text) for text in "cba"]))
     await asyncio.to_thread(renderer.begun.wait)
-    other = asyncio.create_task(rendering.html("other"))
+    other = asyncio.create_task(rendering._html(answer("other"), "other"))
     await asyncio.sleep(0)
     renderer.go.set()
     await asyncio.gather(page, other)
     assert renderer.texts.index("other") < renderer.texts.index("c")
 
 
-async def test_a_page_waits_only_so_long(rendering: Rendering, renderer: Renderer) -> None:
-    old, new = (Message(role=ASSISTANT, text=text) for text in ("old", "new <b>"))
-    await rendering.html("old")
+async def test_a_page_waits_only_so_long(rendering: Rendering, renderer: Renderer, alice: User) -> None:
+    old, new = [await in_thread(stored)(alice, text) for text in ("old", "new <b>")]
+    await shown_and_kept(rendering, old)
     renderer.go.clear()
     await rendering.show([old, new], patience=0.01)
     assert new.html == f'<p><em>{BUSY}</em></p>\n<pre class="plain" dir="auto" tabindex="0">\nnew &lt;b&gt;</pre>'
@@ -121,28 +145,7 @@ async def test_a_page_waits_only_so_long(rendering: Rendering, renderer: Rendere
     assert renderer.texts == ["old", "new <b>"]
 
 
-async def test_html_is_kept_up_to_a_number_of_bytes(renderer: Renderer) -> None:
-    texts = [letter * 1000 for letter in "abc"]
-    rendering = Rendering(renderer, kept_bytes=2 * getsizeof(SafeString(f"<{texts[0]}>")))
-    for text in (texts[0], texts[1], texts[0], texts[2]):
-        await rendering.html(text)
-    assert renderer.texts == texts
-    await rendering.html(texts[0])
-    assert renderer.texts == texts
-    await rendering.html(texts[1])
-    assert renderer.texts == [*texts, texts[1]]
-    rendering.close()
-
-
-async def test_html_too_large_to_keep_is_still_returned(renderer: Renderer) -> None:
-    rendering = Rendering(renderer, kept_bytes=10)
-    assert await rendering.html("a" * 100) == f"<{'a' * 100}>"
-    assert await rendering.html("a" * 100) == f"<{'a' * 100}>"
-    assert len(renderer.texts) == 2
-    rendering.close()
-
-
-async def test_a_failure_is_not_kept() -> None:
+async def test_a_failure_is_not_kept(threads: ThreadPoolExecutor) -> None:
     failures = [ValueError("broken")]
 
     def fail_once(text: str) -> SafeString:
@@ -150,16 +153,16 @@ async def test_a_failure_is_not_kept() -> None:
             raise failures.pop()
         return SafeString(text)
 
-    rendering = Rendering(fail_once)
+    rendering = Rendering(threads, fail_once)
     with pytest.raises(ValueError, match="broken"):
-        await rendering.html("a")
-    assert await rendering.html("a") == "a"
+        await html(rendering, answer("a"))
+    assert await html(rendering, answer("a")) == "a"
     rendering.close()
 
 
 async def test_closing_drops_the_texts_that_wait(rendering: Rendering, renderer: Renderer) -> None:
     renderer.go.clear()
-    first, second = (asyncio.create_task(rendering.html(text)) for text in "ab")
+    first, second = (asyncio.create_task(rendering._html(answer(text), text)) for text in "ab")
     await asyncio.to_thread(renderer.begun.wait)
     rendering.close()
     renderer.go.set()
@@ -169,7 +172,108 @@ async def test_closing_drops_the_texts_that_wait(rendering: Rendering, renderer:
     assert renderer.texts == ["a"]
 
 
-@pytest.mark.django_db(transaction=True)
+# What is kept
+
+
+def stored(owner: User, text: str) -> Message:
+    """An answer that has ended, as a page reads it."""
+    reply = asking.begin(owner, "Hello?", "demo")
+    endings.end(reply, text)
+    return read(reply.message)
+
+
+def read(message: Message) -> Message:
+    return Message.objects.select_related("reply").get(pk=message.pk)
+
+
+async def shown_and_kept(rendering: Rendering, message: Message) -> str:
+    """Its HTML, and wait until that is kept."""
+    await rendering.show([message])
+    await asyncio.wrap_future(rendering._threads.submit(lambda: None))
+    return message.html
+
+
+@pytest.mark.stores
+async def test_the_html_of_a_message_is_made_once(
+    rendering: Rendering, renderer: Renderer, threads: ThreadPoolExecutor, alice: User
+) -> None:
+    message = await in_thread(stored)(alice, "a")
+    assert await shown_and_kept(rendering, message) == "<a>"
+    elsewhere = Rendering(threads, renderer)
+    assert await html(elsewhere, await in_thread(read)(message)) == "<a>"
+    assert renderer.texts == ["a"]
+    elsewhere.close()
+
+
+@pytest.mark.stores
+async def test_a_text_that_has_grown_is_rendered_again(rendering: Rendering, renderer: Renderer, alice: User) -> None:
+    message = await in_thread(stored)(alice, "a")
+    for text in ("a", "ab", "ab"):
+        message.text = text
+        assert await shown_and_kept(rendering, message) == f"<{text}>"
+    assert renderer.texts == ["a", "ab"]
+    assert (await MessageHtml.objects.aget()).html == "<ab>"
+
+
+async def test_other_rules_render_again_and_whichever_came_last_are_kept(
+    rendering: Rendering, renderer: Renderer, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = await in_thread(stored)(alice, "a")
+    for version in (1, 2, 2, 1):
+        monkeypatch.setattr(module, "VERSION", version)
+        await shown_and_kept(rendering, message)
+    assert renderer.texts == ["a"] * 3
+
+
+async def test_what_is_still_being_written_is_not_kept(rendering: Rendering, alice: User) -> None:
+    reply = await in_thread(asking.begin)(alice, "Hello?", "demo")
+    message = await in_thread(read)(reply.message)
+    message.text = "Hel"
+    assert await shown_and_kept(rendering, message) == "<Hel>"
+    assert not await MessageHtml.objects.aexists()
+
+
+@pytest.mark.stores
+async def test_the_html_goes_with_its_message(rendering: Rendering, alice: User) -> None:
+    message, gone = [await in_thread(stored)(alice, text) for text in "ab"]
+    await shown_and_kept(rendering, message)
+    await Conversation.objects.all().adelete()
+    await shown_and_kept(rendering, gone)
+    assert not await MessageHtml.objects.aexists()
+
+
+@pytest.mark.stores
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+async def test_nobody_who_deletes_a_message_is_waited_for(threads: ThreadPoolExecutor, alice: User) -> None:
+    message = await in_thread(stored)(alice, "a")
+    row = MessageHtml(message=message, source="", html="<a>")
+
+    def keep_while_it_is_being_deleted() -> None:
+        with transaction.atomic():
+            Message.objects.filter(pk=message.pk).delete()
+            threads.submit(MessageHtml.objects.keep, [row]).result(PATIENCE)
+        threads.submit(connection.close)
+
+    await in_thread(keep_while_it_is_being_deleted)()
+    assert not await MessageHtml.objects.aexists()
+
+
+async def test_a_page_is_shown_although_its_html_cannot_be_kept(
+    rendering: Rendering, alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = await in_thread(stored)(alice, "a")
+
+    def refuse(rows: list[MessageHtml]) -> None:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(MessageHtml.objects, "keep", refuse)
+    assert await shown_and_kept(rendering, message) == "<a>"
+    assert "could not be kept" in caplog.text
+
+
+# Pages
+
+
 async def test_slow_answers_keep_no_page_from_others(
     rendering: Rendering, renderer: Renderer, alice: User, bob: User, sam: User
 ) -> None:
@@ -191,7 +295,6 @@ async def test_slow_answers_keep_no_page_from_others(
     await process.close()
 
 
-@pytest.mark.django_db(transaction=True)
 async def test_an_administrators_slow_transcripts_keep_no_page_from_others(
     rendering: Rendering, renderer: Renderer, alice: User, bob: User, sam: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from chat.models.drafts import Draft
 from chat.models.jobs import Job
 from chat.models.labels import Label, Labelling
 from chat.models.ledger import LedgerEntry
+from chat.models.message_html import MessageHtml
 from chat.models.processes import ServerProcess
 from chat.models.queue_rules import QueueRule
 from chat.models.queued import QueuedQuestion
@@ -30,6 +31,7 @@ __all__ = [
     "LedgerEntry",
     "Marking",
     "Message",
+    "MessageHtml",
     "QueueRule",
     "QueuedQuestion",
     "Remark",

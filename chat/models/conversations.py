@@ -329,7 +329,7 @@ class Message(models.Model):
     siblings: tree.Siblings | None = None
     # What the administration shows about it.
     remarks_shown: Sequence[Remark] = ()
-    # An answer's text as HTML, once `Rendering.show` has set it.
+    # Its text as HTML, once `Rendering.show` has set it.
     html: SafeString
 
     def __str__(self) -> str:
@@ -338,6 +338,11 @@ class Message(models.Model):
     def get_absolute_url(self) -> str:
         """The place of the message on its conversation's page."""
         return f"{reverse('conversation', args=[self.conversation_id])}#message-{self.pk}"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its text stays as it is, unless a reply is resumed."""
+        return self.role == self.Role.USER or not self.reply.is_running
 
     @property
     def is_compared(self) -> bool:
