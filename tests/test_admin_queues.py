@@ -1,12 +1,13 @@
 """Queues in the administration: filling them, working through them, and their export."""
 
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
 from django.utils import timezone
 
@@ -117,18 +118,6 @@ def test_marks_are_by_the_rubric(staff: Client, sam: User, queue: ReviewQueue, f
     assert not Marking.objects.exclude(done=None).exists()
 
 
-def test_nobody_sees_the_marks_of_others(client: Client, bob: User, sam: User, queue: ReviewQueue) -> None:
-    theirs = Marking.objects.claim(queue, sam)
-    assert theirs
-    assert theirs.give(sam, {"Correct": "no", "Comment": "Too salty"}, "Half a spoon.")
-    client.force_login(allow(bob, *RIGHTS))
-    assert work(client, queue)["Location"] == change(theirs.conversation)
-    html = page(client, change(theirs.conversation))
-    assert "salty" not in html
-    assert "Half a spoon" not in html
-    assert give(client, theirs).status_code == 409
-
-
 def test_whoever_has_lost_the_reservation_is_told(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
     marking = Marking.objects.claim(queue, sam)
     assert marking
@@ -150,6 +139,119 @@ def test_agreement_is_shown(staff: Client, sam: User, bob: User, queue: ReviewQu
             assert own.reserve(reviewer, timedelta(minutes=1))
             assert own.give(reviewer, {"Correct": mark})
     assert "Correct: 50%, κ = -0.33" in page(staff, QUEUES)
+
+
+# The marks of others
+
+
+@pytest.fixture
+def three(soup: Conversation) -> list[User]:
+    """Ada, Ben and Cleo, who each mark the conversation in a queue of its own; Ada has done so."""
+    queue = ReviewQueue.objects.create(name="Thrice", rubric=RUBRIC, reviewers=3)
+    queue.put([soup.pk])
+    people = [allow(User.objects.create_user(name), *RIGHTS) for name in ("ada", "ben", "cleo")]
+    marks(people[0], "no", "1", "Too <b>salty</b>", "Half a spoon.")
+    return people
+
+
+def marks(reviewer: User, correct: str, tone: str, comment: str, correction: str = "") -> Marking:
+    marking = Marking.objects.claim(ReviewQueue.objects.get(name="Thrice"), reviewer)
+    assert marking
+    assert marking.give(reviewer, {"Correct": correct, "Tone": tone, "Comment": comment}, correction)
+    return marking
+
+
+def everything(browser: Client, conversation: Conversation) -> str:
+    """All that a reviewer gets to see of a queue and of a conversation in it."""
+    queue = ReviewQueue.objects.get(name="Thrice")
+    pages = [page(browser, url) for url in (QUEUES, LIST, change(conversation))]
+    exported = browser.get(address("export", queue.pk))
+    return "".join([*pages, async_to_sync(whole)(exported).decode()])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_sees_marks_before_giving_theirs(client: Client, soup: Conversation, three: list[User]) -> None:
+    _, ben, cleo = three
+    client.force_login(ben)
+    queue = ReviewQueue.objects.get(name="Thrice")
+    assert work(client, queue)["Location"] == change(soup)
+    mine = Marking.objects.get(reviewer=ben)
+    # Also where their own are refused, and where they send somebody else's.
+    seen = everything(client, soup) + give(client, mine, c1="9").text + give(client, mine_of("ada")).text
+    assert "salty" not in seen
+    assert "Half a spoon" not in seen
+    assert give(client, mine, c1="4")["Location"] == QUEUES
+    html = page(client, QUEUES)
+    assert f'<a href="{change(soup)}#marks-{queue.pk}">See the marks of 1 other</a>' in html
+    seen = everything(client, soup)
+    assert "Too &lt;b&gt;salty&lt;/b&gt;" in seen
+    assert "Too <b>salty</b>" in seen, "in the file"
+    assert "Half a spoon." in seen
+    # Cleo has still to mark it.
+    client.force_login(cleo)
+    assert "salty" not in everything(client, soup)
+
+
+def mine_of(name: str) -> Marking:
+    return Marking.objects.get(reviewer__username=name)
+
+
+def test_marks_stay_as_they_were_given(client: Client, soup: Conversation, three: list[User]) -> None:
+    """Whoever has seen those of others cannot send other ones from an older page."""
+    mine = marks(three[1], "yes", "3", "")
+    client.force_login(three[1])
+    assert "salty" in page(client, change(soup))
+    assert give(client, mine, c0="no").status_code == 409
+    mine.refresh_from_db()
+    assert mine.marks["Correct"] == "yes"
+
+
+def test_marks_stand_beside_each_other(client: Client, soup: Conversation, three: list[User]) -> None:
+    marks(three[1], "no", "3", "Fine")
+    marks(three[2], "yes", "3", "")
+    client.force_login(three[1])
+    table = " ".join(page(client, change(soup)).partition('class="given"')[2].partition("</table>")[0].split())
+    assert re.findall(r'<th scope="col">(.*?)</th>', table) == ["ada", "you", "cleo", "Agreement"]
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row) for row in table.split("<tr")[2:]]
+    assert rows == [
+        ["no", "no", "yes", "33% agree"],
+        ["1", "3", "3", "2 apart"],
+        ["Too &lt;b&gt;salty&lt;/b&gt;", "Fine", "–", ""],
+    ]
+    assert table.count("given__differs") == 3
+
+
+def test_marks_can_be_seen_when_nobody_is_to_give_any_more(
+    client: Client, bob: User, soup: Conversation, three: list[User]
+) -> None:
+    client.force_login(allow(bob, *RIGHTS))
+    marks(three[1], "yes", "3", "")
+    assert "salty" not in page(client, change(soup))
+    marks(three[2], "yes", "3", "")
+    assert "salty" in page(client, change(soup))
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_seeing_marks_takes_three_permissions(
+    client: Client, soup: Conversation, three: list[User], right: str
+) -> None:
+    ada = three[0]
+    ada.user_permissions.remove(Permission.objects.get(codename=right))
+    client.force_login(ada)
+    assert "salty" not in client.get(change(soup)).text
+
+
+def test_marks_of_another_queue_are_not_shown(client: Client, soup: Conversation, three: list[User]) -> None:
+    other = ReviewQueue.objects.create(name="Other", rubric="Correct: yes, no")
+    other.put([soup.pk])
+    ben = three[1]
+    marking = Marking.objects.claim(other, ben)
+    assert marking
+    assert marking.give(ben, {"Correct": "yes"})
+    client.force_login(ben)
+    html = page(client, change(soup))
+    assert "Marks in “Other”" in html
+    assert "salty" not in html
 
 
 # Who may

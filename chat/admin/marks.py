@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 from uuid import UUID
 
 from django import forms
@@ -11,10 +12,12 @@ from django.utils.translation import gettext
 
 from chat import rubric
 from chat.admin.review import may_review
-from chat.models import Conversation, Marking, ReviewQueue
+from chat.models import Conversation, Marking, ReviewQueue, User
 from chat.rubric import Criterion
 
 CORRECTION_CHARS = 100_000
+# The agreement in a queue is that of so many marks: its list is to be quick.
+AGREEMENT_OF = 2000
 
 
 class MarkForm(forms.Form):
@@ -42,27 +45,102 @@ class MarkForm(forms.Form):
 def _field(criterion: Criterion) -> forms.Field:
     if criterion.choices:
         choices = [(choice, choice) for choice in criterion.choices]
-        return forms.ChoiceField(label=criterion.name, choices=choices, widget=forms.RadioSelect)
+        missing = {"required": gettext("Choose one of these.")}
+        return forms.ChoiceField(
+            label=criterion.name, choices=choices, widget=forms.RadioSelect, error_messages=missing
+        )
     if criterion.least is not None:
-        return forms.IntegerField(label=criterion.name, min_value=criterion.least, max_value=criterion.most)
+        span = {"least": criterion.least, "most": criterion.most}
+        return forms.IntegerField(
+            label=gettext("%(name)s (%(least)d to %(most)d)") % {"name": criterion.name, **span},
+            min_value=criterion.least,
+            max_value=criterion.most,
+            error_messages={"required": gettext("Write a number from %(least)d to %(most)d.") % span},
+        )
     text = forms.Textarea(attrs={"rows": 2, "dir": "auto"})
     return forms.CharField(label=criterion.name, max_length=rubric.TEXT_CHARS, required=False, widget=text)
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What each reviewer says by one criterion, by their names, and how far they agree, in words."""
+
+    name: str
+    marks: list[tuple[str, str]]
+    differs: bool
+    agreement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What reviewers have given to a conversation in one queue; those who did so first come first."""
+
+    queue: ReviewQueue
+    names: list[str]
+    lines: list[Line]
+    # Better answers, with the names.
+    corrections: list[tuple[str, str]]
+
+
+def given(reviewer: User, conversation: Conversation) -> list[Given]:
+    """What the reviewer may see, by the queues."""
+    shown = Marking.objects.filter(conversation=conversation).shown_to(reviewer)
+    by_queue: dict[ReviewQueue, list[Marking]] = defaultdict(list)
+    for marking in shown.select_related("queue", "reviewer").order_by("queue__name", "done"):
+        by_queue[marking.queue].append(marking)
+    return [_given(queue, markings, reviewer) for queue, markings in by_queue.items()]
+
+
+def _given(queue: ReviewQueue, markings: list[Marking], reviewer: User) -> Given:
+    names = [_name(marking.reviewer, reviewer) for marking in markings]
+    lines = [
+        _line(criterion, names, [marking.marks.get(criterion.name, "") for marking in markings])
+        for criterion in rubric.parse(queue.rubric)
+    ]
+    corrections = [(name, marking.correction) for name, marking in zip(names, markings, strict=True)]
+    return Given(queue, names, lines, [(name, text) for name, text in corrections if text])
+
+
+def _name(of: User | None, reviewer: User) -> str:
+    if of is None:
+        return gettext("a deleted account")
+    return gettext("you") if of == reviewer else of.get_username()
+
+
+def _line(criterion: Criterion, names: list[str], marks: list[str]) -> Line:
+    said = [mark for mark in marks if mark]
+    agreement = _agreement(criterion, said) if len(said) > 1 else ""
+    return Line(criterion.name, list(zip(names, marks, strict=True)), len(set(said)) > 1, agreement)
+
+
+def _agreement(criterion: Criterion, marks: list[str]) -> str:
+    """Between two or more marks. Texts do not agree or differ."""
+    if criterion.choices:
+        found = rubric.agreement([marks])
+        return gettext("%(share)s agree") % {"share": f"{found.share:.0%}"} if found else ""
+    if criterion.least is None:
+        return ""
+    numbers = [int(mark) for mark in marks]
+    distance = max(numbers) - min(numbers)
+    return gettext("%(distance)d apart") % {"distance": distance} if distance else gettext("the same")
+
+
 def marking_panel(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
-    """What the page of a conversation shows of the marks that queues ask of the reviewer."""
+    """What the page of a conversation shows of marks: those asked of the reviewer, and those that they may see."""
     if not may_review(request):
         return {}
     marking = Marking.objects.filter(conversation=conversation, reviewer=request.user.pk, done=None)
     mine = marking.select_related("queue").order_by("pk").first()
     form = MarkForm(rubric.parse(mine.queue.rubric)) if mine else None
-    return {"marking": mine, "mark_form": form}
+    return {"marking": mine, "mark_form": form, "given": given(cast("User", request.user), conversation)}
 
 
 def agreements(queue: ReviewQueue) -> Iterator[str]:
-    done = queue.markings.exclude(done=None).values_list("conversation", "marks")
+    """How far reviewers agree on each choice, in words, among the marks of the latest conversations."""
+    latest = queue.markings.exclude(done=None).order_by("-conversation", "-place")
+    done = latest.values_list("conversation", "marks")[:AGREEMENT_OF]
     given: dict[str, dict[UUID, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for conversation, marks in done.iterator():
+    for conversation, marks in done:
         for name, mark in marks.items():
             given[name][conversation].append(mark)
     for criterion in rubric.parse(queue.rubric):

@@ -25,10 +25,9 @@ from chat.admin import reasons, rules
 from chat.admin.files import attachment
 from chat.admin.lookups import NamedLookups
 from chat.admin.marks import MarkForm, agreements
-from chat.admin.queue_files import lines
+from chat.admin.queue_files import incomplete, lines
 from chat.admin.review import may_review, seen_conversation
 from chat.database import retry_on_deadlock
-from chat.documents import INCOMPLETE
 from chat.models import AuditRecord, Conversation, Marking, QueueRule, ReviewQueue, User
 from chat.rubric import RubricError
 
@@ -100,6 +99,9 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     list_select_related = ["rule__owner"]
     ordering = ["name"]
 
+    class Media:
+        css = {"all": ["css/review.css"]}
+
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
         own = [
@@ -124,14 +126,14 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [column for column in self.list_display if column != "filled" or rules.may_rule(request)]
 
-    @admin.display(description=_("marked"))
+    @admin.display(description=_("progress"))
     def progress(self, queue: ReviewQueue) -> str:
-        return gettext("%(done)d of %(all)d") % queue.progress()
+        return gettext("%(done)d of %(all)d marked") % queue.progress()
 
     @admin.display(description=_("agreement"))
-    def agreement(self, queue: ReviewQueue) -> str | None:
+    def agreement(self, queue: ReviewQueue) -> str:
         """By each choice: equal pairs of marks, and Fleiss' kappa."""
-        return "; ".join(agreements(queue)) or None
+        return "; ".join(agreements(queue))
 
     @admin.display(description=_("filled by a rule"))
     def filled(self, queue: ReviewQueue) -> SafeString:
@@ -189,6 +191,7 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         form = MarkForm(rubric.parse(mine.queue.rubric), request.POST)
         is_valid = form.is_valid()
         if is_valid and self._give(mine, request, form, conversation):
+            self._tell_of_others(request, mine)
             return self._next(request, mine.queue)
         context = {
             **admin.site.each_context(request),
@@ -201,6 +204,16 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         }
         status = 409 if is_valid else 422
         return TemplateResponse(request, "admin/chat/review/mark_again.html", context, status=status)
+
+    def _tell_of_others(self, request: HttpRequest, mine: Marking) -> None:
+        """Lead to the marks of others, if there are some: the next conversation comes at once."""
+        others = mine.queue.markings.filter(conversation=mine.conversation_id).exclude(done=None).exclude(pk=mine.pk)
+        if not (count := others.count()):
+            return
+        label = ngettext("See the marks of %(count)d other", "See the marks of %(count)d others", count)
+        page = reverse("admin:chat_conversation_change", args=[mine.conversation_id])
+        link = format_html('<a href="{}#marks-{}">{}</a>', page, mine.queue_id, label % {"count": count})
+        self.message_user(request, format_html("{} {}", gettext("Your marks are saved."), link), messages.SUCCESS)
 
     def _give(self, marking: Marking, request: HttpRequest, form: MarkForm, conversation: Conversation) -> bool:
         correction = form.cleaned_data["correction"]
@@ -217,4 +230,4 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         # Each conversation has a record besides, for its owner.
         reason = reasons.reason_of(request)
         audit.record(AuditRecord.Action.EXPORTED, request, detail=f"queue {queue.name}", reason=reason)
-        return attachment(lines(request, queue), "queue", "jsonl", lambda: f"{INCOMPLETE}\n")
+        return attachment(lines(request, queue), "queue", "jsonl", incomplete)

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import IntegrityError, models, transaction
-from django.db.models import Count, Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -56,11 +56,21 @@ class ReviewQueue(models.Model):
         return len(new)
 
     def progress(self) -> dict[str, int]:
-        """How many marks are wanted in `all`, and `done`."""
-        return self.markings.aggregate(all=Count("pk"), done=Count("done"))
+        """How many marks are wanted in `all`, and `done`. Indexes tell both, however many there are."""
+        wanted = self.markings.count()
+        return {"all": wanted, "done": wanted - self.markings.filter(done=None).count()}
 
 
 class MarkingQuerySet(models.QuerySet["Marking"]):
+    def shown_to(self, reviewer: User) -> MarkingQuerySet:
+        """The given ones that they may see: of what they have marked themselves, or nobody is to mark any more.
+
+        So nobody sees the marks of others before giving theirs.
+        """
+        same = Marking.objects.filter(queue=OuterRef("queue"), conversation=OuterRef("conversation"))
+        mine, is_open = same.filter(reviewer=reviewer).exclude(done=None), same.filter(done=None)
+        return self.filter(Exists(mine) | ~Exists(is_open)).exclude(done=None)
+
     def open_to(self, reviewer: User) -> MarkingQuerySet:
         """What they may be given now: their own, and what nobody has reserved of conversations they have not marked."""
         mine = self.filter(reviewer=reviewer)
