@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from chat.models import Conversation, Review, ReviewQueue, User
+from chat.models import Conversation, Marking, Review, ReviewQueue, User
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Visit, Watch
 from tests.browser.test_admin import ANSWER, HOSTILE, LIST, talk
@@ -92,19 +92,40 @@ def test_a_report_becomes_a_flag_that_a_reviewer_settles(visit: Visit, sam: Page
     expect(alice.locator("main")).to_contain_text("An administrator settled it")
 
 
-def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server) -> None:
+def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server, watch: Watch) -> None:
+    # What the browser says of a rule that cannot be.
+    watch.expect("status of 422")
     talk(server, "Salt", ANSWER)
 
     def fill() -> None:
         rubric = f"Correct: yes, no\n{HOSTILE[:40].replace(':', '')}: 1-5\nComment: text"
-        queue = ReviewQueue.objects.create(name=HOSTILE[:50], instructions=HOSTILE, rubric=rubric)
+        queue = ReviewQueue.objects.create(name=HOSTILE[:50], instructions=HOSTILE, rubric=rubric, reviewers=2)
         queue.put(Conversation.objects.values_list("pk", flat=True))
+        bob = User.objects.create_superuser("bob")
+        marking = Marking.objects.claim(queue, bob)
+        assert marking
+        assert marking.give(bob, {"Correct": "no", "Comment": HOSTILE}, HOSTILE)
 
     server.database.run(fill)
     sam.goto("/admin/chat/reviewqueue/")
     expect_accessible(sam)
+    sam.get_by_role("link", name="Set a rule").press("Enter")
+    sam.get_by_label("Owner", exact=True).fill("nobody")
+    sam.get_by_role("button", name="Preview").press("Enter")
+    expect(sam.locator(".errorlist")).to_contain_text("nobody called “nobody”")
+    expect_accessible(sam)
+    sam.get_by_label("Owner", exact=True).fill("alice")
+    sam.get_by_role("button", name="Preview").press("Enter")
+    expect(sam.get_by_role("status")).to_contain_text("of the 1 conversation that met")
+    expect_accessible(sam)
+    sam.get_by_role("button", name="Save rule").press("Enter")
+    expect(sam.locator(".field-filled")).to_have_text("10% of new ones")
     sam.get_by_role("button", name="Review the next").press("Enter")
     form = sam.locator(".mark-form")
+    expect(sam.get_by_role("button", name="Keys")).to_be_visible()
+    sam.keyboard.press("r")
+    sam.keyboard.press("Tab")
+    expect(form.get_by_role("radio", name="yes")).to_be_focused()
     expect(form).to_contain_text("<script>alert(1)</script>")
     assert form.locator(":is(script, style, img, a)").count() == 0
     expect_accessible(sam)
@@ -115,4 +136,13 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server)
     form.get_by_label("A better answer").fill(HOSTILE)
     form.get_by_role("spinbutton").press("Enter")
     expect(sam.locator(".messagelist")).to_contain_text("Nothing in this queue is open to you now.")
-    expect(sam.locator(".field-progress")).to_have_text("1 of 1")
+    expect(sam.locator(".field-progress")).to_have_text("2 of 2 marked")
+    assert sam.evaluate("document.documentElement.scrollWidth") <= 360
+    sam.get_by_role("link", name="See the marks of 1 other").press("Enter")
+    given = sam.locator(".given")
+    expect(given.locator("tr", has_text="Correct")).to_contain_text("0% agree")
+    given.get_by_text("A better answer by bob").press("Enter")
+    expect(given.locator(".given__correction").first).to_contain_text("<script>alert(1)</script>")
+    assert given.locator(":is(script, style, img, a)").count() == 0
+    expect_accessible(sam)
+    assert sam.evaluate("document.documentElement.scrollWidth") <= 360
