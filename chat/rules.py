@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from chat.conditions import CONDITIONS
@@ -67,10 +68,11 @@ def meeting(rule: QueueRule, among: ConversationQuerySet) -> ConversationQuerySe
     """
     if not rule.can_choose:
         return among.none()
-    rows = among.for_reviewer(rule.owner).kept().lasting().exclude(statuses="")
+    rows: QuerySet[Conversation] = Conversation.objects.for_reviewer(rule.owner).kept().lasting().exclude(statuses="")
     for name, value in rule.conditions.items():
-        rows = CONDITIONS[name](rows, value)  # type: ignore[assignment]
-    return rows
+        rows = CONDITIONS[name](rows, value)
+    # Each is looked up by its id. Otherwise SQLite finds all that meet a condition first, however few these are.
+    return among.filter(Exists(rows.filter(pk=OuterRef("pk"))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def test_whoever_changes_a_rule_becomes_its_owner(
     staff.force_login(allow(bob, *MANAGER))
     ReviewLimit.objects.create(reviewer=bob)
     press(staff, queue, "save")
-    QueueRule.objects.update(since=timezone.now() - timedelta(minutes=1))
+    QueueRule.objects.update(since=timezone.now() - timedelta(hours=1))
     rules.fill(str(queue.pk))()
     assert QueueRule.objects.get().owner == bob
     assert not queue.markings.exists(), "he sees nobody's"

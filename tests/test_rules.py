@@ -1,6 +1,7 @@
 """Queues that fill themselves by a rule: what is chosen, once, whichever process dies, and for whom."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -15,6 +16,7 @@ from chat.models import Conversation, Job, QueueRule, Reply, ReviewLimit, Review
 from chat.models.ids import first_of, uuid7
 from tests.test_admin import talk
 from tests.test_jobs import die, ended, process
+from tests.test_tree import plan_of
 
 pytestmark = pytest.mark.django_db
 
@@ -22,8 +24,8 @@ pytestmark = pytest.mark.django_db
 def set_rule(by: User, share: int = 100, **conditions: str) -> QueueRule:
     """A rule for a queue for two reviewers."""
     queue, _ = ReviewQueue.objects.get_or_create(name="Salt", rubric="Correct: yes, no", reviewers=2)
-    # An id has no less than milliseconds.
-    since = timezone.now() - timedelta(seconds=1)
+    # What a test has made so far is new.
+    since = timezone.now() - timedelta(hours=1)
     fields = {"owner": by, "share": share, "conditions": conditions, "since": since}
     return QueueRule.objects.update_or_create(queue=queue, defaults=fields)[0]
 
@@ -133,6 +135,15 @@ def test_one_job_does_a_bounded_part(alice: User, sam: User, monkeypatch: pytest
     while late not in fill(rule):
         pass
     assert queued(rule) == {*new, late}
+
+
+@pytest.mark.parametrize("conditions", [{}, {"status": "failed"}, {"feedback": "bad"}, {"owner": "x"}])
+def test_a_job_finds_its_part_by_an_index(sam: User, conditions: dict[str, str]) -> None:
+    rule = set_rule(sam)
+    rule.conditions = conditions
+    span = Conversation.objects.filter(pk__gt=rule.start, pk__lte=uuid7())
+    plan = plan_of(rules.meeting(rule, span).order_by("pk").values("pk"))
+    assert re.search(r"USING COVERING INDEX sqlite_autoindex_chat_conversation_1 \(id>|chat_conversation_pkey", plan)
 
 
 def test_a_rule_that_changes_meanwhile_puts_nothing(alice: User, sam: User) -> None:
