@@ -73,11 +73,10 @@ class MarkingQuerySet(models.QuerySet["Marking"]):
 
     def open_to(self, reviewer: User) -> MarkingQuerySet:
         """What they may be given now: their own, and what nobody has reserved of conversations they have not marked."""
-        mine = self.filter(reviewer=reviewer)
+        mine = Marking.objects.filter(queue=OuterRef("queue"), conversation=OuterRef("conversation"), reviewer=reviewer)
         free = Q(reviewer=None) | Q(reserved__lte=timezone.now())
-        others = free & ~Q(conversation__in=mine.values("conversation"))
-        seen = Conversation.objects.for_reviewer(reviewer)
-        return self.filter(Q(reviewer=reviewer) | others, done=None, conversation__in=seen)
+        seen = Conversation.objects.for_reviewer(reviewer).filter(pk=OuterRef("conversation"))
+        return self.filter(Q(reviewer=reviewer) | free & ~Exists(mine), Exists(seen), done=None)
 
     def claim(self, queue: ReviewQueue, reviewer: User) -> Marking | None:
         """The first one that is open to this reviewer, reserved for them; None if there is none."""
