@@ -14,6 +14,7 @@ from chat import rules, trash
 from chat.database import in_thread
 from chat.models import Conversation, Job, QueueRule, Reply, ReviewLimit, ReviewQueue, User
 from chat.models.ids import first_of, uuid7
+from tests.hosts import StartHost
 from tests.test_admin import talk
 from tests.test_jobs import die, ended, process
 from tests.test_tree import plan_of
@@ -205,3 +206,19 @@ async def test_a_queue_is_filled_once_although_a_process_dies(alice: User, sam: 
         await ended(here)
     assert await rule.queue.markings.acount() == 10
     assert await Job.objects.acount() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_process_looks_after_rules(start_host: StartHost, alice: User, sam: User) -> None:
+    def begin() -> QueueRule:
+        rule = set_rule(sam)
+        QueueRule.objects.update(looked=timezone.now() - timedelta(minutes=1))
+        talk(alice, "Answer.")
+        return rule
+
+    host = await start_host()
+    rule = await in_thread(begin)()
+    await in_thread(rules.add_jobs)()
+    await host.claim_jobs()
+    await ended(host.jobs)
+    assert await rule.queue.markings.acount() == 2
