@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from uuid import UUID
 
 from chat.database import DatabaseThreads, in_thread, retry_on_deadlock, retry_while_away
 from chat.models import Job
@@ -12,8 +11,8 @@ from chat.tasks import spawn
 
 logger = logging.getLogger(__name__)
 
-# A process does at most this many at the same time.
-AT_ONCE = 4
+# A process does at most this many of a kind at the same time, so that none of them waits for those of another.
+AT_ONCE = {Job.Kind.TITLE: 4, Job.Kind.FILL: 1, Job.Kind.EXPORT: 1}
 # How long to wait after each failure. After one more, a job is given up.
 PAUSES = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=10))
 
@@ -36,7 +35,7 @@ class Jobs:
         self._process = process
         self._work = work
         self._threads = DatabaseThreads(max_workers=1, thread_name_prefix="jobs")
-        self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._running: dict[Job, asyncio.Task[None]] = {}
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -44,12 +43,9 @@ class Jobs:
 
     async def claim(self, *, take_over: bool) -> None:
         """Begin what is due, as far as there is room; with `take_over` also what dead processes have left."""
-        room = AT_ONCE - len(self._running)
-        if room <= 0:
-            return
-        for job in await in_thread(self._claim, self._threads)(room, take_over=take_over):
-            task = self._running[job.pk] = spawn(self._do(job), str(job), self._threads)
-            task.add_done_callback(lambda _, pk=job.pk: self._forget(pk))  # type: ignore[misc]
+        for job in await in_thread(self._claim, self._threads)(take_over=take_over):
+            task = self._running[job] = spawn(self._do(job), str(job), self._threads)
+            task.add_done_callback(lambda _, job=job: self._forget(job))  # type: ignore[misc]
 
     async def hand_over(self) -> None:
         """End those under way, and let other processes do them."""
@@ -62,14 +58,18 @@ class Jobs:
     def close(self) -> None:
         self._threads.shutdown(wait=False)
 
-    def _claim(self, room: int, *, take_over: bool) -> list[Job]:
+    def _claim(self, *, take_over: bool) -> list[Job]:
+        doing = list(self._running)
+        claimed: list[Job] = []
         # A newer version may have added kinds that this one does not know.
-        kinds, doing = list(self._work), list(self._running)
-        claimable = Job.objects.claimable(self._process, kinds, doing, take_over=take_over)[:room]
-        return [claimed for job in claimable if (claimed := Job.objects.claim(job, self._process))]
+        for kind in self._work:
+            room = AT_ONCE[Job.Kind(kind)] - sum(job.kind == kind for job in doing)
+            free = Job.objects.claimable(self._process, kind, doing, take_over=take_over) if room > 0 else ()
+            claimed += (job for each in free[:room] if (job := Job.objects.claim(each, self._process)))
+        return claimed
 
-    def _forget(self, pk: UUID) -> None:
-        del self._running[pk]
+    def _forget(self, job: Job) -> None:
+        del self._running[job]
         # There is room for another one.
         self.due.set()
 

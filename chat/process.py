@@ -22,16 +22,16 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import Error as DatabaseAway
 from django.http import HttpRequest
 
-from chat import metrics, queued, rules, temporary, trash
+from chat import exporting, metrics, queued, rules, temporary, trash
 from chat.asking import ReplyRunning
 from chat.catalog import Catalog
 from chat.changes import Changes
 from chat.database import DatabaseThreads, in_thread, retry_on_deadlock
 from chat.generation import Resources, Run, State
-from chat.jobs import Jobs
+from chat.jobs import Jobs, Work
 from chat.lease import Lease
 from chat.limits import OverLimit
-from chat.models import Job, QueuedQuestion, Reply, ServerProcess, User
+from chat.models import Export, Job, QueuedQuestion, Reply, ServerProcess, User
 from chat.rendering import Rendering
 from chat.replylog import open_log
 from chat.shares import Shares
@@ -107,7 +107,12 @@ class Process:
             reply_bytes=options.reply_bytes,
         )
         titling = Titling(catalog, options.title_model)
-        self.jobs = Jobs(self.name, {Job.Kind.TITLE: titling.make, Job.Kind.FILL: in_thread(rules.fill)})
+        work: dict[str, Work] = {
+            Job.Kind.TITLE: titling.make,
+            Job.Kind.FILL: in_thread(rules.fill),
+            Job.Kind.EXPORT: exporting.make,
+        }
+        self.jobs = Jobs(self.name, work)
         self._runs: dict[UUID, Run] = {}
         self._reserved = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -352,6 +357,8 @@ class Process:
         await in_thread(temporary.end_forgotten)()
         expired = trash.expired()
         while not self._ending.is_set() and await in_thread(trash.erase_some)(expired):
+            pass
+        while not self._ending.is_set() and await in_thread(Export.objects.erase_some)():
             pass
 
     async def _compare(self) -> None:

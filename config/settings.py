@@ -122,6 +122,8 @@ else:
 CHAT_TRASH_DAYS = env.number("CHAT_TRASH_DAYS", 30)
 # How long after its last question a temporary conversation ends by itself; with 0 there are none.
 CHAT_TEMPORARY_HOURS = env.number("CHAT_TEMPORARY_HOURS", 24, least=0)
+# How long a file that was made in the background can be fetched.
+CHAT_EXPORT_DAYS = env.number("CHAT_EXPORT_DAYS", 3)
 # Where replies live while they are written; empty for the database.
 REDIS_URL = env.redis_url("REDIS_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
-from chat.admin import exports, files
+from chat import exports, spreadsheets
 from chat.models import AuditHead, AuditRecord, Conversation, Message, Reply, Review, ReviewLimit, User
 from chat.search.filling import reindex
 from tests.client import Client
@@ -76,7 +76,7 @@ def test_a_message_is_a_row(reader: Client, alice: User) -> None:
 
 @pytest.mark.parametrize("start", [*"=+-@\t\r\n\x1b\x85", "＝", "＠"])
 def test_a_cell_is_no_formula(start: str) -> None:
-    (row,) = csv.reader(StringIO(files.csv_line([f"{start}1+1", f"1{start}1", -1]), newline=""))
+    (row,) = csv.reader(StringIO(spreadsheets.row([f"{start}1+1", f"1{start}1", -1]), newline=""))
     assert row == [f"'{start}1+1", f"1{start}1", "'-1"]
 
 
@@ -178,13 +178,13 @@ def test_whoever_may_no_longer_read_gets_no_further(
     first, _second = talk(alice, "Answer."), talk(alice, "Answer.")
     response = reader.get(JSON_LINES)
 
-    read = exports._read
+    read = exports.read_messages
 
     def read_and_change(conversation: Conversation, after: Message | None) -> list[Message]:
         change(User.objects.get(pk=bob.pk))
         return read(conversation, after)
 
-    monkeypatch.setattr(exports, "_read", read_and_change)
+    monkeypatch.setattr("chat.admin.exports.read_messages", read_and_change)
     found = [json.loads(line) for line in content(response).split("\n") if line]
     assert [line.get("id", line) for line in found] == [str(first.pk), *ending]
 
@@ -199,7 +199,7 @@ def test_each_conversation_in_a_file_is_recorded(reader: Client, bob: User, alic
     assert exported(entries) == [("alice", talks[0].pk), ("sam", talks[1].pk)]
     for entry in (asked, *entries):
         assert (entry.action, entry.by_name, entry.address) == ("exported", "bob", "127.0.0.1")
-        assert entry.detail == "conversations, jsonl: p=1 status=complete"
+        assert entry.detail == "conversations, jsonl: status=complete"
     assert asked.conversation is None
     assert AuditRecord.objects.read_of(alice).filter(conversation=talks[0].pk).get().by_name == "bob"
 
@@ -257,14 +257,14 @@ def test_a_file_that_broke_off_says_so(
     monkeypatch.setattr(exports, "MESSAGES", 1)
     talk(alice, "Answer.", "Last.")
     response = reader.get(address)
-    read = exports._read
+    read = exports.read_messages
 
     def fail(conversation: Conversation, after: Message | None) -> list[Message]:
         if after and after.text == "Answer.":
             raise RuntimeError
         return read(conversation, after)
 
-    monkeypatch.setattr(exports, "_read", fail)
+    monkeypatch.setattr("chat.admin.exports.read_messages", fail)
     *whole, last = content(response).rstrip().split("\n")
     assert "Answer." in "".join(whole)
     assert last in (INCOMPLETE, json.dumps({"incomplete": INCOMPLETE}))

@@ -204,18 +204,28 @@ async def test_a_process_does_again_what_it_could_not_say_it_failed(
 
 
 async def test_a_process_does_only_a_few_at_the_same_time(here: Jobs, names: Names, alice: User) -> None:
-    for number in range(AT_ONCE + 1):
+    for number in range(AT_ONCE[KIND] + 1):
         await in_thread(Job.objects.add)(KIND, number)
     names.may_end.clear()
     for _ in range(2):
         await here.claim(take_over=True)
-        assert len(here.tasks) == AT_ONCE
+        assert len(here.tasks) == AT_ONCE[KIND]
     here.due.clear()
     names.may_end.set()
     await ended(here)
     assert here.due.is_set(), "there is room"
     await work(here)
     assert await Job.objects.acount() == 0
+
+
+async def test_no_kind_waits_for_another(here: Jobs, names: Names, alice: User) -> None:
+    here._work = {Job.Kind.EXPORT: names, KIND: names}
+    for number in range(9):
+        await in_thread(Job.objects.add)(Job.Kind.EXPORT, number)
+    await in_thread(Job.objects.add)(KIND, alice.pk)
+    names.may_end.clear()
+    await here.claim(take_over=True)
+    assert sorted(job.kind for job in here._running) == [Job.Kind.EXPORT, KIND]
 
 
 async def test_a_kind_that_a_newer_version_has_added_is_left_to_it(here: Jobs, job: Job) -> None:

@@ -22,6 +22,7 @@ from chat.models import (
     AuditRecord,
     Conversation,
     Draft,
+    Export,
     Label,
     Marking,
     Message,
@@ -124,6 +125,7 @@ def argument(route: str, name: str) -> object:
         "admin/chat/reviewlabel/": ReviewLabel,
         "admin/chat/remark/": Conversation,
         "admin/chat/reviewqueue/": ReviewQueue,
+        "admin/chat/export/": Export,
         "admin/auth/group/": Group,
         "admin/account/emailaddress/": EmailAddress,
     }
@@ -188,6 +190,8 @@ ROLES: dict[str, tuple[Callable[[User], None], list[str]]] = {
 def rows(secrets: Conversation, alice: User) -> None:
     """One of each thing that an address of the administration can be about."""
     Group.objects.create(name="Readers")
+    Export(person=alice, suffix="csv", query=f"q={SECRET}", address="192.0.2.7").ask([(secrets.pk, 2)])
+    Export.objects.update(finished=NOON)
     SavedFilter.objects.create(person=alice, name=SECRET, query="status=failed")
     reviewer = User.objects.create_user("rob")
     ReviewLimit.objects.create(reviewer=reviewer)
@@ -203,7 +207,9 @@ def state() -> list[Any]:
     models: list[Any] = [Conversation, Message, Reply, QueuedQuestion, Draft, Label, SavedFilter, User, Group]
     models += [Review, ReviewLabel, Remark, ReviewQueue, Marking, QueueRule]
     skipped = {"last_login"}
-    return [
+    # Others may ask for some of their own.
+    exports = list(Export.objects.filter(person__username="alice").values_list("pk", "expires"))
+    return exports + [
         sorted(model.objects.values_list(*(f.name for f in model._meta.fields if f.name not in skipped)), key=str)
         for model in models
     ]

@@ -73,6 +73,7 @@ def settings_of_the_environment() -> set[str]:
         ("CHAT_LEASE_SECONDS", "0"),
         ("CHAT_TRASH_DAYS", "0"),
         ("CHAT_TEMPORARY_HOURS", "-1"),
+        ("CHAT_EXPORT_DAYS", "0"),
         ("CHAT_PERSON_RUNNING", "0"),
         ("CHAT_PERSON_STREAMS", "0"),
         ("CHAT_PROCESS_QUEUED", "-1"),

@@ -18,13 +18,14 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
-from chat.admin.files import attachment, csv_line, filtered
+from chat.admin.files import attachment, filtered
 from chat.admin.lookups import NamedLookups
 from chat.admin.reading import asked_for
 from chat.audit import record
 from chat.database import in_thread
 from chat.documents import INCOMPLETE, encode
 from chat.models import AuditRecord, User
+from chat.spreadsheets import row
 
 # Records of an export that are in memory at the same time.
 BATCH = 1000
@@ -149,7 +150,7 @@ async def _lines(rows: QuerySet[AuditRecord], begin: str, line: Callable[[AuditR
 
 
 def _csv_line(entry: AuditRecord) -> str:
-    return csv_line(entry.time.isoformat() if name == "time" else getattr(entry, name) for name in FIELDS)
+    return row(entry.time.isoformat() if name == "time" else getattr(entry, name) for name in FIELDS)
 
 
 def _json_line(entry: AuditRecord) -> str:
@@ -160,6 +161,6 @@ def _json_line(entry: AuditRecord) -> str:
 
 # By the end of the file's name: its beginning, and a record in it.
 FORMATS: dict[str, tuple[str, Callable[[AuditRecord], str]]] = {
-    "csv": (csv_line(FIELDS), _csv_line),
+    "csv": (row(FIELDS), _csv_line),
     "jsonl": ("", _json_line),
 }

@@ -24,7 +24,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST
 
 from chat import audit
 from chat.admin import exports, filters, queues, reasons, saved_filters, watching
@@ -38,7 +38,7 @@ from chat.admin.review import panel
 from chat.admin.stops import FILTERS
 from chat.admin.transcripts import opening, transcript
 from chat.database import retry_on_deadlock
-from chat.models import Conversation, Message, QueuedQuestion, Reply, Review, ReviewLimit, SavedFilter, User
+from chat.models import Conversation, Export, Message, QueuedQuestion, Reply, Review, ReviewLimit, SavedFilter, User
 from chat.process import Process
 from chat.search import Piece
 
@@ -254,16 +254,15 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
             raise PermissionDenied
         return reasons.ask(request)
 
-    @method_decorator(require_GET)
     def export(self, request: HttpRequest, suffix: str) -> HttpResponseBase:
         """What the filters show, without the limit of the list, for those who may read it."""
         if not may_read(request):
             raise PermissionDenied
-        if suffix not in exports.FORMATS:
+        if suffix not in Export.Format:
             raise Http404
         if reasons.is_missing(request):
             return reasons.ask_first(request)
-        return exports.export(request, filtered(self, request), suffix)
+        return exports.answer(request, filtered(self, request), suffix)
 
     def owners(self, request: HttpRequest) -> JsonResponse:
         """Names of people for what a reviewer has begun to write."""

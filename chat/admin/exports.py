@@ -1,226 +1,235 @@
-"""Conversations as files: JSON Lines with one conversation a line, CSV with one message a row.
-
-Both are made in small batches, so that a long conversation needs no more memory than a short one, and many no more than
-few. Between two batches no thread and no transaction is kept.
-"""
+"""Files of conversations in the administration: sent at once, or made in the background and fetched later."""
 
 from collections.abc import AsyncIterator
-from functools import partial
-from typing import cast
+from itertools import accumulate
+from typing import Any, cast
 from uuid import UUID
 
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET, require_POST
 
-from chat import audit
+from chat import audit, exports
 from chat.admin import reasons
-from chat.admin.files import attachment, csv_line
-from chat.admin.reading import Action, asked_for, reader_now
+from chat.admin.files import attachment
+from chat.admin.lookups import NamedLookups
+from chat.admin.reading import may_read
 from chat.database import in_thread
-from chat.documents import INCOMPLETE, encode, message_fields
+from chat.exports import FORMATS, admit, pieces, read_messages
 from chat.live import read_live
-from chat.models import Conversation, Message, Review, User
+from chat.models import AuditRecord, Conversation, Export, ExportPart, Job, Message, User
 from chat.process import Process
 
-# So many conversations are recorded, and so many messages are in memory, at the same time.
-CONVERSATIONS = 50
-MESSAGES = 20
+# A file with more messages takes minutes, or half a minute at least.
+MANY = 20_000
+# A person can have so many files in the background, made or to be made.
+MOST = 10
 
 
-class JsonLines:
-    """A conversation on one line, whose `messages` name their `parent`."""
-
-    header = ""
-
-    def __init__(self) -> None:
-        self._separator = ""
-
-    def begin(self, conversation: Conversation) -> str:
-        return f'{encode(_facts(conversation))[:-1]}, "messages": ['
-
-    def message(self, message: Message) -> str:
-        separator, self._separator = self._separator, ", "
-        return f"{separator}{encode(_fields(message))}"
-
-    def end(self) -> str:
-        return "]}\n"
-
-    @staticmethod
-    def incomplete() -> str:
-        # On a line of its own: that before it may be without its end.
-        return f"\n{encode({'incomplete': str(INCOMPLETE)})}\n"
-
-
-class Csv:
-    """A message in each row, with the conversation that it is in. The columns are those of the fields in JSON Lines."""
-
-    # The conversation of the message. `id` is that of the message.
-    ABOUT = ("conversation", "owner", "title")
-    COLUMNS = (
-        "id",
-        "parent",
-        "role",
-        "created",
-        "text",
-        "model",
-        "instructions",
-        "temperature",
-        "max_tokens",
-        "status",
-        "finish_reason",
-        "error",
-        "reasoning",
-        "prompt_tokens",
-        "completion_tokens",
-        "asked",
-        "started",
-        "ended",
-        "attempt",
-        "upstream_id",
-        "feedback",
-        "feedback_reason",
+def answer(request: HttpRequest, listed: QuerySet[Conversation], suffix: str) -> HttpResponseBase:
+    """The file with these conversations, the first begun first; before a large one, the question how to make it."""
+    user = cast("User", request.user)
+    export = Export(
+        person=user,
+        suffix=suffix,
+        query=_query(request),
+        reason=reasons.reason_of(request),
+        address=request.META.get("REMOTE_ADDR") or "",
     )
-    header = csv_line([*ABOUT, *COLUMNS])
-
-    def begin(self, conversation: Conversation) -> str:
-        self._about = [conversation.pk, conversation.owner.get_username(), conversation.title]
-        return ""
-
-    def message(self, message: Message) -> str:
-        fields = _fields(message)
-        fields |= cast("dict[str, object]", fields.get("usage") or {})
-        return csv_line([*self._about, *map(fields.get, self.COLUMNS)])
-
-    def end(self) -> str:
-        return ""
-
-    @staticmethod
-    def incomplete() -> str:
-        return csv_line([INCOMPLETE])
+    how = request.POST.get("how")
+    if how == "background":
+        return _make_later(request, export, listed)
+    if how != "now" and _is_large(listed):
+        context = {**admin.site.each_context(request), "title": gettext("A large export")}
+        return TemplateResponse(request, "admin/chat/export/large.html", {**context, "export": export, "many": MANY})
+    audit.record(AuditRecord.Action.EXPORTED, request, detail=export.detail, reason=export.reason)
+    return attachment(_parts(request, export, listed), "conversations", suffix, FORMATS[suffix].incomplete)
 
 
-FORMATS: dict[str, type[JsonLines | Csv]] = {"jsonl": JsonLines, "csv": Csv}
+def _query(request: HttpRequest) -> str:
+    """The filters and the words; all pages of the list are in the file."""
+    asked = request.GET.copy()
+    asked.pop(PAGE_VAR, None)
+    return asked.urlencode()
 
 
-def export(request: HttpRequest, listed: QuerySet[Conversation], suffix: str) -> StreamingHttpResponse:
-    """The file with these conversations, the first begun first. That it was asked for is recorded here.
-
-    That it has the text of a conversation is recorded before that is sent.
-    """
-    kind, detail, reason = FORMATS[suffix], f"conversations, {suffix}: {asked_for(request)}", reasons.reason_of(request)
-    audit.record(Action.EXPORTED, request, detail=detail, reason=reason)
-
-    async def parts() -> AsyncIterator[str]:
-        yield kind.header
-        async for some in _batches(request, listed, detail, reason):
-            for conversation in some:
-                document = kind()
-                begin = document.begin(conversation)
-                async for messages in _messages(request, conversation):
-                    yield begin + "".join(map(document.message, messages))
-                    begin = ""
-                yield document.end()
-
-    return attachment(parts(), "conversations", suffix, kind.incomplete)
+def _is_large(listed: QuerySet[Conversation]) -> bool:
+    """Whether there are many messages, by as few rows as tell."""
+    counts = listed.order_by().values_list("message_count", flat=True)[: MANY + 1]
+    return any(total > MANY for total in accumulate(counts.iterator()))
 
 
-async def _batches(
-    request: HttpRequest, listed: QuerySet[Conversation], detail: str, reason: str
-) -> AsyncIterator[list[Conversation]]:
-    """The conversations, which are recorded. Each batch takes its turn among the reviewer's pages."""
-    shares, reader = Process.of(request).shares, cast("User", request.user)
+def _make_later(request: HttpRequest, export: Export, listed: QuerySet[Conversation]) -> HttpResponse:
+    address = reverse("admin:chat_export_changelist")
+    if Export.objects.for_user(request.user).count() >= MOST:
+        sentence = gettext("You have %(most)d exports already. Delete one of them, then ask again.") % {"most": MOST}
+        messages.warning(request, sentence)
+        return HttpResponseRedirect(address)
+    detail = f"asked for in the background: {export.detail}"
+    audit.record(AuditRecord.Action.EXPORTED, request, detail=detail, reason=export.reason)
+    export.ask(listed.order_by("pk").values_list("pk", "message_count").iterator())
+    messages.success(request, gettext("The file is being made. You can leave this page and come back."))
+    return HttpResponseRedirect(address)
+
+
+async def _parts(request: HttpRequest, export: Export, listed: QuerySet[Conversation]) -> AsyncIterator[str]:
+    """The file in pieces. Each batch takes its turn among the reviewer's pages."""
+    process, reader = Process.of(request), cast("User", request.user)
+
+    async def read(conversation: Conversation, after: Message | None) -> list[Message]:
+        async with process.shares.page(reader):
+            some = await in_thread(read_messages)(conversation, after)
+            await read_live(process.log, some)
+        return some
+
+    yield FORMATS[export.suffix].header
     last: UUID | None = UUID(int=0)
     while last:
-        async with shares.page(reader):
-            last, some = await in_thread(_admit)(request, listed, last, detail, reason)
-        yield some
+        async with process.shares.page(reader):
+            last, some = await in_thread(_admit)(export, listed, last)
+        for conversation in some:
+            async for text, _messages in pieces(export.suffix, conversation, read):
+                yield text
 
 
-def _admit(
-    request: HttpRequest, listed: QuerySet[Conversation], after: UUID, detail: str, reason: str
-) -> tuple[UUID | None, list[Conversation]]:
-    """The next conversations, once it is recorded that they are exported, and the last id; none after all others.
-
-    Raises PermissionDenied if the reviewer may not read any more.
-    """
-    reader = reader_now(cast("User", request.user).pk)
-    if reader is None:
-        raise PermissionDenied
+def _admit(export: Export, listed: QuerySet[Conversation], after: UUID) -> tuple[UUID | None, list[Conversation]]:
+    """The next conversations, once it is recorded that they are exported, and the last id; none after all others."""
     # By their ids, as their activity changes meanwhile, and they are not found twice or never.
-    ids = list(listed.order_by("pk").filter(pk__gt=after).values_list("pk", flat=True)[:CONVERSATIONS])
-    seen = Conversation.objects.for_reviewer(reader).select_related("owner", "review__assignee")
-    rows = seen.prefetch_related("review__labellings__label").in_bulk(ids)
-    some = [rows[pk] for pk in ids if pk in rows]
-    new = partial(audit.new, Action.EXPORTED, request, detail=detail, reason=reason)
-    audit.append(*(new(conversation=conversation) for conversation in some), durable=True)
-    return ids[-1] if ids else None, some
+    following = listed.order_by("pk").filter(pk__gt=after)
+    ids = list(following.values_list("pk", flat=True)[: exports.CONVERSATIONS])
+    return ids[-1] if ids else None, admit(export, ids)
 
 
-async def _messages(request: HttpRequest, conversation: Conversation) -> AsyncIterator[list[Message]]:
-    """Those of all branches by their time, with what there is of running replies."""
-    process, last = Process.of(request), None
-    while True:
-        async with process.shares.page(cast("User", request.user)):
-            some = await in_thread(_read)(conversation, last)
-            await read_live(process.log, some)
-        yield some
-        if len(some) < MESSAGES:
-            return
-        last = some[-1]
+class ExportList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        by_subject = {str(export.pk): export for export in self.result_list}
+        jobs = Job.objects.filter(kind=Job.Kind.EXPORT, subject__in=by_subject)
+        processes = dict(jobs.values_list("subject", "process"))
+        for subject, export in by_subject.items():
+            if export.finished:
+                export.state = "ready"
+            elif subject in processes:
+                export.state = "running" if processes[subject] else "queued"
+            else:
+                export.state = "failed"
 
 
-def _read(conversation: Conversation, after: Message | None) -> list[Message]:
-    rows = conversation.messages.select_related("reply").order_by("created", "pk")
-    if after:
-        # In this form both databases walk the index from there on.
-        rows = rows.filter(created__gte=after.created).exclude(created=after.created, pk__lte=after.pk)
-    some = list(rows[:MESSAGES])
-    for message in some:
-        if message.role == Message.Role.ASSISTANT:
-            # Two rows that refer to each other would wait for the garbage collector, which minds no sizes.
-            message.reply._state.fields_cache.clear()
-    return some
+@admin.register(Export)
+class ExportAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+    """A person's own files. Nobody sees those of others."""
+
+    list_display = ["what", "status", "acts", "bytes", "asked", "expires"]
+    list_display_links = None
+    ordering = ["-asked"]
+    sortable_by = ()
+    actions = None
+    fields = ["asked", "what", "expires"]
+    readonly_fields = ["what"]
+
+    class Media:
+        css = {"all": ["css/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Export]:
+        return Export.objects.for_user(request.user).defer("conversations").order_by(*self.ordering)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ExportList]:
+        return ExportList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {**(extra_context or {}), "title": gettext("Exports")})
+
+    def has_view_permission(self, request: HttpRequest, obj: Export | None = None) -> bool:
+        return request.user.has_perm("chat.view_conversation") and may_read(request)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Export | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Export | None = None) -> bool:
+        return False
+
+    @admin.display(description=_("file"))
+    def what(self, export: Export) -> SafeString:
+        """Its format, and the list that it was made of."""
+        address = f"{reverse('admin:chat_conversation_changelist')}?{export.query}"
+        filters = export.detail.partition(": ")[2] or gettext("all conversations")
+        return format_html('{}: <a href="{}">{}</a>', export.get_suffix_display(), address, filters)
+
+    @admin.display(description=_("status"))
+    def status(self, export: Export) -> SafeString:
+        return render_to_string("admin/chat/export/_status.html", {"export": export})
+
+    @admin.display(description=_("size"))
+    def bytes(self, export: Export) -> str | None:
+        return filesizeformat(export.size) if export.finished else None
+
+    @admin.display(description=_("what to do"))
+    def acts(self, export: Export) -> SafeString:
+        return render_to_string("admin/chat/export/_acts.html", {"export": export})
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path("<uuid:pk>/file/", self.fetch, name="chat_export_file"),
+            path("<uuid:pk>/cancel/", self.cancel, name="chat_export_cancel"),
+        ]
+        for url in own:
+            url.callback = self.admin_site.admin_view(url.callback)
+        return [*own, *super().get_urls()]
+
+    @method_decorator(require_GET)
+    def fetch(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
+        """The file, for whoever has asked for it and may still read all that is in it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        export = get_object_or_404(Export.objects.for_user(request.user).exclude(finished=None), pk=pk)
+        if reasons.is_missing(request):
+            return reasons.ask_first(request)
+        if not export.may_be_fetched_by(cast("User", request.user)):
+            sentence = _("This file has conversations that you may no longer see. Delete it, and make a new one.")
+            messages.error(request, sentence)
+            return HttpResponseRedirect(reverse("admin:chat_export_changelist"))
+        detail, reason = f"fetched: {export.detail}", reasons.reason_of(request)
+        audit.record(AuditRecord.Action.EXPORTED, request, detail=detail, reason=reason)
+        return attachment(_stored(request, export), "conversations", export.suffix, FORMATS[export.suffix].incomplete)
+
+    @method_decorator(require_POST)
+    def cancel(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        export = get_object_or_404(Export.objects.for_user(request.user), pk=pk)
+        Export.objects.filter(pk=export.pk).cancel()
+        sentence = gettext("The file is deleted.") if export.finished else gettext("The export is cancelled.")
+        self.message_user(request, sentence, messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:chat_export_changelist"))
 
 
-def _facts(conversation: Conversation) -> dict[str, object]:
-    review: Review | None = getattr(conversation, "review", None)
-    return {
-        "id": str(conversation.pk),
-        "owner": conversation.owner.get_username(),
-        "title": conversation.title,
-        "created": conversation.created.isoformat(),
-        "updated": conversation.updated.isoformat(),
-        "model": conversation.model,
-        "instructions": conversation.instructions,
-        "temperature": conversation.temperature,
-        "max_tokens": conversation.max_tokens,
-        "message_count": conversation.message_count,
-        "tokens": conversation.tokens,
-        "statuses": conversation.statuses.split(),
-        "good": conversation.good,
-        "bad": conversation.bad,
-        "temporary": conversation.temporary,
-        "trashed": conversation.trashed and conversation.trashed.isoformat(),
-        "review": review and _review(review),
-        "leaf": conversation.leaf_id and str(conversation.leaf_id),
-    }
+async def _stored(request: HttpRequest, export: Export) -> AsyncIterator[str]:
+    for number in range(export.parts):
+        async with Process.of(request).shares.page(cast("User", request.user)):
+            text = await in_thread(_part)(export, number)
+        yield text
 
 
-def _review(review: Review) -> dict[str, object]:
-    assignee = review.assignee and review.assignee.get_username()
-    labels = sorted(labelling.label.name for labelling in review.labellings.all())
-    return {"state": review.state, "assignee": assignee, "labels": labels}
-
-
-def _fields(message: Message) -> dict[str, object]:
-    fields = message_fields(message)
-    if message.role == Message.Role.ASSISTANT:
-        reply = message.reply
-        fields |= {
-            "asked": reply.asked.isoformat(),
-            "started": reply.started and reply.started.isoformat(),
-            "attempt": reply.attempt,
-            "upstream_id": reply.upstream_id,
-        }
-    return fields
+def _part(export: Export, number: int) -> str:
+    if User.reader_now(export.person_id) is None:
+        raise PermissionDenied
+    return ExportPart.objects.get(export=export, number=number).text

@@ -1,9 +1,6 @@
 """Files that the administration makes of a list: of everything that its filters show, in pieces, as they are sent."""
 
-import csv
-import re
-from collections.abc import AsyncIterator, Callable, Iterable
-from io import StringIO
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -14,8 +11,6 @@ from django.http import HttpRequest, StreamingHttpResponse
 from chat.documents import whole
 
 CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl"}
-# How a cell begins that a spreadsheet could take for a formula. Some skip control characters and know wide signs.
-FORMULA = re.compile(r"[=+\-@\x00-\x1f\x7f-\x9f＝＋－＠]")
 
 
 def filtered(admin: Any, request: HttpRequest) -> QuerySet[Any]:
@@ -34,10 +29,3 @@ def attachment(
     response = StreamingHttpResponse(whole(parts, incomplete), content_type=CONTENT_TYPES[suffix])
     response.headers["Content-Disposition"] = f'attachment; filename="{name}.{suffix}"'
     return response
-
-
-def csv_line(values: Iterable[object]) -> str:
-    """A row, in which an apostrophe before what could be a formula makes it a text."""
-    out = StringIO()
-    csv.writer(out).writerow(f"'{value}" if FORMULA.match(str(value)) else value for value in values)
-    return out.getvalue()

@@ -14,7 +14,6 @@ from django.http import HttpRequest
 
 from chat import audit
 from chat.admin import reasons
-from chat.admin.reading import reader_now
 from chat.admin.review import REVIEW
 from chat.database import in_thread
 from chat.documents import INCOMPLETE, encode
@@ -49,7 +48,7 @@ def _admit(request: HttpRequest, queue: ReviewQueue, after: UUID) -> tuple[UUID 
 
     Raises PermissionDenied if the reviewer may not read or review any more.
     """
-    reviewer = reader_now(cast("User", request.user).pk)
+    reviewer = User.reader_now(cast("User", request.user).pk)
     if reviewer is None or not reviewer.has_perm(REVIEW):
         raise PermissionDenied
     marked = queue.markings.filter(conversation__gt=after).shown_to(reviewer)

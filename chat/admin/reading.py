@@ -8,7 +8,7 @@ from django.template.response import TemplateResponse
 
 from chat.admin import reasons
 from chat.audit import record
-from chat.models import AuditRecord, Conversation, User
+from chat.models import AuditRecord, Conversation
 
 Action = AuditRecord.Action
 
@@ -16,12 +16,6 @@ Action = AuditRecord.Action
 def may_read(request: HttpRequest) -> bool:
     """Whether the person may read the texts of the conversations that they see, titles included."""
     return bool(request.user.has_perm("chat.read_conversation"))
-
-
-def reader_now(pk: int) -> User | None:
-    """The person, if they may still see conversations and read them; the object of a request remembers its rights."""
-    user = User.objects.filter(pk=pk, is_staff=True).first()
-    return user if user and user.has_perms(["chat.view_conversation", "chat.read_conversation"]) else None
 
 
 def reading(action: Action, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from chat.admin import reasons
-from chat.admin.reading import Action, asked_for, may_read, reader_now
+from chat.admin.reading import Action, asked_for, may_read
 from chat.admin.remarks import show_remarks
 from chat.admin.transcripts import MESSAGES_PER_PAGE, entry
 from chat.audit import record
@@ -83,5 +83,5 @@ async def _may_still_read(reader: int, pk: UUID) -> bool:
 
 @in_thread
 def _may_read(reader: int, pk: UUID) -> bool:
-    user = reader_now(reader)
+    user = User.reader_now(reader)
     return user is not None and Conversation.objects.for_reviewer(user).filter(pk=pk).exists()

@@ -56,17 +56,19 @@ def new(
     conversation: Conversation | None = None,
     detail: str = "",
     reason: str = "",
+    by: User | None = None,
+    address: str = "",
 ) -> AuditRecord:
-    """A record for `append`."""
+    """A record for `append`. `by` and `address` are those of the request, if they are not given."""
     request = request or context.request
-    by = security_log.person_of(request)
+    by = by or security_log.person_of(request)
     owner = owner or (conversation.owner if conversation else None)
     return AuditRecord(
         action=action,
         conversation=conversation.pk if conversation else None,
         detail=detail if len(detail) <= DETAIL_CHARS else f"{detail[: DETAIL_CHARS - 1]}…",
         reason=reason,
-        address=request.META.get("REMOTE_ADDR") or "" if request else "",
+        address=address or (request.META.get("REMOTE_ADDR") or "" if request else ""),
         **_named("by", by),
         **_named("owner", owner),
     )

@@ -3,6 +3,7 @@
 from chat.models.audit import AuditHead, AuditRecord
 from chat.models.conversations import Comparison, Conversation, Message, title_of
 from chat.models.drafts import Draft
+from chat.models.exports import Export, ExportPart
 from chat.models.jobs import Job
 from chat.models.labels import Label, Labelling
 from chat.models.ledger import LedgerEntry
@@ -25,6 +26,8 @@ __all__ = [
     "Comparison",
     "Conversation",
     "Draft",
+    "Export",
+    "ExportPart",
     "Job",
     "Label",
     "Labelling",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import timedelta
-from uuid import UUID
 
 from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Q
@@ -20,18 +19,16 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Have this done, unless it is to be done already."""
         self.bulk_create([Job(kind=kind, subject=str(subject))], ignore_conflicts=True)
 
-    def claimable(
-        self, process: str, kinds: Collection[str], doing: Collection[UUID], *, take_over: bool
-    ) -> JobQuerySet:
-        """What this process may claim, the most urgent first: it knows these kinds, and is `doing` some already.
+    def claimable(self, process: str, kind: str, doing: Collection[Job], *, take_over: bool) -> JobQuerySet:
+        """What this process may claim of a kind, the most urgent first; it is `doing` some already.
 
         With `take_over` that includes what dead processes have left.
         """
         alive = ServerProcess.objects.alive().filter(name=OuterRef("process"))
         # What is its own and is not being done has failed in a way that could not be stored.
         free = Q(process__in=["", process])
-        due = self.filter(free | ~Exists(alive) if take_over else free, kind__in=kinds, due__lte=Now())
-        return due.exclude(pk__in=doing).order_by("due", "pk")
+        due = self.filter(free | ~Exists(alive) if take_over else free, kind=kind, due__lte=Now())
+        return due.exclude(pk__in=[job.pk for job in doing]).order_by("due", "pk")
 
     def claim(self, job: Job, process: str) -> Job | None:
         """The job, made this process's, unless another one has claimed it since it was read."""
@@ -77,6 +74,7 @@ class Job(models.Model):
     class Kind(models.TextChoices):
         TITLE = "title", _("Title of a conversation")
         FILL = "fill", _("Filling of a queue by its rule")
+        EXPORT = "export", _("Export of conversations")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=32, choices=Kind)

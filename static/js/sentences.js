@@ -73,6 +73,9 @@ export const NOTICES = {
 export const NOTICES_BLOCKED =
   "This browser blocks notifications from Parley. Allow them in its settings for this site.";
 
+export const EXPORT_READY = "A file is ready to be downloaded";
+export const EXPORT_FAILED = "A file could not be made";
+
 export const THOUGHT_FOR_A_MOMENT = "Thought for a moment";
 
 /** @param {number} seconds */

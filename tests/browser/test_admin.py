@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Literal
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
-from chat.models import Conversation, Message, Reply, ServerProcess, User
+from chat.models import Conversation, Export, Job, Message, Reply, ServerProcess, User
 from chat.search.filling import reindex
 from tests.browser.axe import violations
 from tests.browser.conftest import Visit, Watch
@@ -20,6 +21,7 @@ from tests.upstream import Upstream, finish, pause, text
 pytestmark = pytest.mark.chromium
 
 LIST = "/admin/chat/conversation/"
+EXPORTS = "/admin/chat/export/"
 ANSWER = """## Salt
 
 Two **spoons** of `salt`, says a [book](https://example.org).
@@ -280,7 +282,9 @@ def test_our_part_of_the_admin_is_accessible(visit: Visit, sam: Page, server: Se
     page = visit("sam", bypass_csp=True)
     statuses = ["complete", "stopped", "interrupted", "failed"]
     parts = [(talk(server, status, ANSWER, status=status, queued="And then?"), ".transcript") for status in statuses]
+    server.database.run(lambda: Export.objects.create(person=User.objects.get(username="sam"), suffix="csv"))
     others = [(parts[3][0], ".ways"), (LIST, "#result_list .status"), (f"{LIST}?status=failed", ".saved-filters")]
+    others.append((EXPORTS, "#result_list"))
     for address, part in [*parts, *others]:
         page.goto(address)
         expect(page.locator(part).first).to_be_visible()
@@ -321,6 +325,29 @@ def test_what_the_filters_show_is_exported(sam: Page, server: Server) -> None:
     with sam.expect_download() as download:
         sam.get_by_role("link", name="Export as CSV").click()
     assert download.value.suggested_filename == "conversations.csv"
-    text = download.value.path().read_text()
+    # Nothing limits how long Playwright waits for the file itself, which a busy browser may never report.
+    text = sam.request.get(download.value.url).text()
     assert "On salt" in text
     assert "On soup" not in text
+
+
+def test_an_export_shows_how_far_it_is(sam: Page, server: Server) -> None:
+    talk(server, "On soup", ANSWER)
+
+    @transaction.atomic
+    def ask() -> None:
+        export = Export(person=User.objects.get(username="sam"), suffix="csv", query="status=complete", done=3)
+        export.ask([(conversation.pk, 10) for conversation in Conversation.objects.all()])
+        # Another process makes it, until the test says that it has.
+        Job.objects.update(process="elsewhere")
+
+    server.database.run(ask)
+    sam.goto(EXPORTS)
+    expect(sam.locator(".field-status")).to_have_text("30 %")
+    server.database.run(lambda: Export.objects.update(done=7))
+    expect(sam.locator(".field-status")).to_have_text("70 %")
+    server.database.run(lambda: Export.objects.update(finished=timezone.now()))
+    expect(sam.get_by_role("link", name="Download")).to_be_visible()
+    expect(sam.get_by_role("status")).to_have_text("A file is ready to be downloaded")
+    sam.get_by_role("button", name="Delete").click()
+    expect(sam.locator(".messagelist")).to_have_text("The file is deleted.")
