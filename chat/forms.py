@@ -400,12 +400,22 @@ class DayField(forms.DateField):
         return day
 
 
-class SearchForm(forms.Form):
+class PeriodForm(forms.Form):
+    """From one day to another, each of which may be left out."""
+
+    since = DayField(label=_("From"))
+    until = DayField(label=_("To"))
+
+    def clean(self) -> None:
+        since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
+        if since and until and since > until:
+            self.add_error("until", _("The last day comes before the first. Exchange them."))
+
+
+class SearchForm(PeriodForm):
     """What to look for, and where."""
 
     q = forms.CharField(required=False, label=_("Search"), widget=forms.SearchInput)
-    since = DayField(label=_("From"))
-    until = DayField(label=_("To"))
     model = forms.ChoiceField(
         required=False,
         label=_("Model"),
@@ -424,11 +434,6 @@ class SearchForm(forms.Form):
         chosen_labels = [(str(label.pk), label.name) for label in labels]
         self.fields["model"].choices = [("", _("Any model")), *((name, name) for name in models)]  # type: ignore[attr-defined]
         self.fields["label"].choices = [("", _("Any label")), *chosen_labels]  # type: ignore[attr-defined]
-
-    def clean(self) -> None:
-        since, until = self.cleaned_data.get("since"), self.cleaned_data.get("until")
-        if since and until and since > until:
-            self.add_error("until", _("The last day comes before the first. Exchange them."))
 
 
 def is_visible(text: str) -> bool:

@@ -1,10 +1,11 @@
 """The list of conversations in the admin: what it is filtered by, its pages, and what both cost."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from html import unescape
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import pytest
 from django.contrib.auth.models import Group, Permission
@@ -128,6 +129,39 @@ def test_an_unknown_value_finds_nothing(staff: Client, alice: User, query: str) 
     assert titles(staff, query) == set()
 
 
+def test_a_period_is_from_day_to_day(staff: Client, alice: User, settings: Settings) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    for day in (1, 2, 3):
+        talk(alice, title=f"Day {day}")
+        Conversation.objects.filter(title=f"Day {day}").update(updated=datetime(2026, 3, day, 23, 30, tzinfo=UTC))
+    # Half past midnight, there.
+    assert titles(staff, "?since=2026-03-03") == {"Day 2", "Day 3"}
+    assert titles(staff, "?since=2026-03-02&until=2026-03-03") == {"Day 1", "Day 2"}
+    assert titles(staff, "?until=2026-03-02&status=failed") == set()
+    assert titles(staff, "?since=&until=") == {"Day 1", "Day 2", "Day 3"}
+    saved = save(staff, "March", "since=2026-03-03&until=2026-03-31")
+    assert titles(staff, saved["Location"].removeprefix(LIST)) == {"Day 2", "Day 3"}
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("since=31.3.2026", "This isn't a day. Write it like 2026-03-31."),
+        ("until=2026-02-30", "This isn't a day. Write it like 2026-03-31."),
+        ("since=9999-12-31", "This isn't a day. Write it like 2026-03-31."),
+        ("since=2026-03-02&until=2026-03-01", "The last day comes before the first. Exchange them."),
+    ],
+)
+def test_days_that_make_no_sense_get_a_sentence(staff: Client, alice: User, query: str, sentence: str) -> None:
+    talk(alice, "One", title="Another")
+    html = page(staff, f"{LIST}?{query}&status=complete")
+    assert sentence in unescape(html)
+    assert 'name="status" value="complete"' in html
+    for value in parse_qs(query).values():
+        assert f'value="{value[0]}"' in html
+    assert titles(staff, f"?{query}") == set()
+
+
 def test_a_value_of_a_field_keeps_the_other_filters(staff: Client, alice: User) -> None:
     talk(alice, "One")
     form = page(staff, f"{LIST}?owner=%22%3E&status=complete&q=one").split('<form class="field-filter">')[2]
@@ -161,8 +195,9 @@ def test_what_is_in_the_trash_is_listed_and_marked(staff: Client, alice: User) -
 
 def test_groups_are_those_of_the_people_that_a_reviewer_sees(client: Client, alice: User, bob: User, sam: User) -> None:
     sales, cooks = Group.objects.create(name="Sales"), Group.objects.create(name="Cooks")
-    alice.groups.add(sales)
+    alice.groups.set([sales, cooks])
     bob.groups.add(cooks)
+    talk(alice, title="Hers")
     User.objects.filter(pk=sam.pk).update(is_superuser=False)
     sam.user_permissions.set(Permission.objects.filter(codename__in=["view_conversation", "read_conversation"]))
     ReviewLimit.objects.create(reviewer=sam).groups.set([sales])
@@ -170,6 +205,8 @@ def test_groups_are_those_of_the_people_that_a_reviewer_sees(client: Client, ali
     html = page(client, LIST)
     assert "?group=Sales" in html
     assert "Cooks" not in html
+    assert titles(client, "?group=Sales") == {"Hers"}
+    assert titles(client, "?group=Cooks") == set()
 
 
 # Search

@@ -76,12 +76,13 @@ def mark(piece: Piece) -> SafeString | str:
 @admin.register(Conversation)
 class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     list_display = ["titled", "status", "feedback", "owner", "model", "message_count", "tokens", "updated"]
-    list_filter = [filters.BeforeFilter, "updated", *filters.EVERY]
+    list_filter = [filters.BeforeFilter, "updated", filters.PeriodFilter, *filters.EVERY]
     lookups = frozenset(
         {
             "updated__gte",
             "updated__lt",
             filters.BeforeFilter.parameter_name,
+            *filters.PeriodFilter.names,
             *(own.parameter_name for own in filters.EVERY),
         }
     )

@@ -1,12 +1,11 @@
 """What the list of conversations is filtered by, as it offers that; chat/conditions.py says what each value means."""
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Container, Iterator
+from datetime import date, datetime, time, timedelta
 from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.auth.models import Group
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -17,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat import sentences
 from chat.conditions import CONDITIONS
+from chat.forms import PeriodForm
 from chat.models import Conversation, Reply, Review, ReviewLabel, ReviewLimit, User
 from chat.process import Process
 
@@ -41,14 +41,8 @@ class FieldFilter(Filter):
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         """A single one, for the template: what else is in the address, and what there is to choose."""
-        others = [
-            (name, value)
-            for name, values in changelist.filter_params.items()
-            if name != self.parameter_name
-            for value in values
-        ]
         yield {
-            "others": others,
+            "others": others(changelist, [self.parameter_name]),
             "lookups": self.lookup_choices,
             "clear": changelist.get_query_string({}, [self.parameter_name]),
         }
@@ -69,10 +63,14 @@ class GroupFilter(Filter):
     parameter_name = "group"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        people = ReviewLimit.people_of(cast("User", request.user))
-        groups = Group.objects.filter(user__in=people).distinct().values_list("name", flat=True)
-        names = {*groups, request.GET.get(self.parameter_name, "")}
+        known = ReviewLimit.groups_of(cast("User", request.user)).filter(user__isnull=False)
+        names = {*known.values_list("name", flat=True), request.GET.get(self.parameter_name, "")}
         return [(name, name) for name in sorted(names - {""})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        # Otherwise the list would tell who is in a group that the reviewer may not know of.
+        known = ReviewLimit.groups_of(cast("User", request.user)).filter(name=self.value())
+        return super().queryset(request, queryset) if not self.value() or known.exists() else queryset.none()
 
 
 class StatusFilter(Filter):
@@ -158,6 +156,54 @@ class FlagFilter(Filter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("yes", gettext("Flagged or reported")), ("report", gettext("Reported by their owner"))]
+
+
+class PeriodFilter(admin.ListFilter):
+    """From one day to another, by a form with two fields. Days that make no sense leave nothing."""
+
+    title = _("days of last activity")
+    template = "admin/chat/conversation/_period_filter.html"
+    field = "updated"
+    names = ("since", "until")
+
+    def __init__(self, request: HttpRequest, params: dict[str, Any], model: type[Any], model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        asked = {name: params.pop(name)[-1] for name in self.names if name in params}
+        self.used_parameters = {name: value for name, value in asked.items() if value}
+        self.form = PeriodForm(self.used_parameters, auto_id="period-%s", label_suffix="")
+
+    def has_output(self) -> bool:
+        return True
+
+    def expected_parameters(self) -> list[str | None]:
+        return list(self.names)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """A single one, for the template: what else is in the address, and how to leave the days out."""
+        yield {
+            "others": others(changelist, self.names),
+            "clear": changelist.get_query_string({}, self.names) if self.used_parameters else "",
+        }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not self.form.is_valid():
+            return queryset.none()
+        since, until = (self.form.cleaned_data[name] for name in self.names)
+        if since:
+            queryset = queryset.filter(**{f"{self.field}__gte": _midnight(since)})
+        if until:
+            queryset = queryset.filter(**{f"{self.field}__lt": _midnight(until + timedelta(days=1))})
+        return queryset
+
+
+def others(changelist: Any, names: Container[str]) -> list[tuple[str, str]]:
+    """What else is in the address of a list than these parameters."""
+    params = changelist.filter_params.items()
+    return [(name, value) for name, values in params if name not in names for value in values]
+
+
+def _midnight(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 EVERY: list[type[Filter]] = [

@@ -33,3 +33,9 @@ class ReviewLimit(models.Model):
         if (limit := cls.of(reviewer)) is None:
             return User.objects.all()
         return User.objects.filter(pk__in=User.objects.filter(groups__in=limit.groups.all()).values("pk"))
+
+    @classmethod
+    def groups_of(cls, reviewer: User) -> models.QuerySet[Group]:
+        """The groups that this reviewer may know of."""
+        limit = cls.of(reviewer)
+        return Group.objects.all() if limit is None else limit.groups.all()
