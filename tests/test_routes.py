@@ -24,6 +24,7 @@ from chat.models import (
     Draft,
     Export,
     Label,
+    LedgerEntry,
     Marking,
     Message,
     QueuedQuestion,
@@ -62,7 +63,7 @@ EXPRESSIONS = {
     "admin/^(?P<app_label>",
     "admin/(?P<url>",
 }
-EXPORTS = r"/(auditrecord|conversation|reviewqueue/[^/]*)/export"
+EXPORTS = r"/(auditrecord|conversation|ledgerentry|reviewqueue/[^/]*)/export"
 # What a browser would send to change or delete Alice's things.
 SENT = {
     "post": "yes",
@@ -126,6 +127,7 @@ def argument(route: str, name: str) -> object:
         "admin/chat/remark/": Conversation,
         "admin/chat/reviewqueue/": ReviewQueue,
         "admin/chat/export/": Export,
+        "admin/chat/ledgerentry/": LedgerEntry,
         "admin/auth/group/": Group,
         "admin/account/emailaddress/": EmailAddress,
     }
@@ -192,6 +194,7 @@ def rows(secrets: Conversation, alice: User) -> None:
     Group.objects.create(name="Readers")
     Export(person=alice, suffix="csv", query=f"q={SECRET}", address="192.0.2.7").ask([(secrets.pk, 2)])
     Export.objects.update(finished=NOON)
+    LedgerEntry.objects.create(person=alice, reply_id=secrets.pk, model=MODEL)
     SavedFilter.objects.create(person=alice, name=SECRET, query="status=failed")
     reviewer = User.objects.create_user("rob")
     ReviewLimit.objects.create(reviewer=reviewer)
@@ -278,5 +281,5 @@ def test_each_page_with_somebodys_text_is_recorded_once(
             count = AuditRecord.objects.filter(pk__gt=before, action__in=OF_TEXT).count()
             assert count == is_text, f"{request} has {count} records"
             recorded += is_text
-    # The list, the search, the transcript, a message of it, its events, what asks before a deletion, and three exports.
-    assert recorded == 9
+    # The list, the search, the transcript, a message of it, its events, what asks before a deletion, and four exports.
+    assert recorded == 10

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.contrib import admin
 
-from chat.admin import audit, conversations, exports, queues, remarks, review, users  # noqa: F401  (registers them)
+from chat.admin import audit, conversations, exports, ledger, queues, remarks, review, users  # noqa: F401  (registers them)
 
 admin.site.site_title = "Parley"
 admin.site.site_header = f"Parley {settings.VERSION}"

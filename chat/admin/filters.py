@@ -1,7 +1,7 @@
 """What the list of conversations is filtered by, as it offers that; chat/conditions.py says what each value means."""
 
 from collections.abc import Container, Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat import sentences
 from chat.conditions import CONDITIONS
+from chat.days import midnight
 from chat.forms import PeriodForm
 from chat.models import Conversation, Reply, Review, ReviewLabel, ReviewLimit, User
 from chat.process import Process
@@ -190,9 +191,9 @@ class PeriodFilter(admin.ListFilter):
             return queryset.none()
         since, until = (self.form.cleaned_data[name] for name in self.names)
         if since:
-            queryset = queryset.filter(**{f"{self.field}__gte": _midnight(since)})
+            queryset = queryset.filter(**{f"{self.field}__gte": midnight(since)})
         if until:
-            queryset = queryset.filter(**{f"{self.field}__lt": _midnight(until + timedelta(days=1))})
+            queryset = queryset.filter(**{f"{self.field}__lt": midnight(until + timedelta(days=1))})
         return queryset
 
 
@@ -200,10 +201,6 @@ def others(changelist: Any, names: Container[str]) -> list[tuple[str, str]]:
     """What else is in the address of a list than these parameters."""
     params = changelist.filter_params.items()
     return [(name, value) for name, values in params if name not in names for value in values]
-
-
-def _midnight(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 EVERY: list[type[Filter]] = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from chat import sentences
 from chat.database import in_thread
+from chat.days import midnight
 from chat.forms import SearchForm
 from chat.models import Conversation, Searchable
 from chat.models.searchable import SearchableQuerySet, key_at
@@ -138,11 +138,7 @@ def _groups(rows: list[Searchable], query: Query) -> Iterator[Group]:
 
 def _span(since: date | None, until: date | None) -> tuple[int, int]:
     """The keys of these days, the last one included."""
-    return _midnight(since) if since else 0, _midnight(until + timedelta(days=1)) if until else END
-
-
-def _midnight(day: date) -> int:
-    return key_at(timezone.make_aware(datetime.combine(day, time.min)))
+    return key_at(midnight(since)) if since else 0, key_at(midnight(until + timedelta(days=1))) if until else END
 
 
 def _cursor(value: str) -> int:
