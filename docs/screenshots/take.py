@@ -1,4 +1,4 @@
-"""Takes the README's pictures: `python docs/screenshots/take.py`, from a server of its own with the demo model."""
+"""Takes the pictures of the README and of docs/: `python docs/screenshots/take.py`, from a server of its own with the demo model."""
 
 import os
 import socket
@@ -86,6 +86,29 @@ def pictures(page: Page) -> None:
     page.get_by_role("link", name=LAST_QUESTION).click()
     expect(page.locator("[data-role=assistant]")).to_be_visible()
     take(page, "transcript")
+    queue(page)
+
+
+def queue(page: Page) -> None:
+    """Make a queue, put the conversation on screen into it, and review it."""
+    transcript = page.url
+    page.goto("/admin/chat/reviewqueue/add/")
+    page.get_by_label("Name").fill("Answers about releases")
+    page.get_by_label("Instructions").fill("Mark an answer as correct only if somebody could act on it.")
+    page.get_by_label("Rubric").fill("Correct: yes, partly, no\nTone: 1-5\nComment: text")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.goto(transcript)
+    page.get_by_role("button", name="Put into this queue").click()
+    page.goto("/admin/chat/reviewqueue/")
+    page.get_by_role("button", name="Review the next").click()
+    page.get_by_role("radio", name="partly").check()
+    take(page, "queue")
+    page.goto("/admin/chat/reviewqueue/")
+    page.get_by_role("link", name="Set a rule").click()
+    page.get_by_label("Status of any reply").select_option("complete")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("status")).to_be_visible()
+    take(page, "rule")
 
 
 def main() -> None:
