@@ -157,3 +157,4 @@ def test_a_limited_manager_chooses_among_whom_they_see(
     assert "of the 0 conversations" in press(client, queue, "preview").text
     assert press(client, queue, "save", owner="alice").status_code == 422
     assert press(client, queue, "save", group="Cooks").status_code == 422
+    assert client.get(f"{address(queue)}?group=Cooks").status_code == 422

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -82,11 +82,13 @@ def page(request: HttpRequest, queue: ReviewQueue) -> HttpResponse:
     """Show the rule, or one with the filters of the address; try, save or remove it."""
     if not may_rule(request):
         raise PermissionDenied
+    # A filter offers what its address names, also a group that the person may not know of.
+    asked, request.GET = request.GET, QueryDict()
     known = QueueRule.objects.select_related("owner").filter(queue=queue).first()
     if request.method == "POST":
         form = RuleForm(request, request.POST)
-    elif request.GET:
-        form = RuleForm(request, {"share": known.share if known else SHARE, **request.GET.dict()})
+    elif asked:
+        form = RuleForm(request, {"share": known.share if known else SHARE, **asked.dict()})
     else:
         form = RuleForm(request, {"share": known.share, **known.conditions} if known else None)
     press = request.POST.get("press")
@@ -103,7 +105,7 @@ def page(request: HttpRequest, queue: ReviewQueue) -> HttpResponse:
         "queue": queue,
         "rule": known,
         "form": form,
-        "left_out": sorted(request.GET.keys() - form.fields.keys()),
+        "left_out": sorted(asked.keys() - form.fields.keys()),
         "preview": preview(form.rule(queue)) if form.is_valid() else None,
         "days": PREVIEW.days,
         "saved_filters": SavedFilter.objects.for_user(request.user).order_by("name"),
