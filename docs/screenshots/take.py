@@ -1,4 +1,4 @@
-"""Takes the pictures of the README and of docs/: `python docs/screenshots/take.py`, from a server of its own with the demo model."""
+"""Takes the pictures of the docs: `python docs/screenshots/take.py`, from a server of its own with the demo model."""
 
 import os
 import socket
