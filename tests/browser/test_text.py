@@ -1,10 +1,13 @@
 """How questions and answers read: directions, formulas, code, links."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Show, Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, question, store, words
+from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, store, words
 from tests.server import Server
 from tests.upstream import Upstream, finish, hang, pause, reasoning, text
 
@@ -291,8 +294,10 @@ def test_wrapping_lasts_while_the_code_is_written_and_after(alice: Page, upstrea
     upstream.release("a")
     expect(words(alice)).to_contain_text("two")
     expect(wrap).to_be_checked()
+    alice.locator(".code").first.evaluate("(code) => { code.isMarked = true; }")
     upstream.release("b")
     expect_end(alice, "complete")
+    assert alice.locator(".code").first.evaluate("(code) => code.isMarked"), "what is the same stays"
     expect(wrap).to_be_checked()
     expect(wrap).to_be_focused()
     expect(other).not_to_be_checked()
@@ -320,6 +325,36 @@ def test_many_columns_do_not_fold_their_words(show: Show) -> None:
     alice = show("How?", "\n".join([row, "|".join(["-"] * 14), row]))
     assert alice.locator("td").first.evaluate("(cell) => cell.offsetHeight") < 50
     assert alice.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_is_added_to_a_long_text_restyles_little(show: Show) -> None:
+    rows = "| a |" + " b |" * 6 + "\n"
+    page = show("Long?", "- *one*\n" * 300 + "\n" + rows + "|-" * 7 + "|\n" + rows * 100)
+    for parent in ("ul", "tbody"):
+        assert 0 < max(styled(page, lambda parent=parent: page.evaluate(ADD_ANOTHER, parent))) < 100  # type: ignore[misc]
+
+
+def styled(page: Page, change: Callable[[], object]) -> list[int]:
+    """How many elements Chromium styles each time that it does, while the page changes."""
+    session = page.context.new_cdp_session(page)
+    events: list[dict[str, Any]] = []
+    ended: list[object] = []
+    session.on("Tracing.dataCollected", lambda data: events.extend(data["value"]))
+    session.on("Tracing.tracingComplete", lambda data: ended.append(data))  # noqa: PLW0108 (it is marked)
+    session.send("Tracing.start", {"traceConfig": {"includedCategories": ["devtools.timeline"]}})
+    change()
+    session.send("Tracing.end")
+    while not ended:
+        several_frames(page)
+    session.detach()
+    return [event["args"].get("elementCount", 0) for event in events if event["name"] == "UpdateLayoutTree"]
+
+
+ADD_ANOTHER = """(parent) => {
+    const element = document.querySelector(`[data-text] ${parent}`);
+    element.append(element.lastElementChild.cloneNode(true));
+    element.getBoundingClientRect();
+}"""
 
 
 def test_a_page_on_paper_has_its_title_and_no_buttons(show: Show) -> None:
