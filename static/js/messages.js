@@ -305,6 +305,7 @@ export class Messages {
   /** @param {HTMLElement} message @param {Ending} status */
   #ended(message, status) {
     this.#running.delete(message.id);
+    this.#news.unobserve(message);
     this.#listener.ended(status);
     this.#listener.changed();
   }

@@ -5,7 +5,7 @@ import { Reasoning } from "./reasoning.js";
 import { fragment, Problem } from "./requests.js";
 import { RECONNECTING } from "./sentences.js";
 import { FAILURES_BEFORE_ASKING } from "./stream.js";
-import { swap } from "./swap.js";
+import { settle } from "./swap.js";
 
 /** @typedef {keyof typeof import("./sentences.js").ENDINGS} Ending */
 
@@ -85,7 +85,7 @@ export class RunningReply {
     this.#settle(status);
     for (let failures = 1; ; failures++) {
       try {
-        return swap(this.#element, await this.#rendered());
+        return settle(this.#element, await this.#rendered());
       } catch (error) {
         const problem = Problem.from(error);
         if (!problem.isPassing) return problem.show(this.#connection);
@@ -103,7 +103,7 @@ export class RunningReply {
       if (rendered.dataset.eventsUrl || this.#isSettled()) return;
       this.#unfollow();
       this.#settle(/** @type {Ending} */ (rendered.dataset.status));
-      swap(this.#element, rendered);
+      settle(this.#element, rendered);
     } catch (error) {
       const problem = Problem.from(error);
       if (problem.isPassing || this.#isSettled()) return;

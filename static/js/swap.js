@@ -1,3 +1,5 @@
+import { find } from "./dom.js";
+import { patch, removeFrom } from "./patch.js";
 import { selectionIn } from "./selection.js";
 
 /**
@@ -10,11 +12,44 @@ export function swap(old, next) {
   const isOpen = old.querySelector("[data-reasoning][open]") !== null;
   next.querySelector("[data-reasoning]")?.toggleAttribute("open", isOpen);
   if (next.id === old.id) keepWraps(old, next);
-  const find = counterpart(old);
+  const focus = counterpart(old);
   const select = selectionIn(old.querySelector("[data-text]"));
   old.replaceWith(next);
   select(next.querySelector("[data-text]"));
-  find(next)?.focus({ preventScroll: true });
+  focus(next)?.focus({ preventScroll: true });
+}
+
+/**
+ * Make a reply the server's rendering of it. Its text changes only where it differs: a long one takes long to lay out.
+ * @param {HTMLElement} message
+ * @param {HTMLElement} next of which little is left
+ */
+export function settle(message, next) {
+  const isOpen = message.querySelector("[data-reasoning][open]") !== null;
+  next.querySelector("[data-reasoning]")?.toggleAttribute("open", isOpen);
+  const focus = counterpart(message);
+  const text = find(message, "[data-text]", HTMLElement);
+  const wanted = find(next, "[data-text]", HTMLElement);
+  const select = selectionIn(text);
+  removeFrom(patch(text, text.firstChild, wanted));
+  surround(text, wanted);
+  for (const name of message.getAttributeNames()) message.removeAttribute(name);
+  for (const { name, value } of next.attributes) message.setAttribute(name, value);
+  select(text);
+  if (!message.contains(document.activeElement)) focus(message)?.focus({ preventScroll: true });
+}
+
+/**
+ * Give a node the siblings of another one instead of its own.
+ * @param {ChildNode} node
+ * @param {ChildNode} other
+ */
+function surround(node, other) {
+  for (const sibling of [...(node.parentNode?.childNodes ?? [])]) if (sibling !== node) sibling.remove();
+  const siblings = [...(other.parentNode?.childNodes ?? [])];
+  const index = siblings.indexOf(other);
+  node.before(...siblings.slice(0, index));
+  node.after(...siblings.slice(index + 1));
 }
 
 /** @param {HTMLElement} old @param {HTMLElement} next the same message, with the same blocks of code */
