@@ -345,6 +345,16 @@ class Message(models.Model):
         return self.role == self.Role.USER or not self.reply.is_running
 
     @property
+    def version(self) -> str:
+        """Differs after each change of what a page shows of it, once a reply has ended."""
+        siblings = self.siblings
+        place = f"{siblings.position}/{siblings.count}" if siblings else ""
+        if self.role == self.Role.USER:
+            return place
+        place = "compared" if self.is_compared else place
+        return f"{self.reply.status} {self.reply.ended} {self.reply.feedback_given} {place}"
+
+    @property
     def is_compared(self) -> bool:
         """Whether it is one of the answers of which a person has not chosen one yet."""
         return self.role == self.Role.ASSISTANT and self.parent_id == self.conversation.leaf_id

@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.core.exceptions import BadRequest
-from django.template.loader import render_to_string
 from django.utils import dateformat, timezone, translation
 from django.utils.dateparse import parse_datetime
 from django.utils.formats import date_format
@@ -64,8 +63,6 @@ def history(request: SignedInRequest) -> dict[str, Any]:
         "labels": labels,
         "label": label,
         "filter": f"?{urlencode(asked)}" if label else "",
-        # Once for all entries.
-        "ellipsis": render_to_string("_icon.html", {"name": "ellipsis"}),
     }
 
 
