@@ -3,10 +3,11 @@
 import re
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
 
-from chat.models import Conversation, User
+from chat.models import AuditRecord, Conversation, User
 from tests.client import Client
 
 LOGIN = reverse("account_login")
@@ -143,3 +144,40 @@ def test_every_line_has_one_form(client: Client, alice: User, log: pytest.LogCap
     sign_in(client, "alice", "alice's password")
     for line in lines(log):
         assert re.fullmatch(r"[A-Z][a-z ]+:( \w+=\S+)* ?", line)
+
+
+def details() -> list[str]:
+    """What the record says of changed email addresses; the log does not."""
+    return list(AuditRecord.objects.filter(action="email").order_by("number").values_list("detail", flat=True))
+
+
+def test_changes_of_email_addresses(client: Client, alice: User, sam: User, log: pytest.LogCaptureFixture) -> None:
+    before = len(details())
+    lines(log)
+    alice.email = "a@example.net"
+    alice.save(update_fields=["email"])
+    client.force_login(sam)
+    lines(log)
+    added = {"user": alice.pk, "email": "other@example.net", "verified": "on"}
+    assert client.post(reverse("admin:account_emailaddress_add"), added).status_code == 302
+    assert lines(log) == [f"Email address changed: user={alice.pk} by={sam.pk}"]
+    address = EmailAddress.objects.get(email="other@example.net")
+    changed = reverse("admin:account_emailaddress_change", args=[address.pk])
+    client.post(changed, {**added, "email": "third@example.net", "primary": "on"})
+    # As allauth does when an address becomes that of the account.
+    EmailAddress.objects.get(pk=address.pk).set_as_primary()
+    client.post(reverse("admin:account_emailaddress_delete", args=[address.pk]), {"post": "yes"})
+    assert details()[before:] == [
+        "alice@example.org → a@example.net",
+        "+other@example.net",
+        "other@example.net → third@example.net",
+        "a@example.net → third@example.net",
+        "-third@example.net",
+    ]
+
+
+def test_the_address_of_a_new_or_deleted_account_is_no_change(alice: User) -> None:
+    before = details()
+    EmailAddress.objects.create(user=alice, email=alice.email.upper(), primary=True)
+    alice.delete()
+    assert details() == before

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.dispatch import receiver
 from django.http import HttpRequest
@@ -33,7 +34,8 @@ def _look(instance: User, raw: bool, update_fields: frozenset[str] | None, **_: 
     """Keep what the row was. Its record comes after the row, as the end of the chain is locked last."""
     # Signing in saves `last_login` alone, or `password` alone for a stronger hash of the same password.
     is_about_rights = not raw and set(update_fields or ()) not in ({"last_login"}, {"password"})
-    row = User.objects.filter(pk=instance.pk).values(*FLAGS, "password").first() if is_about_rights else None
+    kept = (*FLAGS, "password", "email")
+    row = User.objects.filter(pk=instance.pk).values(*kept).first() if is_about_rights else None
     instance._before = row  # type: ignore[attr-defined]
 
 
@@ -47,9 +49,34 @@ def _saved(instance: User, created: bool, raw: bool, **_: Any) -> None:
         return
     if before["password"] != instance.password:
         record(Action.PASSWORD, owner=instance)
+    if before["email"] != instance.email:
+        record(Action.EMAIL, owner=instance, detail=f"{before['email']} → {instance.email}")
     if changed := [flag for flag in FLAGS if getattr(instance, flag) != before[flag]]:
         signed = ",".join(("+" if getattr(instance, flag) else "-") + flag for flag in changed)
         record(Action.RIGHTS, owner=instance, detail=signed, change=signed)
+
+
+@receiver(pre_save, sender=EmailAddress)
+def _look_at_address(instance: EmailAddress, raw: bool, **_: Any) -> None:
+    row = None if raw else EmailAddress.objects.filter(pk=instance.pk).first()
+    instance._before = row and row.email
+
+
+@receiver(post_save, sender=EmailAddress)
+def _address_saved(instance: EmailAddress, created: bool, raw: bool, **_: Any) -> None:
+    """Another address of an account, which can reset its password too. That of the account itself is known."""
+    before = instance.__dict__.pop("_before", None)
+    if created and not raw and instance.email.lower() != instance.user.email.lower():
+        record(Action.EMAIL, owner=instance.user, detail=f"+{instance.email}")
+    elif before and before != instance.email:
+        record(Action.EMAIL, owner=instance.user, detail=f"{before} → {instance.email}")
+
+
+@receiver(post_delete, sender=EmailAddress)
+def _address_deleted(instance: EmailAddress, origin: Model | QuerySet[Any], **_: Any) -> None:
+    # With the account, all of its addresses go.
+    if getattr(origin, "model", type(origin)) is EmailAddress:
+        record(Action.EMAIL, owner=instance.user, detail=f"-{instance.email}")
 
 
 @receiver(post_delete, sender=User)

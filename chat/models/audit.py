@@ -38,6 +38,7 @@ class AuditRecord(models.Model):
         CREATED = "created", _("Account created")
         DELETED = "deleted", _("Account deleted")
         PASSWORD = "password", _("Password changed")
+        EMAIL = "email", _("Email address changed")
         RIGHTS = "rights", _("Rights changed")
         RULE = "queue rule", _("Rule of a queue changed")
 
