@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.core.management import call_command
 from django.db import connection
 from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
@@ -203,3 +204,15 @@ def test_the_migration_adds_up_what_there_is(alice: User) -> None:
     import_module("chat.migrations.0018_summaries").fill(apps, SimpleNamespace(connection=connection))
     assert summaries() == before
     assert Message.objects.count() == 6
+
+
+def test_the_command_puts_wrong_sums_right(alice: User, capsys: pytest.CaptureFixture[str]) -> None:
+    """As those are after an upgrade in which an older process has written messages."""
+    for question in ("First?", "Second?"):
+        end(asking.begin(alice, question, "large-1"), "A.", usage={"prompt_tokens": 3, "completion_tokens": 4})
+    before = summaries()
+    wrong = Conversation.objects.earliest("pk")
+    Conversation.objects.filter(pk=wrong.pk).update(message_count=7, statuses="", models_used="")
+    call_command("add_up")
+    assert summaries() == before
+    assert capsys.readouterr().out == "1 of 2 conversations had other sums than their messages.\n"
