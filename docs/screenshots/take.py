@@ -66,7 +66,8 @@ def ask(page: Page, question: str) -> None:
 def take(page: Page, name: str) -> None:
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        page.screenshot(path=HERE / f"{name}-{scheme}.png")
+        # Colours change slowly in the administration.
+        page.screenshot(path=HERE / f"{name}-{scheme}.png", animations="disabled")
 
 
 def pictures(page: Page) -> None:
@@ -87,6 +88,8 @@ def pictures(page: Page) -> None:
     expect(page.locator("[data-role=assistant]")).to_be_visible()
     take(page, "transcript")
     queue(page)
+    page.goto("/admin/chat/auditrecord/")
+    take(page, "record")
 
 
 def queue(page: Page) -> None:
@@ -100,6 +103,7 @@ def queue(page: Page) -> None:
     page.goto(transcript)
     page.get_by_role("button", name="Put into this queue").click()
     page.goto("/admin/chat/reviewqueue/")
+    take(page, "queues")
     page.get_by_role("button", name="Review the next").click()
     page.get_by_role("radio", name="partly").check()
     take(page, "queue")
