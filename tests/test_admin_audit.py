@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Permission
+from django.db.models import Q
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
@@ -111,6 +112,16 @@ def test_people_are_found_after_their_account_is_deleted(client: Client, rita: U
     assert shown(client, "q=alice", account) == ["deleted", "read", "created"]
 
 
+def test_a_search_finds_the_newest_of_what_is_filtered(
+    client: Client, rita: User, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CappedPaginator, "most", 2)
+    audit.append(*(audit.new(Action.SIGNED_IN, owner=alice) for _ in range(3)))
+    assert shown(client, "q=alice", alice) == ["signed in", "signed in"]
+    assert shown(client, "q=alice&action__exact=read", alice) == ["read"]
+    assert shown(client, "q=nobody", alice) == []
+
+
 def test_a_long_list_has_an_end(client: Client, rita: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CappedPaginator, "most", 2)
     assert "\n2 audit records\n" in page(client, LIST)
@@ -144,6 +155,21 @@ def test_the_list_is_exported_for_programs(client: Client, rita: User, monkeypat
     rows = [json.loads(line) for line in content(client.get(JSON_LINES)).splitlines()]
     assert {row["number"]: row["mac"] for row in rows} == stored
     assert rows == sorted(rows, key=lambda row: row["number"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_export_has_all_that_is_found(
+    client: Client, rita: User, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CappedPaginator, "most", 1)
+    monkeypatch.setattr("chat.admin.audit.BATCH", 2)
+    # By her and of her, in turn, and both.
+    for by, owner in ((alice, rita), (rita, alice), (alice, alice), (rita, rita)) * 2:
+        audit.append(audit.new(Action.SIGNED_IN, by=by, owner=owner))
+    found = [json.loads(line) for line in content(client.get(f"{JSON_LINES}?q=alice")).splitlines()]
+    hers = AuditRecord.objects.filter(Q(by_id=alice.pk) | Q(owner_id=alice.pk)).order_by("number")
+    assert [row["number"] for row in found] == list(hers.values_list("number", flat=True))
+    assert len(found) >= 8
 
 
 def test_an_export_is_recorded(client: Client, rita: User) -> None:

@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import reduce
 from ipaddress import ip_address
+from operator import or_
 from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Max, Q, QuerySet
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import Http404, HttpRequest, QueryDict, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
@@ -77,8 +80,13 @@ class AuditRecordAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditRecord], search_term: str
     ) -> tuple[QuerySet[AuditRecord], bool]:
-        term = search_term.strip()
-        return (queryset.filter(_meant(term)) if term else queryset), False
+        alternatives = _meant(search_term.strip())
+        if not alternatives:
+            return queryset, False
+        # A person may be in all records. Each index gives the newest ones at once; a condition with OR would sort all.
+        newest = queryset.order_by("-number").values("number")
+        found = (Q(number__in=newest.filter(each)[: CappedPaginator.most]) for each in alternatives)
+        return AuditRecord.objects.filter(reduce(or_, found)).order_by("-number"), False
 
     @admin.display(description=_("by"))
     def by(self, entry: AuditRecord) -> SafeString | str:
@@ -110,11 +118,16 @@ class AuditRecordAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
             raise PermissionDenied
         if suffix not in FORMATS:
             raise Http404
+        detail = f"audit record, {suffix}: {asked_for(request)}"
+        # The search of the list has a limit.
+        query = request.GET.copy()
+        alternatives = _meant(query.pop(SEARCH_VAR, [""])[-1].strip())
+        request.GET = QueryDict(query.urlencode())
         rows = filtered(self, request).order_by("number")
         newest = AuditRecord.objects.aggregate(newest=Max("number"))["newest"] or 0
-        record(AuditRecord.Action.EXPORTED, request, detail=f"audit record, {suffix}: {asked_for(request)}")
+        record(AuditRecord.Action.EXPORTED, request, detail=detail)
         begin, line = FORMATS[suffix]
-        lines = _lines(rows.filter(number__lte=newest), begin, line)
+        lines = _lines(rows.filter(number__lte=newest), alternatives, begin, line)
         return attachment(lines, "audit", suffix, lambda: f"{INCOMPLETE}\n")
 
 
@@ -124,27 +137,37 @@ def _all_with(text: str, **lookup: str) -> SafeString:
     return format_html('<a href="{}?{}">{}</a>', reverse("admin:chat_auditrecord_changelist"), query, text)
 
 
-def _meant(term: str) -> Q:
-    """What a search looks for: a conversation, an address, or else a person, whatever their name is now."""
+def _meant(term: str) -> list[Q]:
+    """What a search looks for: a conversation, an address, or else a person, whatever their name is now.
+
+    Records meet one of these conditions, each of which has an index, but that on the address; none without a term.
+    """
+    if not term:
+        return []
     with suppress(ValueError):
-        return Q(conversation=UUID(term))
+        return [Q(conversation=UUID(term))]
     with suppress(ValueError):
-        return Q(address=str(ip_address(term)))
+        return [Q(address=str(ip_address(term)))]
     present = User.objects.filter(username=term).values_list("pk", flat=True)
     deleted = AuditRecord.objects.filter(action=AuditRecord.Action.DELETED, owner_name=term)
-    pks = [*present, *deleted.values_list("owner_id", flat=True)]
-    return Q(by_id__in=pks) | Q(owner_id__in=pks)
+    pks = [str(pk) for pk in (*present, *deleted.values_list("owner_id", flat=True))]
+    return [Q(by_id__in=pks), Q(owner_id__in=pks)]
 
 
-def _batch(rows: QuerySet[AuditRecord], after: int) -> list[AuditRecord]:
-    return list(rows.filter(number__gt=after)[:BATCH])
+def _batch(rows: QuerySet[AuditRecord], alternatives: list[Q], after: int) -> list[AuditRecord]:
+    """The next ones that meet one of the alternatives, if there are any."""
+    following = rows.filter(number__gt=after)
+    found = {entry.number: entry for each in alternatives or [Q()] for entry in following.filter(each)[:BATCH]}
+    return [found[number] for number in sorted(found)[:BATCH]]
 
 
-async def _lines(rows: QuerySet[AuditRecord], begin: str, line: Callable[[AuditRecord], str]) -> AsyncIterator[str]:
+async def _lines(
+    rows: QuerySet[AuditRecord], alternatives: list[Q], begin: str, line: Callable[[AuditRecord], str]
+) -> AsyncIterator[str]:
     """The file in pieces."""
     last = -1
     yield begin
-    while some := await in_thread(_batch)(rows, last):
+    while some := await in_thread(_batch)(rows, alternatives, last):
         yield "".join(map(line, some))
         last = some[-1].number
 
