@@ -253,9 +253,9 @@ def test_a_long_transcript_takes_few_queries(
     for index in range(5):
         queue(conversation, f"Next {index}?")
     # Session, person, their limit, conversation, its owner, what is running, the type of the object, the branch, its
-    # messages and their siblings, other branches, problems, what is queued, the review, who can
+    # messages, their siblings and kept HTML, other branches, problems, what is queued, the review, who can
     # review, remarks, flags, marks asked for and given, queues. The record of this takes five.
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(27):
         assert page(staff, change(conversation) + "?p=2").count("message--queued") == 5
 
 
