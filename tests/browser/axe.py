@@ -31,9 +31,7 @@ def violations(page: Page, part: str | None = None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     schemes: list[tuple[Literal["light", "dark"], dict[str, Any]]] = [("dark", COLOURS), ("light", {})]
     for scheme, rules in schemes:
-        # Chromium keeps the old colours of what moves.
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.emulate_media(color_scheme=scheme)
         page.evaluate(TRANSITIONS)
         found += Axe().run(page, context=part, options={"resultTypes": ["violations"], **rules}).response["violations"]
-    page.emulate_media(reduced_motion="no-preference")
     return found

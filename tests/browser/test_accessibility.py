@@ -397,7 +397,8 @@ MOVING = "document.getAnimations().length"
 
 def test_nothing_moves_with_reduced_motion(visit: Visit, upstream: Upstream) -> None:
     upstream.script(hang())
-    page = visit("alice", reduced_motion="reduce")
+    page = visit("alice")
+    page.emulate_media(reduced_motion="reduce")
     page.goto("/")
     ask(page, "Hello?")
     expect(answer(page).get_by_text("Waiting for the model…")).to_be_visible()
