@@ -65,6 +65,11 @@ class Decoder:
         self._data = bytearray()
         self._id = self._last_id = b""
 
+    @property
+    def between_events(self) -> bool:
+        """Whether the next byte begins an event."""
+        return not (self._start is not None or self._after_cr or self._line or self._size or self._skipping)
+
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take the next bytes of the stream and return the events that they complete."""
         *lines, rest = self._normalize(chunk).split(b"\n")

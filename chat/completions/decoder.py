@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from chat import sse
+from chat.completions import plain
 from chat.completions.errors import (
     BY_CODE,
     BY_STATUS,
@@ -56,6 +57,8 @@ class Completion:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events in the next bytes; none while only keep-alives and empty chunks come."""
+        if self._answered and self._decoder.between_events and (text := plain.text_of(chunk, self._index)):
+            return [Delta(text)]
         deltas: list[AnyDelta] = []
         try:
             for event in self._decoder.feed(chunk):
