@@ -1,7 +1,8 @@
 """httpx's requests over aiohttp's connections (docs/decisions/0010-aiohttp-under-httpx.md says why)."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -40,7 +41,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The bytes of a response, including those that arrived before its connection broke."""
+    """The bytes of a response, including those that arrived before its connection broke.
+
+    Between two reads the connection is not read: what arrives meanwhile is read and parsed at once, not in pieces.
+    """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
@@ -49,7 +53,8 @@ class _Body(httpx.AsyncByteStream):
         content = self._response.content
         try:
             async for chunk in content.iter_any():
-                yield chunk
+                with self._paused():
+                    yield chunk
         # aiohttp raises a bare RuntimeError when the connection has closed after an invalid chunk size.
         except (aiohttp.ClientError, RuntimeError) as error:
             # While an exception is set, the stream refuses to return buffered data: clear it to read the rest.
@@ -57,6 +62,20 @@ class _Body(httpx.AsyncByteStream):
             if rest := content.read_nowait():
                 yield rest
             raise httpx.ReadError(type(error).__name__) from error
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        # At the end of the body the response gives its connection back.
+        connection = self._response.connection
+        transport = connection.transport if connection else None
+        if transport is None:
+            yield
+            return
+        transport.pause_reading()
+        try:
+            yield
+        finally:
+            transport.resume_reading()
 
     async def aclose(self) -> None:
         self._response.release()
