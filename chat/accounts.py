@@ -30,9 +30,9 @@ def features(request: HttpRequest) -> dict[str, bool]:
 
 
 def preferences(request: HttpRequest) -> dict[str, User | None]:
-    """For templates: the person whose page it is, if the view has found that out."""
+    """For templates: the person whose page it is."""
     person = getattr(request, "user", None)
-    # The lazy object of Django's middleware would ask the database, which some pages must not.
+    # Without a session it is the lazy object of Django's middleware, or nobody.
     return {"preferences": person if type(person) is User else None}
 
 

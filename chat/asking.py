@@ -47,15 +47,21 @@ class ConversationChanged(Exception):
 @transaction.atomic
 def begin(owner: User, text: str, model: str, *, temporary: bool = False, **sent_along: Any) -> Reply:
     """The queued reply to the first question of a new conversation; `sent_along` are fields of that."""
-    check_person(owner.pk)
-    User.remember_model(owner.pk, model)
+    person = check_person(owner.pk)
+    person.remember_model(model)
     # Browsers remember titles of pages.
     title = gettext("Temporary chat") if temporary else title_of(text)
-    conversation = Conversation.objects.create(owner=owner, title=title, model=model, temporary=temporary, **sent_along)
-    Searchable.objects.put([Searchable.of_title(conversation)])
+    conversation = Conversation(owner=person, title=title, model=model, temporary=temporary, **sent_along)
+    question, answer = _messages(conversation, text, None)
+    conversation.leaf, conversation.message_count = answer, 2
+    conversation.save(force_insert=True)
+    Message.objects.bulk_create([question, answer])
+    Searchable.objects.put([Searchable.of_title(conversation), *map(Searchable.of_message, (question, answer))])
     if not temporary:
-        Draft.objects.sent(owner.pk, None, text)
-    return _ask(conversation, text, model, None)
+        Draft.objects.sent(person.pk, None, text)
+    reply = _reply(answer, model, conversation)
+    User.change_list(person.pk)
+    return reply
 
 
 @transaction.atomic
@@ -67,17 +73,17 @@ def ask(
     Raises Message.DoesNotExist for a parent that is no answer of this conversation, and ConversationChanged if a person
     has `seen` another leaf.
     """
+    person = check_person(conversation.owner_id)
     reply = follow_up(conversation, text, model, parent, seen)
-    Draft.objects.sent(conversation.owner_id, conversation.pk, text)
-    User.remember_model(conversation.owner_id, model)
+    Draft.objects.sent(person.pk, conversation.pk, text)
+    person.remember_model(model)
     return reply
 
 
 def follow_up(
     conversation: Conversation, text: str, model: str, parent: UUID | None = None, seen: UUID | None = None
 ) -> Reply:
-    """Like `ask`, of a question for which a person has chosen the model earlier; in a transaction."""
-    check_person(conversation.owner_id)
+    """Like `ask`, of a question for which a person has chosen the model earlier; after `check_person`."""
     # With the lock, the later of two questions asked at the same moment sees the earlier one.
     leaf = Conversation.objects.kept().select_for_update().values_list("leaf", flat=True).get(pk=conversation.pk)
     if seen and seen != leaf:
@@ -117,7 +123,7 @@ def compare(ask: Callable[[], Reply], model: str) -> list[Reply]:
         # The first reply, which counts here, will not be written either.
         raise OverLimit("no_room_to_compare", limit.retry_after, most=2) from None
     question = conversation.messages.get(children=first.message)
-    second = _queue(question, model)
+    second = _again(question, model)
     Comparison.objects.create(question=question, first=first.message, second=second.message)
     conversation.leaf, conversation.model = question, first.model
     conversation.change("leaf", "model")
@@ -131,9 +137,9 @@ def edit(question: Message, text: str, model: str) -> Reply:
     Its branch is on screen from now on, and so is what was queued at the end of the one before, however far below.
     """
     conversation = question.conversation
-    check_person(conversation.owner_id)
+    person = check_person(conversation.owner_id)
     leaf = Conversation.objects.kept().select_for_update().get(pk=conversation.pk).leaf_id
-    User.remember_model(conversation.owner_id, model)
+    person.remember_model(model)
     reply = _ask(conversation, text, model, question.parent_id)
     QueuedQuestion.objects.move(leaf, reply.message)
     return reply
@@ -153,7 +159,7 @@ def retry(reply: Reply, model: str) -> Reply:
     rivals = {"pk": reply.pk} if comparison else {"message__parent": question}
     if Reply.objects.running().filter(**rivals).exists():
         raise ReplyRunning
-    again = _queue(question, model)
+    again = _again(question, model)
     QueuedQuestion.objects.move(leaf, again.message)
     if comparison:
         comparison.replace(reply.message, again.message)
@@ -180,26 +186,43 @@ def resume(reply: Reply, model: str) -> Reply | None:
 
 
 def _ask(conversation: Conversation, text: str, model: str, parent: UUID | None) -> Reply:
-    question = conversation.messages.create(parent_id=parent, role=Message.Role.USER, text=text)
-    Searchable.objects.put([Searchable.of_message(question)])
-    return _queue(question, model, added=2)
+    question, answer = _messages(conversation, text, parent)
+    return _queue(conversation, model, question, answer)
 
 
-def _queue(question: Message, model: str, added: int = 1) -> Reply:
-    """`added` is the number of messages that are new, the answer among them."""
+def _again(question: Message, model: str) -> Reply:
+    """The queued reply to a question that has another one."""
     conversation = question.conversation
-    answer = Message.objects.create(conversation=conversation, parent=question, role=Message.Role.ASSISTANT)
-    # Without words yet. To store those at its end takes no lock on the conversation, for which a commit would wait.
-    Searchable.objects.put([Searchable.of_message(answer)])
-    entry = _entry(conversation, answer.pk, model)
-    reply = Reply.objects.create(message=answer, model=model, ledger_entry=entry, **conversation.sent_along())
+    answer = Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT)
+    return _queue(conversation, model, answer)
+
+
+def _messages(conversation: Conversation, text: str, parent: UUID | None) -> tuple[Message, Message]:
+    question = Message(conversation=conversation, parent_id=parent, role=Message.Role.USER, text=text)
+    return question, Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT)
+
+
+def _queue(conversation: Conversation, model: str, *new: Message) -> Reply:
+    """Store these messages, the last of which is the answer, and put that on screen."""
+    Message.objects.bulk_create(new)
+    # The answer is without words yet. To store those at its end takes no lock on the conversation, for which a commit
+    # would wait.
+    Searchable.objects.put(map(Searchable.of_message, new))
+    answer = new[-1]
+    reply = _reply(answer, model, Conversation.objects.with_what_is_sent().get(pk=conversation.pk))
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
     # What people ask in is back in their list.
     conversation.archived = False
-    conversation.message_count = F("message_count") + added
+    conversation.message_count = F("message_count") + len(new)
     conversation.change("leaf", "model", "updated", "archived", "message_count")
     User.change_list(conversation.owner_id)
     return reply
+
+
+def _reply(answer: Message, model: str, asked_with: Conversation) -> Reply:
+    """The queued reply; what is sent along is that of `asked_with`, the conversation as it is now."""
+    entry = _entry(answer.conversation, answer.pk, model)
+    return Reply.objects.create(message=answer, model=model, ledger_entry=entry, **asked_with.sent_along())
 
 
 def _entry(conversation: Conversation, reply_id: UUID, model: str) -> LedgerEntry:

@@ -11,7 +11,6 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from django.db import Error as DatabaseAway
 from django.utils import timezone
 
 from chat import metrics, sentences
@@ -34,9 +33,6 @@ CONTINUE = "Continue exactly where you stopped, mid-word if need be. Repeat noth
 
 BROKEN = Error("broken")
 STORAGE_FAILED = Error("storage_failed")
-
-# The fields of a reply that say what readers have seen of it.
-SHOWN = {"started", "more_shown"}
 
 
 class State(Enum):
@@ -95,8 +91,6 @@ class Run:
         self._has_slot = False
         # What an order cancels.
         self._work: asyncio.Task[Any] | None = None
-        # Stores when something came first, beside the log: the database may be away while the log works.
-        self._marking: asyncio.Task[None] | None = None
         # Whether it continues a reply after its end, and nothing has come yet.
         self._resumed = False
         self._upstream_id = ""
@@ -194,8 +188,6 @@ class Run:
                 await writer.restart(todo.kept)
             self._resumed = isinstance(todo, Resume)
             end = await self._carry_out(todo, reply, model, writer)
-            if self._marking:
-                await self._marking
             await self._end(writer, end)
             self.state = State.ENDED
             metrics.ended.labels(end.status).inc()
@@ -281,15 +273,13 @@ class Run:
     async def _append(self, reply: Reply, writer: Writer, deltas: list[AnyDelta]) -> None:
         first = not writer.seq
         marks = self._marks(reply, deltas, first=first)
-        if self._log.can_be_lost and marks.keys() & SHOWN:
+        if self._log.can_be_lost and marks:
             # Were the log lost, only the row would know that readers have seen something. So it knows before they do.
             await retry_while_away(_store_marks)(reply, marks)
             marks = {}
-        await writer.append(deltas)
+        await writer.append(deltas, marks)
         if first:
             metrics.first_piece.observe((timezone.now() - reply.asked).total_seconds())
-        if marks:
-            self._marking = spawn(self._mark(reply, marks, self._marking), "marks", self._resources.threads)
 
     def _marks(self, reply: Reply, deltas: list[AnyDelta], *, first: bool) -> dict[str, Any]:
         """What the reply's row is to say of these deltas: what came first with them, and when."""
@@ -303,12 +293,6 @@ class Run:
             marks["more_shown"] = True
             self._resumed = False
         return marks
-
-    async def _mark(self, reply: Reply, marks: dict[str, Any], before: asyncio.Task[None] | None) -> None:
-        if before:
-            await before
-        with suppress(DatabaseAway):
-            await _store_marks(reply, marks)
 
 
 def _begun(todo: Begin | Continue | Resume) -> str:

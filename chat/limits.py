@@ -31,16 +31,20 @@ def lock_person(person_id: int) -> User:
     return User.objects.select_for_update(no_key=True).get(pk=person_id)
 
 
-def check_person(person_id: int) -> None:
-    """Raise OverLimit when a person may not ask for another reply; called in the transaction that stores it."""
+def check_person(person_id: int) -> User:
+    """The person, locked; raises OverLimit when they may not ask for another reply.
+
+    Called in the transaction that stores it.
+    """
     # With the lock, the later of two questions asked at the same moment sees the earlier one.
     person = lock_person(person_id)
     if person.is_staff:
-        return
+        return person
     most = settings.CHAT_PERSON_RUNNING
     if Reply.objects.for_user(person).running().count() >= most:
         raise OverLimit("too_many_running", RUNNING_RETRY, most=most)
     check_questions(person)
+    return person
 
 
 def check_questions(person: User) -> None:

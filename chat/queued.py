@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from chat import asking
-from chat.limits import OverLimit, lock_person
+from chat.limits import OverLimit, check_person, lock_person
 from chat.models import Conversation, Draft, Message, QueuedQuestion, Reply, Searchable, User, tree
 from chat.models.queued import QueuedQuestionQuerySet
 
@@ -30,7 +30,7 @@ def add(
     Raises Message.DoesNotExist for a parent that is no answer of this conversation, ConversationChanged if the branch
     of which a person has `seen` this message last is no longer on screen, AnswerNotChosen, and OverLimit.
     """
-    lock_person(conversation.owner_id)
+    person = lock_person(conversation.owner_id)
     leaf = Conversation.objects.kept().values_list("leaf", flat=True).get(pk=conversation.pk)
     # What was queued earlier may have been asked since.
     if seen and tree.newest_leaf(seen) != leaf:
@@ -45,7 +45,7 @@ def add(
     if QueuedQuestion.objects.filter(after__conversation__owner=conversation.owner_id).count() >= MOST_OF_PERSON:
         raise OverLimit("too_many_queued_in_all", RETRY, most=MOST_OF_PERSON)
     queued = end.queued.create(text=text, model=model)
-    User.remember_model(conversation.owner_id, model)
+    person.remember_model(model)
     Draft.objects.sent(conversation.owner_id, conversation.pk, text)
     conversation.change()
     Searchable.objects.put([Searchable.of_queued(queued)])
@@ -84,7 +84,7 @@ def ask(questions: QueuedQuestionQuerySet, model_for: Callable[[User, str], str]
     seen = first.first()
     if seen is None:
         return None
-    person = lock_person(seen.after.conversation.owner_id)
+    person = check_person(seen.after.conversation.owner_id)
     queued = first.first()
     if queued is None:
         return None

@@ -7,12 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import InterfaceError, OperationalError
 from django.urls import reverse
 
 from chat import asking, generation, sentences
 from chat.database import in_thread
-from chat.events import End, Error
+from chat.events import End, Error, Reasoning
 from chat.generation import CONTINUE, prompt
 from chat.models import Conversation, Message, Reply, User
 from chat.models.replies import ReplyQuerySet
@@ -105,42 +104,21 @@ async def test_the_model_is_sent_the_history(start_host: StartHost, upstream: Up
     ]
 
 
-@pytest.mark.parametrize("away", [OperationalError, InterfaceError])
-async def test_a_reply_is_complete_although_its_times_could_not_be_stored(
-    start_host: StartHost, alice: User, monkeypatch: pytest.MonkeyPatch, away: type[Exception]
+async def test_what_came_first_and_when_is_stored_with_it(
+    start_host: StartHost, upstream: Upstream, alice: User
 ) -> None:
-    async def fail(*_: Any, **__: Any) -> None:
-        raise away
-
-    monkeypatch.setattr(generation, "_store_marks", fail)
+    upstream.script(reasoning("hm"), pause("answer"), text("one"), pause("rest"), finish())
     host = await start_host()
     reply, _ = await host.ask(alice)
-    assert (await host.read(reply))[1].status == "complete"
+    async with asyncio.timeout(PATIENCE), aclosing(host.log.follow(reply.pk, 0)) as news:
+        assert await anext(some async for some in news if some) == [(1, Reasoning("hm"))]
     row = await stored(reply)
-    assert (row.started, row.message.text) == (None, "Hello world")
-
-
-async def test_no_delta_waits_until_the_times_are_stored(
-    start_host: StartHost, upstream: Upstream, alice: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    upstream.script(text("one"), pause("rest"), text(" two"), finish())
-    may_store, store = asyncio.Event(), generation._store_marks
-
-    async def slow(reply: Reply, marks: dict[str, Any]) -> None:
-        await may_store.wait()
-        await store(reply, marks)
-
-    monkeypatch.setattr(generation, "_store_marks", slow)
-    host = await start_host()
-    reply, _ = await host.ask(alice)
+    assert (row.started is not None, row.answered) == (True, None)
+    upstream.release("answer")
     await host.until(reply, "one")
+    assert (await stored(reply)).answered is not None
     upstream.release("rest")
-    await host.until(reply, "one two")
-    assert (await stored(reply)).started is None
-    may_store.set()
     assert (await host.read(reply))[1].status == "complete"
-    row = await stored(reply)
-    assert row.started == row.answered is not None
 
 
 # Errors

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from chat import asking, process, queued
 from chat.asking import AnswerNotChosen, ConversationChanged, QuestionsQueued, ReplyRunning
 from chat.database import in_thread
-from chat.limits import PERIOD, OverLimit, lock_person
+from chat.limits import PERIOD, OverLimit, check_person
 from chat.models import Conversation, LedgerEntry, Message, QueuedQuestion, Reply, User
 from tests.endings import end
 from tests.hosts import PATIENCE, StartHost, stored
@@ -281,11 +281,11 @@ def test_a_question_that_was_asked_meanwhile_is_not_asked_again(
     end(running, "One")
 
     def lock_too_late(person: int) -> User:
-        monkeypatch.setattr(queued, "lock_person", lock_person)
+        monkeypatch.setattr(queued, "check_person", check_person)
         assert ask_due()
-        return lock_person(person)
+        return check_person(person)
 
-    monkeypatch.setattr(queued, "lock_person", lock_too_late)
+    monkeypatch.setattr(queued, "check_person", lock_too_late)
     assert ask_due() is None
     assert Message.objects.filter(text="Second").count() == 1
 

@@ -93,6 +93,11 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         self.model.objects.filter(pk__in=[conversation.pk for conversation in erased]).delete()
         return erased
 
+    def with_what_is_sent(self) -> ConversationQuerySet:
+        """For `sent_along`, without the other columns."""
+        own = ("instructions", "temperature", "max_tokens")
+        return self.select_related("owner").only("owner__instructions", *own)
+
     def with_last_reply(self) -> models.QuerySet[Any]:
         """With the `status` of the reply on screen, and when it `ended`."""
         # While a person compares two answers, the leaf is their question.
@@ -249,12 +254,8 @@ class Conversation(Summary):
 
     def sent_along(self) -> dict[str, Any]:
         """What goes to the model with the next question, as fields of its reply."""
-        row = Conversation.objects.filter(pk=self.pk)
-        person, own, temperature, max_tokens = row.values_list(
-            "owner__instructions", "instructions", "temperature", "max_tokens"
-        ).get()
-        instructions = "\n\n".join(filter(None, [person, own]))
-        return {"instructions": instructions, "temperature": temperature, "max_tokens": max_tokens}
+        instructions = "\n\n".join(filter(None, [self.owner.instructions, self.instructions]))
+        return {"instructions": instructions, "temperature": self.temperature, "max_tokens": self.max_tokens}
 
     def change(self, *fields: str) -> None:
         """Save these fields, of which pages show at least one."""

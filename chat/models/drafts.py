@@ -27,7 +27,8 @@ class DraftQuerySet(models.QuerySet["Draft"]):
 
     def sent(self, person: int, conversation: UUID | None, question: str) -> None:
         """Forget what has become this question. The page may not have kept its last words, or keep another text."""
-        if question.strip().startswith(self.text(person, conversation).strip()):
+        draft = self.text(person, conversation)
+        if draft and question.strip().startswith(draft.strip()):
             self.filter(person=person, conversation=conversation).delete()
 
 

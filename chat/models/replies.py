@@ -70,7 +70,8 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         }
         if end.error:
             fields |= {"error_code": end.error.code, "error_params": end.error.params}
-        with transaction.atomic():
+        # Within another transaction, a failure of one reply fails all that are stored with it: no savepoint is needed.
+        with transaction.atomic(savepoint=False):
             if not self.running().filter(pk=pk, attempt=attempt).update(**fields):
                 # An earlier try may have stored it, though its answer got lost.
                 return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=snapshot.seq).exists()

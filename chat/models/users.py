@@ -55,10 +55,11 @@ class User(AbstractUser):
         user = cls.objects.filter(pk=pk, is_staff=True).first()
         return user if user and user.has_perms(["chat.view_conversation", "chat.read_conversation"]) else None
 
-    @classmethod
-    def remember_model(cls, pk: int, model: str) -> None:
-        """Let their next conversation begin with the model that they have just chosen."""
-        cls.objects.filter(pk=pk).exclude(model=model).update(model=model)
+    def remember_model(self, model: str) -> None:
+        """Let their next conversation begin with the model that they have just chosen; with the row locked."""
+        if self.model != model:
+            self.model = model
+            self.save(update_fields=["model"])
 
     @classmethod
     def change_list(cls, *pks: int) -> None:

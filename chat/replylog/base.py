@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import Error as DatabaseAway
@@ -60,14 +61,17 @@ class Writer:
         """The length of the reply so far, in bytes."""
         return size(self._deltas)
 
-    async def append(self, deltas: list[AnyDelta]) -> None:
+    async def append(self, deltas: list[AnyDelta], marks: Mapping[str, Any] | None = None) -> None:
         """Return when the deltas are stored; raises Fenced when another attempt has claimed the reply, and NotStored.
 
-        Cancelling the wait does not take the deltas back.
+        A log in the database stores `marks` with them, fields of the reply. Cancelling the wait does not take the
+        deltas back.
         """
         deltas = joined(deltas)
         self._deltas += deltas
-        await self._commit.put(self._append(deltas))
+        append = self._append(deltas)
+        append.marks = marks
+        await self._commit.put(append)
 
     async def end(self, end: End, upstream_id: str = "") -> None:
         """Store the End together with the row of the reply; raises like `append`.
@@ -114,17 +118,18 @@ class ReplyLog(ABC):
         # Where ends are stored in another place, they go there by themselves, so that no delta waits for them.
         self._ends = self._commit
         self._inboxes: dict[UUID, set[Inbox]] = {}
-        self._written_here: set[UUID] = set()
+        self._written_here: dict[UUID, Writer] = {}
         self._serving: asyncio.Task[None] | None = None
 
     @contextmanager
     def writer(self, reply_id: UUID, attempt: int, so_far: Snapshot = EMPTY) -> Iterator[Writer]:
         """Write as `attempt`, after what is there already."""
-        self._written_here.add(reply_id)
+        writer = self._written_here[reply_id] = Writer(self._commit, self._ends, reply_id, attempt, so_far)
         try:
-            yield Writer(self._commit, self._ends, reply_id, attempt, so_far)
+            yield writer
         finally:
-            self._written_here.discard(reply_id)
+            if self._written_here.get(reply_id) is writer:
+                del self._written_here[reply_id]
 
     async def follow(self, reply_id: UUID, after: int) -> AsyncGenerator[list[Entry]]:
         """All entries after `after`, stored and to come, in order and once, up to and including the End.
@@ -134,7 +139,10 @@ class ReplyLog(ABC):
         """
         # Subscribe before reading the store: what is stored in between arrives twice, not never.
         with self._subscribed(reply_id, after) as inbox:
-            entries = await self.read(reply_id, after)
+            writer = self._written_here.get(reply_id)
+            # Nothing is in the log of a reply that this process has just begun to write.
+            begins = writer is not None and not (writer.seq or after)
+            entries = await (self._next(inbox, reply_id, after) if begins else self.read(reply_id, after))
             while True:
                 if entries:
                     after = entries[-1][0]
@@ -142,8 +150,12 @@ class ReplyLog(ABC):
                 yield entries
                 if entries and isinstance(entries[-1][1], End):
                     return
-                fresh = None if len(entries) >= PAGE else await inbox.take(after)
-                entries = await self.read(reply_id, after) if fresh is None else fresh
+                full = len(entries) >= PAGE
+                entries = await (self.read(reply_id, after) if full else self._next(inbox, reply_id, after))
+
+    async def _next(self, inbox: Inbox, reply_id: UUID, after: int) -> list[Entry]:
+        fresh = await inbox.take(after)
+        return await self.read(reply_id, after) if fresh is None else fresh
 
     def nudge(self, reply_ids: Iterable[UUID]) -> None:
         """Make the readers of these replies look into the store."""

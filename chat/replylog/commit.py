@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from chat import metrics
@@ -56,6 +57,8 @@ class Append:
     outcome: Outcome | None = None
     # The entries replace all that the log holds.
     restarts: bool = False
+    # What the reply's row is to say of the entries, for a log that stores both at once.
+    marks: Mapping[str, Any] | None = None
     # Whether the store has answered; then `failure` says why it does not have the entries.
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     failure: Failure | None = None

@@ -82,6 +82,9 @@ def commit_appends(appends: list[Append]) -> dict[UUID, Failure]:
     if restarted := [append.reply_id for append in mine if append.restarts]:
         ReplyEvent.objects.filter(reply_id__in=restarted).delete()
     _insert(mine)
+    for append in mine:
+        if append.marks:
+            Reply.objects.filter(pk=append.reply_id).update(**append.marks)
     stored = {append.reply_id for append in mine}
     for append in appends:
         if append.outcome and Reply.objects.finish(append.reply_id, append.attempt, append.outcome):

@@ -94,13 +94,11 @@ def signed_in[**P](view: SignedInView[P]) -> View[P]:
 
     @wraps(view)
     async def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-        user = await request.auser()
-        if not isinstance(user, User):
+        # The middleware of `chat/sessions.py` has read it.
+        if not isinstance(request.user, User):
             if wants_json(request):
                 return problem(request, 401, "signed_out", gettext("You've been signed out. Sign in and try again."))
             return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
-        # Templates and forms read it from a thread without asking the database again.
-        request.user = user
         try:
             return await view(cast("SignedInRequest", request), *args, **kwargs)
         except Refusal as refusal:
