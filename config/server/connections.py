@@ -13,6 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.csp import build_policy
 from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
 from twisted.web.http import HTTPChannel
 
 from chat.views.problems import no_websockets, too_large
@@ -100,13 +101,28 @@ class Request(WebRequest):
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message.get("more_body") and self._response_started and self.channel and not self.finished:
             # Part of a stream: Daphne's own method does much more than such a message needs.
-            self.write(message["body"])
+            self._write_now(message["body"])
             return
         if message["type"] == "http.response.start" and not self.producer:
             self.registerProducer(self, True)
             if Channel.closing:
                 self.responseHeaders.setRawHeaders(b"connection", [b"close"])
         super().handle_reply(message)
+
+    def _write_now(self, data: bytes) -> None:
+        """Write part of a stream without a turn of the event loop and two calls of epoll, which Twisted takes for it."""
+        transport = self.channel.transport
+        busy = not isinstance(transport, Connection) or transport.TLS or transport.dataBuffer or transport._tempDataLen
+        if busy or not (data and self.chunked and transport.connected):
+            self.write(data)
+            return
+        chunk = b"%x\r\n%b\r\n" % (len(data), data)
+        sent = transport.writeSomeData(chunk)
+        if not isinstance(sent, int):
+            # The connection is lost. Twisted hears of that when it writes.
+            sent = 0
+        if sent < len(chunk):
+            transport.write(chunk[sent:])
 
     def finish(self) -> None:
         if self.producer:
