@@ -144,7 +144,9 @@ def test_the_images_commands_migrate_serve_and_end(image: Path, tmp_path: Path) 
     assert health(image, port) != 0
     with container(image, port, ALLOWED_HOSTS=HOST, **database) as process:
         assert health(image, port) == 0
-        page = httpx.get(f"http://127.0.0.1:{port}/accounts/login/", headers={"host": HOST}, trust_env=False)
+        page = httpx.get(
+            f"http://127.0.0.1:{port}/accounts/login/", headers={"host": HOST}, trust_env=False, timeout=60
+        )
         assert page.status_code == 200
         style = re.search(r"/static/css/[\w.-]+", page.text)
         assert style, "its static files have been collected"
