@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
 
 .DELETE_ON_ERROR:
-.PHONY: help run quick test some sqlite browser postgresql redis kill-loop bench-data bench-search pythons lint format pins
+.PHONY: help run quick test some sqlite browser postgresql redis kill-loop bench bench-quick bench-data bench-search pythons lint format pins
 
 help:
 	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +71,14 @@ redis: $(VENV)/dev
 ## make kill-loop  kill processes and check that every reply survives; ROUNDS= says how often, SEED= repeats a schedule
 kill-loop: $(VENV)/dev
 	$(BIN)/python -m tests.faults.kill_loop --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+## make bench    measure what a delta costs, beside two other relays, and write the table in docs/performance.md
+bench: $(VENV)/dev
+	$(BIN)/python -m tests.bench.relay $(ARGS)
+
+## make bench-quick  the same in a minute, on SQLite; fails when a delta has become 15 % dearer. ARGS=--keep keeps the ratio
+bench-quick: $(VENV)/dev
+	$(BIN)/python -m tests.bench.relay --quick $(ARGS)
 
 ## make bench-data  make SQLite and PostgreSQL with a million messages; MESSAGES= says how many, BENCH_FOLDER= where
 bench-data: $(VENV)/dev

@@ -64,6 +64,8 @@ def test_make_alone_lists_the_commands(machine: Path) -> None:
         "quick",
         "test",
         "kill-loop",
+        "bench",
+        "bench-quick",
         "bench-data",
         "bench-search",
         "pythons",
