@@ -110,7 +110,7 @@ class Request(WebRequest):
         super().handle_reply(message)
 
     def _write_now(self, data: bytes) -> None:
-        """Write part of a stream without a turn of the event loop and two calls of epoll, which Twisted takes for it."""
+        """Write part of a stream without the turn of the event loop and the two calls of epoll that Twisted takes."""
         transport = self.channel.transport
         busy = not isinstance(transport, Connection) or transport.TLS or transport.dataBuffer or transport._tempDataLen
         if busy or not (data and self.chunked and transport.connected):
