@@ -1,11 +1,12 @@
 """The ways to ask for a reply: what each stores, and whom it refuses."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from chat import asking
 from chat.asking import AnswerNotChosen, ConversationChanged, ReplyRunning
@@ -44,6 +45,20 @@ def test_a_question_follows_the_leaf(conversation: Conversation) -> None:
     assert texts(conversation, last=3) == ["First answer", "Second question", "Second answer"]
     assert reply.message.parent
     assert reply.message.parent.text == "Second question"
+
+
+def test_questions_take_few_statements_and_none_twice(
+    alice: User, conversation: Conversation, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    asks: list[tuple[Callable[[], Reply], int]] = [
+        (partial(asking.begin, alice, "Another", "demo"), 12),
+        (partial(asking.ask, conversation, "And?", "demo"), 17),
+    ]
+    for ask, count in asks:
+        with django_assert_num_queries(count) as captured:
+            ask()
+        statements = [query["sql"] for query in captured.captured_queries]
+        assert len(set(statements)) == count
 
 
 def test_a_question_may_follow_an_earlier_answer(first: Reply, conversation: Conversation) -> None:
