@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 # The database has this long to tell whether other processes are alive.
 ALONE_SECONDS = 1
 # At the end, requests may still arrive on connections that a client keeps open. A proxy that has another process to ask
-# closes those that it does not use for a second (docs/nginx.conf).
+# closes those that it does not use for a second (docs/nginx.conf), on a busy machine somewhat later; then it is over.
 ARRIVAL_SECONDS = 0.2
-PROXY_ARRIVAL_SECONDS = 1.5
+PROXY_ARRIVAL_SECONDS = 3.0
 # Requests that have arrived are answered within this time.
 ANSWER_SECONDS = 5
 # A stream whose reply has just ended has this long to say so before the process exits.
