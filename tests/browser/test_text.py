@@ -375,6 +375,7 @@ def test_thinking_never_loses_its_contrast(alice: Page, upstream: Upstream) -> N
     ask(alice, "How?")
     summary = answer(alice).locator("[data-reasoning-summary]")
     expect(summary).to_contain_text("Thinking")
+    alice.emulate_media(reduced_motion="no-preference")
     changes = summary.evaluate(
         "(summary) => summary.getAnimations().flatMap(({ effect }) => effect.getKeyframes()).flatMap(Object.keys)"
     )
