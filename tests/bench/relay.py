@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-
-import httpx
 
 # Before Django reads its settings: nobody's own reach a server.
 import tests.environment  # noqa: F401
@@ -196,12 +195,8 @@ def listening(command: list[str], environment: dict[str, str]) -> Iterator[tuple
 
 
 def answers(port: int) -> bool:
-    try:
-        httpx.head(f"http://127.0.0.1:{port}/healthz/", trust_env=False, timeout=1)
-    except httpx.TransportError as error:
-        # Whoever listens but does not know the path may take its time, or close the connection.
-        return not isinstance(error, httpx.ConnectError)
-    return True
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 if __name__ == "__main__":
