@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.admin.files import attachment, filtered
 from chat.admin.lookups import NamedLookups
+from chat.admin.read_only import ReadOnly
 from chat.admin.reading import asked_for
 from chat.audit import record
 from chat.database import in_thread
@@ -47,7 +48,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # It takes none at 
 
 
 @admin.register(AuditRecord)
-class AuditRecordAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+class AuditRecordAdmin(NamedLookups, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     list_display = ["number", "time", "action", "by", "owner", "what"]
     list_filter = ["time", "action"]
     lookups = frozenset({"time__gte", "time__lt", "action__exact", "by_id", "owner_id", "conversation"})
@@ -67,15 +68,6 @@ class AuditRecordAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
 
     class Media:
         css = {"all": ["css/admin.css"]}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: AuditRecord | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: AuditRecord | None = None) -> bool:
-        return False
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditRecord], search_term: str

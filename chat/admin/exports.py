@@ -26,6 +26,7 @@ from chat import audit, exports
 from chat.admin import reasons
 from chat.admin.files import attachment
 from chat.admin.lookups import NamedLookups
+from chat.admin.read_only import ReadOnly
 from chat.admin.reading import may_read
 from chat.database import in_thread
 from chat.exports import FORMATS, admit, pieces, read_messages
@@ -129,7 +130,7 @@ class ExportList(ChangeList):
 
 
 @admin.register(Export)
-class ExportAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+class ExportAdmin(NamedLookups, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     """A person's own files. Nobody sees those of others."""
 
     list_display = ["what", "status", "acts", "bytes", "asked", "expires"]
@@ -157,15 +158,6 @@ class ExportAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # 
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Export | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Export | None = None) -> bool:
-        return False
 
     @admin.display(description=_("file"))
     def what(self, export: Export) -> SafeString:

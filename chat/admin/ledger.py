@@ -23,6 +23,7 @@ from chat import audit
 from chat.admin.files import attachment, filtered
 from chat.admin.filters import ModelFilter, OwnerFilter, PeriodFilter
 from chat.admin.lookups import NamedLookups
+from chat.admin.read_only import ReadOnly
 from chat.database import in_thread
 from chat.documents import INCOMPLETE
 from chat.models import AuditRecord, LedgerEntry, User
@@ -78,7 +79,7 @@ class Ledger(ChangeList):
 
 
 @admin.register(LedgerEntry)
-class LedgerAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
+class LedgerAdmin(NamedLookups, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     """Read-only, for whoever may see conversations; limits of reviewers hold here, too."""
 
     list_display = ["on", "who", "what", "requests", "tokens_in", "tokens_out"]
@@ -107,15 +108,6 @@ class LedgerAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # 
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: LedgerEntry | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: LedgerEntry | None = None) -> bool:
-        return False
 
     @admin.display(description=_("day"))
     def on(self, entry: LedgerEntry) -> Any:
