@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
@@ -135,6 +135,20 @@ def connection() -> Iterator[Connection]:
     connection = Connection(Noting)
     yield connection
     connection.channel.connectionLost()
+
+
+def test_twisted_keeps_what_is_to_be_sent_in_two_buffers() -> None:
+    look = "Twisted changed what it keeps: look at Request._write_now in config/server/connections.py"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = cast("Any", tcp.Connection)(ours, Protocol(), MemoryReactorClock())  # type: ignore[no-untyped-call]
+        connection.connected = 1
+        assert (connection.TLS, connection.dataBuffer, connection._tempDataLen) == (False, b"", 0), look
+        connection.write(b"abc")
+        assert connection._tempDataLen == 3, look
+        connection.doWrite()
+        assert (connection.dataBuffer, connection._tempDataLen, theirs.recv(9)) == (b"", 0, b"abc"), look
+        assert (connection.writeSomeData(b"de"), theirs.recv(9)) == (2, b"de"), look
 
 
 def test_twisted_calls_the_methods_of_a_request_in_this_order(connection: Connection) -> None:
