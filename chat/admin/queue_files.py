@@ -16,14 +16,13 @@ from chat import audit
 from chat.admin import reasons
 from chat.admin.review import REVIEW
 from chat.database import in_thread
-from chat.documents import INCOMPLETE, encode
+from chat.documents import encode
+from chat.exports import CONVERSATIONS, MESSAGES, JsonLines
 from chat.models import AuditRecord, Conversation, Marking, ReviewQueue, User, tree
 from chat.models.conversations import LONGEST_BRANCH
 from chat.process import Process
 
-# So many conversations are recorded, and so many messages are in memory, at the same time.
-CONVERSATIONS = 50
-MESSAGES = 20
+incomplete = JsonLines.incomplete
 
 
 async def lines(request: HttpRequest, queue: ReviewQueue) -> AsyncIterator[str]:
@@ -36,11 +35,6 @@ async def lines(request: HttpRequest, queue: ReviewQueue) -> AsyncIterator[str]:
         for conversation in conversations:
             async for piece in _line(queue, conversation, reviewer):
                 yield piece
-
-
-def incomplete() -> str:
-    # On a line of its own: that before it may be without its end.
-    return f"\n{encode({'incomplete': str(INCOMPLETE)})}\n"
 
 
 def _admit(request: HttpRequest, queue: ReviewQueue, after: UUID) -> tuple[UUID | None, list[Conversation]]:
