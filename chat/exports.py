@@ -16,7 +16,7 @@ from chat.documents import INCOMPLETE, encode, message_fields
 from chat.models import AuditRecord, Conversation, Export, Message, Review, User
 from chat.spreadsheets import row
 
-# So many conversations are recorded, and so many messages are in memory, at the same time.
+# At most this many conversations are recorded, and this many messages are in memory, at the same time.
 CONVERSATIONS = 50
 MESSAGES = 20
 
@@ -44,7 +44,7 @@ class JsonLines:
 
     @staticmethod
     def incomplete() -> str:
-        # On a line of its own: that before it may be without its end.
+        # On its own line, as the line before it may lack its end.
         return f"\n{encode({'incomplete': str(INCOMPLETE)})}\n"
 
 
@@ -102,7 +102,7 @@ FORMATS: dict[str, type[JsonLines | Csv]] = {"jsonl": JsonLines, "csv": Csv}
 def admit(export: Export, ids: list[UUID]) -> list[Conversation]:
     """Those of these conversations that the reviewer still sees, once it is recorded that they are exported.
 
-    Raises PermissionDenied if the reviewer may not read any more.
+    Raises PermissionDenied if the reviewer may no longer read.
     """
     reader = User.reader_now(export.person_id)
     if reader is None:

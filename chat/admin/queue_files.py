@@ -40,7 +40,7 @@ async def lines(request: HttpRequest, queue: ReviewQueue) -> AsyncIterator[str]:
 def _admit(request: HttpRequest, queue: ReviewQueue, after: UUID) -> tuple[UUID | None, list[Conversation]]:
     """The next conversations, once it is recorded that they are exported, and the last id; none after all others.
 
-    Raises PermissionDenied if the reviewer may not read or review any more.
+    Raises PermissionDenied if the reviewer may no longer read or review.
     """
     reviewer = User.reader_now(cast("User", request.user).pk)
     if reviewer is None or not reviewer.has_perm(REVIEW):
