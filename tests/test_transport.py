@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trustme
 
+from chat.completions import transport
 from chat.completions.transport import AiohttpTransport
 from tests.forwarding import Forwarder, forward_proxy, tls
 from tests.upstream import Upstream, document, hang, head, text
@@ -20,8 +21,11 @@ HOST = "models.example"
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
+    # Certificates are read once, and some tests bring their own.
+    transport._tls.cache_clear()
     async with httpx.AsyncClient(transport=AiohttpTransport(), timeout=httpx.Timeout(None, connect=60)) as client:
         yield client
+    transport._tls.cache_clear()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import cache
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -83,13 +84,19 @@ class _Body(httpx.AsyncByteStream):
 
 def _session() -> aiohttp.ClientSession:
     # No limit on connections: a reply must not wait for another one to end. Cookies are httpx's business.
-    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context())
+    connector = aiohttp.TCPConnector(limit=0, ssl=_tls())
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         timeout=aiohttp.ClientTimeout(total=None),
     )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Of all sessions, as it takes some 10 ms to read the certificates of this host."""
+    return ssl.create_default_context()
 
 
 def _proxy(url: httpx.URL) -> str | None:
