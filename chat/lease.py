@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from chat.database import in_thread
+from chat.database import DatabaseThreads, in_thread
 from chat.models import ServerProcess
 
 
@@ -22,7 +21,7 @@ class Lease:
         self._began = time.monotonic()
         self._trusts_others_from = 0.0
         # Its own thread, so that no slow query delays it.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lease")
+        self._thread = DatabaseThreads(max_workers=1, thread_name_prefix="lease")
 
     def begin(self) -> None:
         """Count from now on for how long it could not be renewed."""

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
@@ -12,12 +13,14 @@ from typing import Any
 
 import hypothesis
 import pytest
-from asgiref.sync import SyncToAsync
 from django.conf import settings
 from django.core.management.commands import flush
 from django.db import connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from pytest_django import DjangoDbBlocker, Settings
 
+from chat.database import DatabaseThreads
 from chat.models import User
 from chat.replylog import ReplyLog
 from tests import marks
@@ -118,8 +121,6 @@ def django_db_modify_db_settings(
     databases = Databases(tmp_path_factory.mktemp("database"), django_db_blocker, os.environ.get("DATABASE_URL", ""))
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = databases.make().name
-        # Threads outlive tests, and their connections would too.
-        connection.settings_dict["CONN_MAX_AGE"] = 0
     elif "TESTS_POSTGRESQL" in os.environ:
         connection.settings_dict["TEST"]["TEMPLATE"] = databases.template().name
 
@@ -130,8 +131,34 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
         patch.setattr(flush.Command, "handle", empty)
         yield
     connections.close_all()
-    # Close the connection of the thread in which asynchronous tests query; it would keep the database from going.
-    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+
+
+@pytest.fixture(autouse=True)
+def _threads_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """They would outlive it, and their connections too."""
+    pools: list[DatabaseThreads] = []
+    opened: list[BaseDatabaseWrapper] = []
+    make = DatabaseThreads.__init__
+
+    def init(pool: DatabaseThreads, *args: Any, **options: Any) -> None:
+        pools.append(pool)
+        make(pool, *args, **options)
+
+    def note(connection: BaseDatabaseWrapper, **signal: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            opened.append(connection)
+
+    monkeypatch.setattr(DatabaseThreads, "__init__", init)
+    connection_created.connect(note)
+    yield
+    for pool in pools:
+        pool.shutdown()
+    connection_created.disconnect(note)
+    for each in opened:
+        # It belongs to another thread.
+        each.inc_thread_sharing()
+        each.close()
+        each.dec_thread_sharing()
 
 
 @contextmanager
