@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,13 @@ def _threads_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     for pool in pools:
         pool.shutdown()
     connection_created.disconnect(note)
+    if opened:
+        # In another thread, as Django refuses where an event loop runs, and Playwright has one.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(close, opened).result()
+
+
+def close(opened: list[BaseDatabaseWrapper]) -> None:
     for each in opened:
         # It belongs to another thread.
         each.inc_thread_sharing()
