@@ -71,7 +71,9 @@ def test_running_replies_are_found_by_an_index(alice: User) -> None:
     every = Reply.objects
     for running in (every.running(), every.for_user(alice).running(), every.claimed_by("a"), every.claimable(LEASE)):
         plan = plan_of(running.values("pk"))
-        assert "reply_ended" in plan or "reply_running" in plan
+        # For one person, PostgreSQL may begin with the conversations, of which there are none.
+        begins_with_conversations = "Index Scan" in plan and "chat_conversation" in plan and "Seq Scan" not in plan
+        assert "reply_ended" in plan or "reply_running" in plan or begins_with_conversations
 
 
 def test_questions_that_are_due_are_found_without_a_look_at_all_replies() -> None:
