@@ -466,6 +466,7 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis, "TIMEOUT", PATIENCE)
 
 
+@pytest.mark.waits
 @pytest.mark.usefixtures("_in_a_hurry")
 def test_any_order_of_events_keeps_every_promise(stores: Stores, alice: User) -> None:
     class Tried(Replies):
