@@ -59,6 +59,9 @@ class Jobs:
         self._threads.shutdown(wait=False)
 
     def _claim(self, *, take_over: bool) -> list[Job]:
+        # At most beats there is nothing to do, and this is the cheapest way to know.
+        if not Job.objects.due().exists():
+            return []
         doing = list(self._running)
         claimed: list[Job] = []
         # A newer version may have added kinds that this one does not know.

@@ -58,12 +58,14 @@ def keep(person: User, pk: UUID) -> bool:
 
 def to_erase() -> list[tuple[UUID, list[UUID]]]:
     """Some of those that have ended and in which nothing is being written any longer, each with its replies."""
+    ended = Conversation.objects.filter(temporary=True, trashed__isnull=False)
+    if not ended.exists():
+        return []
     running = Reply.objects.running().filter(message__conversation=OuterRef("pk"))
-    ended = Conversation.objects.filter(~Exists(running), temporary=True, trashed__isnull=False)
     answers = Message.objects.filter(role=Message.Role.ASSISTANT)
     return [
         (pk, list(answers.filter(conversation=pk).values_list("pk", flat=True)))
-        for pk in ended.values_list("pk", flat=True)[:AT_ONCE]
+        for pk in ended.exclude(Exists(running)).values_list("pk", flat=True)[:AT_ONCE]
     ]
 
 

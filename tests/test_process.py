@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import InterfaceError, OperationalError
+from django.db.backends.utils import CursorWrapper
 from django.urls import reverse
 from django.utils import timezone
 
@@ -29,6 +30,24 @@ pytestmark = pytest.mark.django_db(transaction=True)
 INTERRUPTED = End("interrupted", error=Error("interrupted"))
 # What readers get of a reply that the endpoint answers without a script.
 ANSWERED = ("Hello world", End("complete", "stop", {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}))
+
+
+async def test_an_idle_process_asks_the_database_little(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It does not start, so that it does nothing by itself.
+    host = Host.asking(upstream)
+    await host.lease.renew()
+    statements: list[str] = []
+    execute = CursorWrapper.execute
+
+    def note(cursor: CursorWrapper, sql: str, *args: Any) -> Any:
+        statements.append(sql)
+        return execute(cursor, sql, *args)
+
+    monkeypatch.setattr(CursorWrapper, "execute", note)
+    for work in (host.reconcile, host.ask_queued_questions, host.claim_jobs, host.erase_temporary):
+        await work()
+    assert len(statements) == 4, statements
+    await host.close()
 
 
 # Take-over

@@ -19,6 +19,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Have this done, unless it is to be done already."""
         self.bulk_create([Job(kind=kind, subject=str(subject))], ignore_conflicts=True)
 
+    def due(self) -> JobQuerySet:
+        return self.filter(due__lte=Now())
+
     def claimable(self, process: str, kind: str, doing: Collection[Job], *, take_over: bool) -> JobQuerySet:
         """What this process may claim of a kind, the most urgent first; it is `doing` some already.
 
@@ -27,7 +30,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         alive = ServerProcess.objects.alive().filter(name=OuterRef("process"))
         # What is its own and is not being done has failed in a way that could not be stored.
         free = Q(process__in=["", process])
-        due = self.filter(free | ~Exists(alive) if take_over else free, kind=kind, due__lte=Now())
+        due = self.due().filter(free | ~Exists(alive) if take_over else free, kind=kind)
         return due.exclude(pk__in=[job.pk for job in doing]).order_by("due", "pk")
 
     def claim(self, job: Job, process: str) -> Job | None:
