@@ -124,6 +124,9 @@ def django_db_modify_db_settings(
         connection.settings_dict["TEST"]["NAME"] = databases.make().name
     elif "TESTS_POSTGRESQL" in os.environ:
         connection.settings_dict["TEST"]["TEMPLATE"] = databases.template().name
+        if "pool" not in connection.settings_dict["OPTIONS"]:
+            # The servers' end after each request. In the tests' own process, a new one for each hop takes milliseconds.
+            connection.settings_dict["CONN_MAX_AGE"] = None
 
 
 @pytest.fixture(scope="session")
