@@ -35,7 +35,7 @@ from chat import asking
 from chat.database import in_thread
 from chat.events import AnyDelta, Delta, End, Entry, Reasoning, Snapshot
 from chat.models import Conversation, Reply, ReplyEvent, ServerProcess, User
-from chat.replylog import EMPTY, CursorLost, Fenced, ReplyLog, Writer, commit, database, redis
+from chat.replylog import EMPTY, CursorLost, Fenced, ReplyLog, Writer, base, commit, database, redis
 from chat.replylog.database import DatabaseLog
 from tests.replylogs import Stores
 
@@ -460,6 +460,8 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for company, and no lease runs out by itself."""
     monkeypatch.setattr(commit, "FRAME", 0.0)
     monkeypatch.setattr(commit, "FRAME_PER_APPEND", 0.0)
+    monkeypatch.setattr(base, "LOOK", 0.02)
+    monkeypatch.setattr(base, "IDLE", 0.02)
     monkeypatch.setattr(database, "LOG_KEPT", timedelta(0))
     monkeypatch.setattr(DatabaseLog, "poll_pause", 0.005)
     monkeypatch.setattr(redis, "BLOCK", 5)
