@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.db.models import Q
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
@@ -120,6 +121,16 @@ def test_a_search_finds_the_newest_of_what_is_filtered(
     assert shown(client, "q=alice", alice) == ["signed in", "signed in"]
     assert shown(client, "q=alice&action__exact=read", alice) == ["read"]
     assert shown(client, "q=nobody", alice) == []
+
+
+@pytest.mark.parametrize("person", ["by", "owner"])
+def test_what_somebody_did_of_a_kind_has_an_index(db: None, person: str) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL plans by the size of a table, and this one is empty")
+    found = AuditRecord.objects.filter(**{f"{person}_id__in": ["7"]}, action=Action.RIGHTS).order_by("-number")
+    plan = found[:10].explain()
+    assert f"audit_{person}_action" in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_a_long_list_has_an_end(client: Client, rita: User, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,9 @@ class AuditRecord(models.Model):
         indexes = [
             models.Index(fields=["action", "number"], name="audit_action"),
             models.Index(fields=["by_id", "number"], name="audit_by"),
+            models.Index(fields=["by_id", "action", "number"], name="audit_by_action"),
             models.Index(fields=["owner_id", "number"], name="audit_owner"),
+            models.Index(fields=["owner_id", "action", "number"], name="audit_owner_action"),
             models.Index(fields=["conversation", "number"], name="audit_conversation"),
             models.Index(fields=["time"], name="audit_time"),
         ]
