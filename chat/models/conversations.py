@@ -81,6 +81,13 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         own = self.for_user(person).lasting().filter(pk__in=pks)
         return own.update(archived=archived, **unpinned, version=F("version") + 1)
 
+    @transaction.atomic
+    def set_pinned(self, person: User, pks: Collection[UUID], *, pinned: bool) -> int:
+        """Pin those of these conversations that are in the person's list, or no longer; returns how many."""
+        User.change_list(person.pk)
+        own = self.for_user(person).lasting().filter(pk__in=pks, archived=False)
+        return own.update(pinned=pinned, version=F("version") + 1)
+
     def trash_of(self, user: User | AnonymousUser) -> ConversationQuerySet:
         return self.lasting().filter(owner_id=user.pk, trashed__isnull=False)
 

@@ -102,15 +102,23 @@ def _selected(request: SignedInRequest) -> set[UUID]:
         raise Http404 from None
 
 
-def _back(request: SignedInRequest) -> str:
+def _was_on(request: SignedInRequest) -> dict[str, str]:
+    """The page where the person was, and the id of the label that they had chosen there, as they sent it."""
     page = request.POST.get("back", "")
-    return page if page in PAGES else "select"
+    return {"back": page if page in PAGES else "select", "filter": request.POST.get("filter", "")}
+
+
+def _back(request: SignedInRequest, **query: str) -> str:
+    """The address of that page."""
+    was = _was_on(request)
+    query |= {"label": was["filter"]} if was["filter"] else {}
+    return reverse(was["back"]) + (f"?{urlencode(query)}" if query else "")
 
 
 async def _ask(request: SignedInRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
     """A page that asks about the selected conversations, and names them in its form."""
     selected = set() if request.method == "GET" else _selected(request)
-    context |= {"selected": selected, "count": len(selected), "back": _back(request)}
+    context |= {"selected": selected, "count": len(selected), "cancel": _back(request), **_was_on(request)}
     return await in_thread(render)(request, template, context, status=status)
 
 
@@ -124,7 +132,7 @@ async def _answer(
         if wants_json(request):
             raise
         messages.error(request, refusal.message)
-        return SeeOther(reverse(_back(request)))
+        return SeeOther(_back(request))
     done = await in_thread(work)(selected)
     if form and not done:
         if wants_json(request):
@@ -137,7 +145,21 @@ async def _answer(
         return JsonResponse({"count": done.count, "message": done.sentence, **moment})
     if not moment:
         messages.success(request, done.sentence)
-    return SeeOther(reverse(_back(request)) + (f"?{urlencode(moment)}" if moment else ""))
+    return SeeOther(_back(request, **moment))
+
+
+def _pin(person: User, pks: Collection[UUID]) -> Done:
+    count = retry_on_deadlock(Conversation.objects.set_pinned)(person, pks, pinned=True)
+    sentence = ngettext("%(count)d conversation is pinned.", "%(count)d conversations are pinned.", count)
+    return Done(count, sentence % {"count": count})
+
+
+def _unpin(person: User, pks: Collection[UUID]) -> Done:
+    count = retry_on_deadlock(Conversation.objects.set_pinned)(person, pks, pinned=False)
+    sentence = ngettext(
+        "%(count)d conversation is no longer pinned.", "%(count)d conversations are no longer pinned.", count
+    )
+    return Done(count, sentence % {"count": count})
 
 
 def _archive(person: User, pks: Collection[UUID]) -> Done:
@@ -178,6 +200,8 @@ def _erase(person: User, pks: Collection[UUID]) -> Done:
 
 
 ACTS: dict[str, Callable[[User, Collection[UUID]], Done]] = {
+    "pin": _pin,
+    "unpin": _unpin,
     "archive": _archive,
     "unarchive": _unarchive,
     "delete": _delete,

@@ -11,6 +11,9 @@ import { isField } from "./typing.js";
  * @property {(url: string) => void} label opens the form of that page, to which this adds what is selected
  */
 
+/** @type {Record<string, string>} by what is done: what takes it back */
+const OPPOSITES = { archive: "unarchive", pin: "unpin", unpin: "pin" };
+
 /** Lets a person select several conversations in the list, and do one thing with all of them. */
 export class Selecting {
   #list;
@@ -23,8 +26,8 @@ export class Selecting {
   #selected = new Set();
   /** The id of the entry that was used last, at which a range begins. */
   #last = "";
-  /** @type {string[]} the ids that the button takes back from the archive */
-  #archived = [];
+  /** @type {string[]} the ids of what Undo takes back, but a deletion */
+  #done = [];
 
   /** @param {Document} page @param {HTMLElement} list @param {Around} around */
   constructor(page, list, around) {
@@ -48,7 +51,7 @@ export class Selecting {
       for (const id of ids) formData.append("conversation", id);
     };
     this.#bar.addEventListener("formdata", (event) => send(this.#selected, event));
-    this.#undo.addEventListener("formdata", (event) => send(this.#archived, event));
+    this.#undo.addEventListener("formdata", (event) => send(this.#done, event));
     find(page, "[data-labels-dialog]", HTMLElement).addEventListener("formdata", (event) =>
       send(this.#selected, event),
     );
@@ -96,9 +99,17 @@ export class Selecting {
       if (title instanceof HTMLElement) title.tabIndex = this.#isOn ? -1 : 0;
     }
     find(this.#bar, "[data-count]", HTMLElement).textContent = selected(this.#selected.size);
+    const arePinned = this.#selected.size > 0 && [...this.#selected].every((id) => this.#isPinned(id));
+    find(this.#bar, "[data-pin]", HTMLElement).hidden = arePinned;
+    find(this.#bar, "[data-unpin]", HTMLElement).hidden = !arePinned;
     for (const button of this.#bar.querySelectorAll(".button")) {
       if (button instanceof HTMLButtonElement) button.disabled = !this.#selected.size;
     }
+  }
+
+  /** @param {string} id */
+  #isPinned(id) {
+    return this.#boxes.some((box) => box.value === id && box.closest("[data-pinned]"));
   }
 
   /** @param {MouseEvent} event */
@@ -158,24 +169,27 @@ export class Selecting {
 
   /** @param {HTMLButtonElement} button */
   async #act(button) {
-    const { message, deleted } = await submit(this.#bar, button);
     const ids = [...this.#selected];
+    // What was pinned before stays so.
+    const changed = button.value === "pin" ? ids.filter((id) => !this.#isPinned(id)) : ids;
+    const { message, deleted } = await submit(this.#bar, button);
     // Its page has nothing left to show. The next one offers to undo this.
     if (deleted && ids.some((id) => location.pathname.includes(id))) {
       return go(`/?${new URLSearchParams({ deleted })}`);
     }
     this.#set(false);
-    this.#archived = deleted ? [] : ids;
-    this.#offerUndo(message, deleted);
+    this.#done = deleted ? [] : changed;
+    if (deleted) this.#offerUndo(message, "deleted", deleted);
+    else this.#offerUndo(message, "do", OPPOSITES[button.value]);
     await this.#around.renew();
   }
 
-  /** @param {string} message @param {string | undefined} deleted the moment of a deletion; without one, they were archived */
-  #offerUndo(message, deleted) {
+  /** @param {string} message @param {"do" | "deleted"} name @param {string} value */
+  #offerUndo(message, name, value) {
     const button = find(this.#undo, "button", HTMLButtonElement);
-    this.#undo.action = deleted ? (this.#list.dataset.undoUrl ?? "") : this.#bar.action;
-    button.name = deleted ? "deleted" : "do";
-    button.value = deleted ?? "unarchive";
+    this.#undo.action = name === "deleted" ? (this.#list.dataset.undoUrl ?? "") : this.#bar.action;
+    button.name = name;
+    button.value = value;
     find(this.#undo, "[data-what]", HTMLElement).textContent = message;
     this.#undo.hidden = false;
     button.focus();
@@ -184,10 +198,10 @@ export class Selecting {
 
   /** @param {HTMLButtonElement} button */
   async #restore(button) {
-    await submit(this.#undo, button);
+    const { message = ALL_RESTORED } = await submit(this.#undo, button);
     this.#undo.hidden = true;
     await this.#around.renew();
-    this.#around.tell(ALL_RESTORED);
+    this.#around.tell(message);
     this.#link.focus();
   }
 }

@@ -221,6 +221,22 @@ def test_several_are_selected_and_deleted_at_once(alice: Page, tab: Page, watch:
     alice.keyboard.press("Escape")
     expect(boxes).to_have_count(0)
     expect(select).to_be_focused()
+    # One is pinned already, and stays so when the others are taken back.
+    select.click()
+    for title in ("three", "two"):
+        entries(alice).get_by_text(title).click()
+    expect(button(bar, "Unpin")).to_be_hidden()
+    button(bar, "Pin").click()
+    expect(alice.get_by_text("2 conversations are pinned.").first).to_be_visible()
+    expect(entries(tab)).to_have_text(["two", "three", "one"])
+    button(alice, "Undo").click()
+    expect(entries(tab)).to_have_text(["three", "one", "two"])
+    expect(announced(alice)).to_have_text("1 conversation is no longer pinned.")
+    select.click()
+    entries(alice).get_by_text("three").click()
+    expect(button(bar, "Pin")).to_be_hidden()
+    expect(button(bar, "Unpin")).to_be_enabled()
+    alice.keyboard.press("Escape")
     # A click on a title selects it, and another one with Shift all in between.
     select.click()
     entries(alice).get_by_text("two").click()

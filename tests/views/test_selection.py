@@ -71,13 +71,13 @@ def test_several_in_the_trash_are_restored_or_erased(client: Client, three: list
 
 
 def test_open_pages_are_told_once(client: Client, alice: User, three: list[Conversation]) -> None:
-    for number, do in enumerate(["archive", "unarchive", "delete", "restore"], 1):
+    for number, do in enumerate(["pin", "unpin", "archive", "unarchive", "delete", "restore"], 1):
         act(client, do, *three)
         alice.refresh_from_db()
         assert alice.list_version == number
 
 
-@pytest.mark.parametrize("do", ["archive", "unarchive", "delete", "restore", "erase"])
+@pytest.mark.parametrize("do", ["pin", "unpin", "archive", "unarchive", "delete", "restore", "erase"])
 def test_nothing_happens_to_what_is_not_ones_own(
     client: Client, alice: User, three: list[Conversation], his: Conversation, do: str
 ) -> None:
@@ -127,6 +127,29 @@ def test_the_pages_list_and_lead_back(
     assert 'action="/trash/undo/"' in page.text
     for address in ("/select/act/", "/select/erase/", "/select/labels/"):
         assert client.get(address, follow=True).status_code == 200
+
+
+def test_pages_lead_back_to_the_chosen_label(client: Client, alice: User, three: list[Conversation]) -> None:
+    [work] = make(alice, "Work")
+    give(work, *three)
+    page = client.get(f"/select/?label={work.pk}").text
+    fields = dict(re.findall(r'<input type="hidden" name="(back|filter)" value="([^"]+)"', page))
+    pin = {**fields, "do": "pin", "conversation": three[0].pk}
+    assert client.post("/select/act/", pin)["location"] == f"/select/?label={work.pk}"
+    asked = client.post("/select/labels/", {**fields, "conversation": three[0].pk}).text
+    assert f'href="/select/?label={work.pk}" data-cancel' in asked
+    kept = dict(re.findall(r'<input type="hidden" name="(back|filter)" value="([^"]+)"', asked))
+    assert kept == fields
+    deleted = client.post("/select/act/", {**fields, "do": "delete", "conversation": three[0].pk})["location"]
+    assert re.fullmatch(rf"/select/\?deleted=[^&]+&label={work.pk}", deleted)
+
+
+def test_several_are_pinned_and_unpinned(client: Client, three: list[Conversation]) -> None:
+    act(client, "archive", three[2])
+    assert act(client, "pin", *three) == {"count": 2, "message": "2 conversations are pinned."}
+    assert state("pinned") == {"Number 0": True, "Number 1": True, "Number 2": False}
+    assert act(client, "unpin", three[0]) == {"count": 1, "message": "1 conversation is no longer pinned."}
+    assert state("pinned") == {"Number 0": False, "Number 1": True, "Number 2": False}
 
 
 def test_erasing_several_asks_first(client: Client, three: list[Conversation]) -> None:
