@@ -17,6 +17,7 @@ from chat.documents import DOCUMENTS, INCOMPLETE, whole
 from chat.live import read_live
 from chat.models import Conversation, Message, User, tree
 from chat.process import Process
+from chat.views.hits import terms_of
 from chat.views.pages import find_message, get_conversation
 from chat.views.problems import SignedInRequest, queued_per_person, signed_in
 
@@ -65,17 +66,23 @@ async def print_page(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 @signed_in
 @queued_per_person
 async def trashed(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
-    """A conversation in the trash, to be read: the branch on screen, or the one through `message`."""
+    """A conversation in the trash, to be read: the branch on screen, or the one through `message`.
+
+    With `find`, what a search for that has found in it is marked.
+    """
     conversation = await aget_object_or_404(Conversation.objects.trash_of(request.user), pk=pk)
     if message := await find_message(conversation, request.GET.get("message", "")):
         conversation.leaf_id = await in_thread(tree.newest_leaf)(message.pk)
-    return await _page(request, conversation, "chat/trashed.html")
+    return await _page(request, conversation, "chat/trashed.html", terms=terms_of(request.GET.get("find", "")))
 
 
-async def _page(request: SignedInRequest, conversation: Conversation, template: str) -> HttpResponseBase:
+async def _page(
+    request: SignedInRequest, conversation: Conversation, template: str, **context: object
+) -> HttpResponseBase:
     """All messages of the branch that ends with the leaf, in this template."""
     ids = await in_thread(_on_screen)(conversation)
-    page = await in_thread(render_to_string)(template, {"conversation": conversation, "messages": PLACE}, request)
+    context |= {"conversation": conversation, "messages": PLACE}
+    page = await in_thread(render_to_string)(template, context, request)
     before, _, after = page.partition(PLACE)
 
     async def parts() -> AsyncIterator[str]:

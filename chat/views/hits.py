@@ -34,6 +34,14 @@ class Hits:
     elsewhere: UUID | None
 
 
+def terms_of(words: str) -> list[dict[str, Any]]:
+    """The terms of a search, for the script that marks them; none if these words are no search."""
+    try:
+        return [asdict(term) for term in parse(words).wanted]
+    except NotSearchable:
+        return []
+
+
 def hits(request: SignedInRequest, conversation: Conversation, shown: Iterable[Message]) -> Hits | None:
     """Those of the search that has led here, if one has; `shown` are the messages on screen."""
     words, key = request.GET.get("find", ""), request.GET.get("hit", "")

@@ -258,10 +258,11 @@ def place(conversation: Conversation, message: Message, query: Mapping[str, str]
     return f"{conversation.get_absolute_url()}{f'?{urlencode(asked)}' if asked else ''}#message-{message.pk}"
 
 
-def place_in_trash(conversation: Conversation, message: Message | None) -> str:
-    """The address of a conversation in the trash; of a message in it, on a page that shows its branch."""
-    address = reverse("trashed", args=[conversation.pk])
-    return f"{address}?message={message.pk}#message-{message.pk}" if message else address
+def place_in_trash(conversation: Conversation, message: Message | None, words: str) -> str:
+    """The address of a conversation in the trash, which marks the words; of a message, on a page with its branch."""
+    asked = {"find": words} | ({"message": str(message.pk)} if message else {})
+    place = f"#message-{message.pk}" if message else ""
+    return f"{reverse('trashed', args=[conversation.pk])}?{urlencode(asked)}{place}"
 
 
 async def find_message(conversation: Conversation, pk: str) -> Message | None:

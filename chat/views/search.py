@@ -94,7 +94,7 @@ async def found(request: SignedInRequest, key: int) -> HttpResponse:
         conversation, words = row.conversation, {"find": request.GET.get("q", ""), "hit": str(key)}
         message = row.note.message if row.note else row.message
         if conversation.trashed:
-            return pages.place_in_trash(conversation, message)
+            return pages.place_in_trash(conversation, message, words["find"])
         if message:
             return pages.place(conversation, message, words)
         return f"{conversation.get_absolute_url()}{f'#queued-{row.queued_id}' if row.queued_id else ''}"

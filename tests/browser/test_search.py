@@ -148,6 +148,18 @@ def test_a_phone_has_room_for_a_search(visit: Visit, server: Server, watch: Watc
     expect(alice.locator(":target")).to_be_in_viewport()
 
 
+def test_hits_in_the_trash_are_marked(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
+    remember(server, *TALK)
+    delete(server)
+    alice.goto("/search/?q=cream&trash=on")
+    alice.locator(".result").last.click()
+    expect(alice.get_by_role("heading", level=1)).to_have_text(TALK[0])
+    assert marked(alice) == ["cream", "cream", "CREAM"]
+    expect(alice.locator(":target")).to_be_in_viewport()
+    expect_accessible(alice)
+
+
 def test_a_search_works_without_scripts(visit: Visit, server: Server) -> None:
     alice = visit("alice", java_script_enabled=False)
     remember(server, *TALK)

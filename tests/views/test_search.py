@@ -279,8 +279,10 @@ def test_the_trash_is_searched_on_request(client: Client, alice: User, in_trash:
 
 def test_what_is_in_the_trash_opens_to_be_read(client: Client, ended: Reply, in_trash: Conversation) -> None:
     place = client.get(links(search(client, "four", trash="on"))[0]).headers["Location"]
-    assert place == f"/trash/{in_trash.pk}/?message={ended.pk}#message-{ended.pk}"
+    assert place == f"/trash/{in_trash.pk}/?find=four&message={ended.pk}#message-{ended.pk}"
     page = body(client.get(place))
+    assert re.search(r'id="hit-terms"[^>]*>[^<]*"four"', page)
+    assert "hit-terms" not in body(client.get(f"/trash/{in_trash.pk}/?find=-"))
     assert "It is <em>four</em>." in page
     assert f'action="/c/{in_trash.pk}/restore/"' in page
     assert "data-composer" not in page
