@@ -29,9 +29,9 @@ def postgresql(kept: Path | None = None) -> Iterator[str]:
             )
         port = free_port()
         place = ["-D", folder, "-h", "127.0.0.1", "-p", str(port), "-k", folder]
-        # Tests provoke errors of single statements.
-        quietly = ["-c", "fsync=off", "-c", "log_min_messages=log", "-c", "max_connections=300"]
-        command = [program("postgres"), *place, *quietly]
+        # Tests provoke errors of single statements. Whether autovacuum had looked at a table decided about its plans.
+        settings = ["fsync=off", "log_min_messages=log", "max_connections=300", "autovacuum=off"]
+        command = [program("postgres"), *place, *(f"-c{setting}" for setting in settings)]
         with (
             subprocess.Popen(command, user=user, cwd=folder, stderr=subprocess.PIPE, text=True) as process,
             ThreadPoolExecutor(1) as reader,
