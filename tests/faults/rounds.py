@@ -105,6 +105,10 @@ class Fate(StrEnum):
 DECK = [Fate.KILLED, Fate.KILLED, *Fate]
 
 
+# How long after the moment that its row names a reply has ended in its log, too, if its process lives.
+STORING = timedelta(seconds=1)
+
+
 @dataclass
 class Death:
     """A fate that a process has met, with the replies it had in its hands."""
@@ -116,7 +120,7 @@ class Death:
     def befell(self, reply: Reply) -> bool:
         """Whether it can be what interrupted the reply."""
         assert reply.ended
-        return self.began <= reply.ended and (self.ended is None or reply.asked <= self.ended + LEASE)
+        return self.began <= reply.ended + STORING and (self.ended is None or reply.asked <= self.ended + LEASE)
 
 
 @dataclass(frozen=True)

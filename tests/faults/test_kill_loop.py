@@ -29,6 +29,7 @@ from tests.faults.evidence import (
     StoredQuestion,
     TitleEvidence,
 )
+from tests.faults.rounds import STORING, Death
 from tests.visitor import Event
 
 # Each fate comes at least once.
@@ -363,3 +364,9 @@ def test_a_title_made_once_is_no_contradiction(evidence: TitleEvidence) -> None:
 )
 def test_a_title_that_is_lost_or_made_twice_is_noticed(evidence: TitleEvidence, contradiction: str) -> None:
     assert contradiction in " and ".join(evidence.contradictions())
+
+
+@pytest.mark.parametrize(("seconds_after_the_end", "befell"), [(-1, True), (0.5, True), (1.5, False)])
+def test_a_death_right_after_the_end_may_have_kept_it_from_the_log(seconds_after_the_end: float, befell: bool) -> None:
+    death = Death(ENDED + seconds_after_the_end * STORING)
+    assert death.befell(Reply(asked=ENDED - timedelta(seconds=9), ended=ENDED)) == befell
