@@ -42,6 +42,8 @@ run: $(VENV)/base .env
 	@$(BIN)/python manage.py start --port $(PORT) $(if $(RELOAD),--reload)
 
 ## make quick    linters, types and the tests that start no server, browser or other database
+# These wait for nothing, and each worker takes seconds to collect them.
+quick: WORKERS := 3
 quick: lint
 	$(PYTEST) --ignore tests/browser -m "not process" $(ARGS)
 
