@@ -99,7 +99,8 @@ export class Selecting {
       if (title instanceof HTMLElement) title.tabIndex = this.#isOn ? -1 : 0;
     }
     find(this.#bar, "[data-count]", HTMLElement).textContent = selected(this.#selected.size);
-    const arePinned = this.#selected.size > 0 && [...this.#selected].every((id) => this.#isPinned(id));
+    const pinned = this.#pinned;
+    const arePinned = this.#selected.size > 0 && [...this.#selected].every((id) => pinned.has(id));
     find(this.#bar, "[data-pin]", HTMLElement).hidden = arePinned;
     find(this.#bar, "[data-unpin]", HTMLElement).hidden = !arePinned;
     for (const button of this.#bar.querySelectorAll(".button")) {
@@ -107,9 +108,9 @@ export class Selecting {
     }
   }
 
-  /** @param {string} id */
-  #isPinned(id) {
-    return this.#boxes.some((box) => box.value === id && box.closest("[data-pinned]"));
+  /** The ids of what is pinned in the list. */
+  get #pinned() {
+    return new Set(this.#boxes.filter((box) => box.closest("[data-pinned]")).map(({ value }) => value));
   }
 
   /** @param {MouseEvent} event */
@@ -171,7 +172,8 @@ export class Selecting {
   async #act(button) {
     const ids = [...this.#selected];
     // What was pinned before stays so.
-    const changed = button.value === "pin" ? ids.filter((id) => !this.#isPinned(id)) : ids;
+    const pinned = this.#pinned;
+    const changed = button.value === "pin" ? ids.filter((id) => !pinned.has(id)) : ids;
     const { message, deleted } = await submit(this.#bar, button);
     // Its page has nothing left to show. The next one offers to undo this.
     if (deleted && ids.some((id) => location.pathname.includes(id))) {
