@@ -72,21 +72,21 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """Those that lists and searches have: all but the temporary ones."""
         return self.filter(temporary=False)
 
-    @transaction.atomic
     def set_archived(self, person: User, pks: Collection[UUID], *, archived: bool) -> int:
         """Put those of these conversations that are the person's in the archive, or in the list; returns how many."""
-        # First, as a question locks its person first too.
-        User.change_list(person.pk)
         unpinned = {"pinned": False} if archived else {}
-        own = self.for_user(person).lasting().filter(pk__in=pks)
-        return own.update(archived=archived, **unpinned, version=F("version") + 1)
+        return self._change(person, pks, archived=archived, **unpinned)
 
-    @transaction.atomic
     def set_pinned(self, person: User, pks: Collection[UUID], *, pinned: bool) -> int:
         """Pin those of these conversations that are in the person's list, or no longer; returns how many."""
+        return self.filter(archived=False)._change(person, pks, pinned=pinned)
+
+    @transaction.atomic
+    def _change(self, person: User, pks: Collection[UUID], **fields: bool) -> int:
+        # First, as a question locks its person first too.
         User.change_list(person.pk)
-        own = self.for_user(person).lasting().filter(pk__in=pks, archived=False)
-        return own.update(pinned=pinned, version=F("version") + 1)
+        own = self.for_user(person).lasting().filter(pk__in=pks)
+        return own.update(**fields, version=F("version") + 1)
 
     def trash_of(self, user: User | AnonymousUser) -> ConversationQuerySet:
         return self.lasting().filter(owner_id=user.pk, trashed__isnull=False)
