@@ -1,6 +1,7 @@
 // Markdown, drawn while it is being written.
 
 import { pause } from "./backoff.js";
+import { listOf } from "./items.js";
 import { Budget, finishedChars, MARKDOWN_CHARS, render } from "./markup.js";
 import { patch, removeFrom } from "./patch.js";
 import { TOO_MUCH } from "./sentences.js";
@@ -10,9 +11,11 @@ const PACE_MS = 40;
 // Drawing takes at most a fifth of the time, however long the last block has become.
 const REST = 4;
 
+/** @import { Item } from "./items.js" */
+
 /**
  * Draws a growing text. A top-level block that nothing to come can change is drawn once and never touched again. Only
- * what follows it is rendered again.
+ * what follows it is rendered again, and of a list or table only the items that have changed.
  */
 export class LiveMarkdown {
   #element;
@@ -23,6 +26,8 @@ export class LiveMarkdown {
   /** @type {ChildNode | null} */
   #lastFinished = null; // up to which node,
   #budget = new Budget(); // and what is left after it.
+  /** @type {Item[]} */
+  #items = []; // Those of the first block that is not finished, as drawn.
   #end = Infinity; // How much of it is formatted at most.
   #timer = 0;
   #drawnAt = 0;
@@ -76,6 +81,7 @@ export class LiveMarkdown {
     this.#finished = 0;
     this.#lastFinished = null;
     this.#budget = new Budget();
+    this.#items = [];
     this.#end = Infinity;
   }
 
@@ -95,8 +101,10 @@ export class LiveMarkdown {
   #drawFinished() {
     const end = this.#newlyFinished();
     if (end <= this.#finished) return;
-    const { html, chars } = render(this.#source.slice(this.#finished, end), this.#budget, end === this.#end);
-    const next = patch(this.#element, this.#tail, parsed(html));
+    const text = this.#source.slice(this.#finished, end);
+    const { html, chars, kept } = render(text, this.#budget, end === this.#end, this.#items);
+    this.#items = [];
+    const next = this.#patch(parsed(html), kept);
     highlight(codesBetween(this.#tail, next));
     this.#finished += chars;
     this.#lastFinished = next ? next.previousSibling : this.#element.lastChild;
@@ -113,12 +121,29 @@ export class LiveMarkdown {
 
   #drawTail() {
     const tail = this.#source.slice(this.#finished, this.#end);
-    const { html, chars } = render(tail, this.#budget.copy(), true);
+    const { html, chars, items, kept } = render(tail, this.#budget.copy(), true, this.#items);
+    this.#items = items;
     if (chars < tail.length) this.#limit(this.#finished + chars);
     const nodes = parsed(html);
     const rest = this.#source.slice(this.#end);
     if (/[^\n]/.test(rest)) nodes.append(...plain(rest));
-    removeFrom(patch(this.#element, this.#tail, nodes));
+    removeFrom(this.#patch(nodes, kept));
+  }
+
+  /**
+   * Draw these nodes behind what is finished, and return the first that is left over.
+   * @param {DocumentFragment} nodes
+   * @param {number} kept how many items of the first one are left out, as they are drawn already
+   */
+  #patch(nodes, kept) {
+    const old = this.#tail;
+    if (!kept) return patch(this.#element, old, nodes);
+    const list = listOf(/** @type {HTMLElement} */ (old));
+    const items = listOf(/** @type {HTMLElement} */ (nodes.firstChild));
+    items.firstChild?.remove();
+    removeFrom(patch(list, list.childNodes[2 * kept + 1] ?? null, items));
+    nodes.firstChild?.remove();
+    return patch(this.#element, old?.nextSibling ?? null, nodes);
   }
 
   /** The first node that is not finished. */

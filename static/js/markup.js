@@ -4,8 +4,10 @@
 import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
 import * as footnotes from "./footnotes.js";
 import * as formulas from "./formulas.js";
+import { apart, keyOf } from "./items.js";
 import { bare, otherPlace } from "./links.js";
 
+/** @import { Item } from "./items.js" */
 /** @import { BlockRule, RendererRule, Token, TokenClass } from "../vendor/markdown-it/markdown-it.js" */
 
 /**
@@ -63,10 +65,12 @@ export class Budget {
     if (this.steps < 0) throw new OverBudget();
   }
 
-  /** @param {number} chars */
-  spendHtml(chars) {
-    this.html -= chars;
-    if (this.html < 0) throw new OverBudget();
+  /** @param {{ html: number, steps: number, drawn: number }} cost */
+  spend({ html, steps, drawn }) {
+    this.html -= html;
+    this.steps -= steps;
+    this.drawn -= drawn;
+    if (this.html < 0 || this.steps < 0) throw new OverBudget();
   }
 }
 
@@ -76,26 +80,67 @@ export class Budget {
  * @param {string} text
  * @param {Budget} budget
  * @param {boolean} isEnd whether nothing else of what is formatted follows
- * @returns {{ html: string, chars: number }} their HTML, and how much of the text it shows
+ * @param {Item[]} before the items of the first block when it was last rendered
+ * @returns {{ html: string, chars: number, items: Item[], kept: number }} their HTML, how much of the text it shows, the
+ * items of the first block, and how many of these are the same as before, which the HTML leaves out
  */
-export function render(text, budget, isEnd) {
+export function render(text, budget, isEnd, before = []) {
   let html = "";
   let line = 0;
+  /** @type {Item[]} */
+  let items = [];
+  let kept = 0;
   try {
-    for (const block of parse(text, budget, isEnd)) {
-      const state = new markdown.core.State("", markdown, budget);
-      state.tokens = block;
-      markdown.core.process(state);
-      const blockHtml = markdown.renderer.render(state.tokens, markdown.options, budget);
-      budget.spendHtml(blockHtml.length);
-      html += blockHtml;
+    const { blocks, defines } = parse(text, budget, isEnd);
+    for (const [index, block] of blocks.entries()) {
+      const isFirst = index === 0 && !defines;
+      const rendered = renderBlock(block, budget, isFirst ? before : []);
+      if (isFirst) ({ items, kept } = rendered);
+      html += rendered.html;
       line = endOf(block);
     }
   } catch (error) {
     if (!(error instanceof OverBudget)) throw error;
-    return { html, chars: charsOfLines(text, line) };
+    return { html, chars: charsOfLines(text, line), items, kept };
   }
-  return { html, chars: text.length };
+  return { html, chars: text.length, items, kept };
+}
+
+/**
+ * @param {Block} block
+ * @param {Budget} budget
+ * @param {Item[]} before
+ * @returns {{ html: string, items: Item[], kept: number }}
+ */
+function renderBlock(block, budget, before) {
+  const { head, items, foot } = apart(block);
+  let html = renderTokens(head, budget);
+  let kept = 0;
+  const rendered = items.map((tokens, index) => {
+    const key = keyOf(index ? tokens : [...head, ...tokens]);
+    if (kept === index && before[index]?.key === key) {
+      kept++;
+      budget.spend(before[index]);
+      return before[index];
+    }
+    const { html: htmlLeft, steps, drawn } = budget;
+    html += renderTokens(tokens, budget);
+    return { key, html: htmlLeft - budget.html, steps: steps - budget.steps, drawn: drawn - budget.drawn };
+  });
+  return { html: html + renderTokens(foot, budget), items: rendered, kept };
+}
+
+/**
+ * @param {Token[]} tokens
+ * @param {Budget} budget
+ */
+function renderTokens(tokens, budget) {
+  const state = new markdown.core.State("", markdown, budget);
+  state.tokens = tokens;
+  markdown.core.process(state);
+  const html = markdown.renderer.render(state.tokens, markdown.options, budget);
+  budget.spend({ html: html.length, steps: 0, drawn: 0 });
+  return html;
 }
 
 /**
@@ -111,10 +156,9 @@ export function render(text, budget, isEnd) {
  * @param {Budget} budget
  */
 export function finishedChars(text, budget) {
-  /** @type {Block[]} */
   let blocks;
   try {
-    blocks = parse(text, budget, true);
+    ({ blocks } = parse(text, budget, true));
   } catch (error) {
     if (!(error instanceof OverBudget)) throw error;
     return 0;
@@ -126,7 +170,7 @@ export function finishedChars(text, budget) {
 }
 
 /**
- * The definitions of links are no blocks.
+ * The blocks of `text`, and whether it defines links or footnotes. The definitions of links are no blocks.
  * @param {string} text
  * @param {Budget} budget
  * @param {boolean} isEnd
@@ -140,14 +184,16 @@ function parse(text, budget, isEnd) {
   const blocks = [];
   /** @type {Token[]} */
   let block = [];
+  let defines = false;
   for (const token of tokens) {
+    defines ||= token.type === "reference_definition" || token.type === "footnote_open";
     block.push(token);
     if (token.level === 0 && token.nesting !== 1) {
       if (token.type !== "reference_definition") blocks.push(/** @type {Block} */ (block));
       block = [];
     }
   }
-  return blocks;
+  return { blocks, defines };
 }
 
 /**

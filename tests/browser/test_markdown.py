@@ -474,6 +474,40 @@ def test_only_the_new_part_of_a_growing_list_is_touched(blank: Page) -> None:
     assert kept == [True, True, True]
 
 
+# Each text and the one before, how many items of that are kept, and how many are rendered. Heads of tables are rows.
+KEPT = [
+    ("- a\n- b\n- [c](https://c.example)", "- a\n- b\n- [c", 2, 1),
+    ("|a|b|\n|-|-|\n|c|d|\n|e|f|\n|g", "|a|b|\n|-|-|\n|c|d|\n|e|f|\n", 2, 2),
+    ("- a\n- b\n\ntext\n", "- a\n- b\n", 2, 0),
+    ("- a\n\n- b\n", "- a\n", 0, 2),
+    ("|a|b|\n|-|-|\n|c|d|\n", "|A|b|\n|-|-|\n|c|d|\n", 0, 2),
+]
+
+
+@pytest.mark.parametrize(("text", "before", "kept", "rendered"), KEPT)
+def test_only_items_that_have_changed_are_rendered(
+    blank: Page, text: str, before: str, kept: int, rendered: int
+) -> None:
+    html, found = blank.evaluate(
+        """async ([text, before]) => {
+            const { Budget, render } = await import("/js/markup.js");
+            const { html, kept } = render(text, new Budget(), true, render(before, new Budget(), true).items);
+            return [html, kept];
+        }""",
+        [text, before],
+    )
+    assert (found, html.count("<li>") + html.count("<tr>")) == (kept, rendered)
+
+
+def test_items_that_a_later_line_changes_are_drawn_again(blank: Page) -> None:
+    loose = "- a\n- b\n- c\n\n- d\n"
+    linked = "- [a]\n- [^b]\n- c\n\n  [a]: https://a.example\n- [^b]: d\n"
+    wider = "|a|b|\n|-|-|\n|c|\n|d|\n"
+    formulas = "- $$ a\n- b $$\n"
+    for text in (loose, linked, wider, formulas):
+        assert drawn_in_pieces(blank, text, list(range(1, len(text) + 1))) == [], f"of {text!r}"
+
+
 def test_appended_text_appears(blank: Page) -> None:
     blank.evaluate("live.append('# Hel'); live.append('lo')")
     expect(blank.get_by_role("heading", name="Hello")).to_be_visible()

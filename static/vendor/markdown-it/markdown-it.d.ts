@@ -10,6 +10,7 @@ export interface Token {
   children: Token[] | null;
   content: string;
   info: string;
+  hidden: boolean;
   attrGet(name: string): string | null;
   attrSet(name: string, value: string): void;
 }
