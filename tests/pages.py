@@ -30,6 +30,8 @@ import tests.environment  # noqa: F401
 
 MESSAGES = 2000
 REPLY_CHARS = 200_000
+# Of a list or table.
+BLOCK_CHARS = 80_000
 # The endpoint sends this many characters at once, this often.
 DELTA_CHARS = 100
 DELTA_SECONDS = 0.01
@@ -91,7 +93,7 @@ def measured(runs: int) -> dict[str, list[float]]:
                 cold_start(server, "cold start on a slow phone"),
                 cold_start(front, "the same behind nginx"),
                 long_conversation(server, url),
-                long_reply(server, upstream),
+                *(growing(server, upstream, what, text) for what, text in replies().items()),
             ):
                 for name, figure in part.items():
                     figures[name].append(figure)
@@ -210,11 +212,22 @@ def long_conversation(server: Any, url: str) -> Figures:
     return figures
 
 
-def long_reply(server: Any, upstream: Any) -> Figures:
+def replies() -> dict[str, str]:
+    """The replies that are read while they are written."""
+    chance = Random(7)  # noqa: S311
+    items = (f"- **{number}** is {sentence(chance)}" for number in range(BLOCK_CHARS))
+    rows = (f"| {number} | *{chance.random():.3f}* | {sentence(chance)} |" for number in range(BLOCK_CHARS))
+    return {
+        "a reply of 200 KB": "\n\n".join(texts(MESSAGES))[:REPLY_CHARS],
+        "a list of 80 KB": lines(items, BLOCK_CHARS),
+        "a table of 80 KB": "| name | value | note |\n| --- | --- | --- |\n" + lines(rows, BLOCK_CHARS),
+    }
+
+
+def growing(server: Any, upstream: Any, what: str, reply: str) -> Figures:
     from tests.browser.pages import answer, ask
     from tests.upstream import finish, sleep, text
 
-    reply = "\n\n".join(texts(MESSAGES))[:REPLY_CHARS]
     deltas = map("".join, batched(reply, DELTA_CHARS, strict=False))
     upstream.script(*(step for delta in deltas for step in (text(delta), sleep(DELTA_SECONDS))), finish())
     with browsing(server) as (page, session):
@@ -223,13 +236,23 @@ def long_reply(server: Any, upstream: Any) -> Figures:
         ask(page, "At length, please.")
         watch(page)
         answer(page).and_(page.locator("[data-status=complete]")).wait_for(timeout=PATIENCE_MS)
-        figures = watched(page, "a reply of 200 KB")
+        figures = watched(page, what)
         taken = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
     return figures | {
-        "a reply of 200 KB: CPU, s": taken["TaskDuration"],
-        "a reply of 200 KB: CPU of scripts, s": taken["ScriptDuration"],
-        "a reply of 200 KB: CPU of style and layout, s": taken["RecalcStyleDuration"] + taken["LayoutDuration"],
+        f"{what}: CPU, s": taken["TaskDuration"],
+        f"{what}: CPU of scripts, s": taken["ScriptDuration"],
+        f"{what}: CPU of style and layout, s": taken["RecalcStyleDuration"] + taken["LayoutDuration"],
     }
+
+
+def lines(of: Iterator[str], chars: int) -> str:
+    """As many of these as fit."""
+    text = ""
+    for line in of:
+        if len(text) + len(line) >= chars:
+            break
+        text += line + "\n"
+    return text
 
 
 def shown(page: Page) -> float:
