@@ -42,9 +42,6 @@ class SearchableQuerySet(models.QuerySet["Searchable"]):
         # By a subquery for each row: the database would list all conversations of a person before it looks at any.
         return self.filter(Exists(own.filter(pk=OuterRef("conversation"))), owner_id=user.pk)
 
-    def titles(self) -> SearchableQuerySet:
-        return self.filter(message=None, queued=None, note=None)
-
     def texts(self) -> SearchableQuerySet:
         """Messages, queued questions and notes."""
         return self.exclude(message=None, queued=None, note=None)
@@ -92,8 +89,13 @@ class Searchable(models.Model):
     objects = SearchableQuerySet.as_manager()
 
     class Meta:
-        # Few texts are notes.
-        indexes = [models.Index(fields=["note"], condition=Q(note__isnull=False), name="searchable_note")]
+        indexes = [
+            # Few texts are notes.
+            models.Index(fields=["note"], condition=Q(note__isnull=False), name="searchable_note"),
+            models.Index(
+                fields=["owner", "-id"], condition=Q(message=None, queued=None, note=None), name="searchable_titles"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"searchable text {self.pk}"

@@ -10,13 +10,14 @@ from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet
 from chat.models import Conversation, Searchable, User
 from chat.models.searchable import SearchableQuerySet
 from chat.search import postgresql, sqlite
-from chat.search.query import NotSearchable, Query, Term, parse
+from chat.search.query import NotSearchable, Query, Span, Term, parse
 
 # No key is higher.
 END = (1 << 63) - 1
-# So many keys are taken from the index at first, and then up to so many; the rows may belong to another model or label.
-FIRST = 100
+# Up to so many keys are taken from the index at once. At first it is so many for each row that is wanted: some may
+# belong to another model or label.
 MOST = 5000
+KEYS_PER_ROW = 2
 # Staff search among all conversations, and are shown those of this many texts at most.
 FOR_STAFF = 200
 # As many people may match a word of theirs.
@@ -40,16 +41,17 @@ def newest(
     before: int = END,
     since: int = 0,
     most: int = MOST,
+    titles: bool = False,
 ) -> Found:
-    """The `count` newest of these rows that match, with keys from `since` and below `before`.
+    """The `count` newest of these rows that match, with keys from `since` and below `before`; or of their titles.
 
     All rows belong to the owner, unless that is None. The work has a limit, about `most` texts: where few rows are
     wanted and many match, there can be fewer than `count`, and a `next`. Raises NotSearchable.
     """
     found: list[Searchable] = []
-    looked, portion = 0, FIRST
+    looked, portion = 0, KEYS_PER_ROW * count
     while looked < most:
-        keys = _index()(query, owner, before, since, portion)
+        keys = _index()(Span(owner, before, since, titles), query, portion)
         found += rows.filter(pk__in=keys).order_by("-pk")[: count + 1 - len(found)]
         if len(found) > count:
             return Found(found[:count], found[count - 1].pk)
@@ -102,6 +104,6 @@ def _owners(term: Term) -> tuple[int, ...]:
     return tuple(User.objects.filter(named).order_by("pk").values_list("pk", flat=True)[:OWNERS])
 
 
-def _index() -> Callable[[Query, int | None, int, int, int], list[int]]:
-    """The keys of the texts that match and belong to the owner, from `since` and below `before`, the highest first."""
+def _index() -> Callable[[Span, Query, int], list[int]]:
+    """The keys of so many texts of the span that match, the highest first."""
     return {"sqlite": sqlite.newest, "postgresql": postgresql.newest}[connection.vendor]

@@ -47,6 +47,16 @@ class Query:
     unwanted: tuple[Term, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where to look: texts of one owner, or of all, with keys from `since` and below `before`; or titles alone."""
+
+    owner: int | None
+    before: int
+    since: int
+    titles: bool
+
+
 def parse(text: str) -> Query:
     """Raises NotSearchable."""
     if len(text) > MOST_CHARS:

@@ -2,17 +2,24 @@
 
 from django.db import connection
 
-from chat.search.query import Query, Term
+from chat.search.query import Query, Span, Term
 
 # By key, so that SQLite reads the lists of a word backwards and stops as soon as it has enough.
 NEWEST = """
-SELECT rowid FROM chat_words WHERE chat_words MATCH %s AND rowid < %s AND rowid >= %s ORDER BY rowid DESC LIMIT %s
+SELECT rowid FROM chat_words
+WHERE chat_words MATCH %s AND rowid < %s AND rowid >= %s {}
+ORDER BY rowid DESC LIMIT %s
 """
+TITLE = """AND EXISTS (
+    SELECT 1 FROM chat_searchable
+    WHERE id = chat_words.rowid AND message_id IS NULL AND queued_id IS NULL AND note_id IS NULL
+)"""
 
 
-def newest(query: Query, owner: int | None, before: int, since: int, count: int) -> list[int]:
+def newest(span: Span, query: Query, count: int) -> list[int]:
+    statement = NEWEST.format(TITLE if span.titles else "")
     with connection.cursor() as cursor:
-        cursor.execute(NEWEST, [expression(query, owner), before, since, count])
+        cursor.execute(statement, [expression(query, span.owner), span.before, span.since, count])
         return [key for (key,) in cursor.fetchall()]
 
 

@@ -72,7 +72,7 @@ async def search_offers(request: SignedInRequest) -> HttpResponse:
         rows = _rows(request)
         try:
             query = parse(words)
-            titles = newest(rows.titles(), query, request.user.pk, OFFERED, most=LOOKED_THROUGH).rows
+            titles = newest(rows, query, request.user.pk, OFFERED, most=LOOKED_THROUGH, titles=True).rows
             texts = newest(rows.texts(), query, request.user.pk, OFFERED, most=LOOKED_THROUGH).rows
         except NotSearchable:
             # It may become searchable with the next letter.

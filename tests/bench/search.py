@@ -77,8 +77,8 @@ def measure() -> dict[str, list[float]]:
 
     def offers(search: str) -> None:
         query = parse(search)
-        for kind in (rows.titles(), rows.texts()):
-            for row in newest(kind, query, person.pk, OFFERED, most=LOOKED_THROUGH).rows:
+        for kind, titles in ((rows, True), (rows.texts(), False)):
+            for row in newest(kind, query, person.pk, OFFERED, most=LOOKED_THROUGH, titles=titles).rows:
                 snippet(row.text, query)
 
     def staff(search: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chat import asking, queued, search
 from chat.models import Conversation, Message, QueuedQuestion, Reply, Searchable, User
 from chat.models.searchable import key_at
-from chat.search import finding
+from chat.search import finding, postgresql
 from chat.search.query import NotSearchable
 from tests import endings
 
@@ -152,14 +152,37 @@ def test_texts_of_a_time_are_found(write: Callable[..., list[Message]], alice: U
 def test_rows_that_are_rarely_wanted_are_found(
     write: Callable[..., list[Message]], alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finding, "FIRST", 2)
+    monkeypatch.setattr(finding, "KEYS_PER_ROW", 1)
     oldest, *_ = write(*(f"salt {number}" for number in range(20)))
     rows, query = Searchable.objects.for_user(alice).filter(message=oldest), search.parse("salt")
-    assert [row.text for row in search.newest(rows, query, alice.pk, 5).rows] == ["salt 0"]
+    assert [row.text for row in search.newest(rows, query, alice.pk, 2).rows] == ["salt 0"]
     # With a limit to how far one search looks; the next one goes on there.
-    nothing = search.newest(rows, query, alice.pk, 5, most=3)
+    nothing = search.newest(rows, query, alice.pk, 2, most=3)
     assert nothing.rows == []
     assert nothing.next
+
+
+def test_old_texts_are_found_with_the_newest(
+    write: Callable[..., list[Message]], alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL looks at the newest first: here at two of them, then at all others."""
+    monkeypatch.setattr(postgresql, "TEXTS_PER_KEY", 1)
+    write("salt 1", "salt 2", "pepper", "sugar", "salt 3", "sugar")
+    rows = Searchable.objects.for_user(alice)
+    for count, numbers in ((1, [3]), (2, [3, 2]), (3, [3, 2, 1]), (9, [3, 2, 1])):
+        found = search.newest(rows, search.parse("salt"), alice.pk, count)
+        assert [row.text for row in found.rows] == [f"salt {number}" for number in numbers]
+        assert (found.next is None) == (count >= len(numbers) and numbers[-1] == 1)
+
+
+def test_titles_alone_are_found(write: Callable[..., list[Message]], alice: User, bob: User) -> None:
+    write("salt", "salt", title="Salt of the earth")
+    write("salt", title="Pepper")
+    write("salt", title="Salt mines", owner=bob)
+    rows = Searchable.objects.for_user(alice)
+    titles = search.newest(rows, search.parse("salt"), alice.pk, 9, titles=True)
+    assert [row.text for row in titles.rows] == ["Salt of the earth"]
+    assert titles.next is None
 
 
 # What is kept up to date
