@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
 
 .DELETE_ON_ERROR:
-.PHONY: help run quick test some sqlite browser postgresql redis kill-loop bench bench-quick bench-data bench-search pythons lint format pins
+.PHONY: help run quick test some sqlite browser postgresql redis kill-loop bench bench-quick bench-data bench-search bench-pages pythons lint format pins
 
 help:
 	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
@@ -89,6 +89,10 @@ bench-data: $(VENV)/dev
 ## make bench-search  measure searches in them, and write the table in docs/performance.md
 bench-search: $(VENV)/dev
 	$(BIN)/python -m tests.bench.search $(ARGS)
+
+## make bench-pages  measure pages in them, and write the table in docs/performance.md
+bench-pages: $(VENV)/dev
+	$(BIN)/python -m tests.bench.pages $(ARGS)
 
 ## make pythons  part of the tests on each other supported Python that is installed
 pythons: $(VENV)/dev

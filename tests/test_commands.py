@@ -68,6 +68,7 @@ def test_make_alone_lists_the_commands(machine: Path) -> None:
         "bench-quick",
         "bench-data",
         "bench-search",
+        "bench-pages",
         "pythons",
         "lint",
         "format",

@@ -104,6 +104,21 @@ def test_a_reply_is_claimed_quickly_in_a_long_conversation(alice: User) -> None:
     assert spent < 0.030
 
 
+def test_first_messages_are_found_by_their_conversation(alice: User) -> None:
+    """SQLite has looked at all first messages, once it had been analyzed."""
+    for _ in range(10):
+        conversation = conversation_of(alice, ["text"] * 20)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    firsts = conversation.messages.filter(parent=None).order_by("created", "pk")
+    assert "message_order" in plan_of(firsts.values("pk", "parent"))
+
+
+def test_children_are_found_by_an_index(alice: User) -> None:
+    conversation = conversation_of(alice, ["text"] * 4)
+    assert "message_children" in plan_of(Message.objects.filter(parent=conversation.leaf).values("pk"))
+
+
 # Deletion
 
 

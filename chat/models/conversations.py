@@ -326,13 +326,17 @@ class Message(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.DB_CASCADE, related_name="messages", db_index=False)
-    parent = models.ForeignKey("self", null=True, on_delete=models.DB_CASCADE, related_name="children")
+    parent = models.ForeignKey("self", null=True, on_delete=models.DB_CASCADE, related_name="children", db_index=False)
     role = models.CharField(max_length=9, choices=Role)
     text = models.TextField(blank=True)
     created = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        indexes = [models.Index(fields=["conversation", "created"], name="message_order")]
+        indexes = [
+            models.Index(fields=["conversation", "created"], name="message_order"),
+            # Without the first messages: an analyzed SQLite took it for the way to those of one conversation.
+            models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="message_children"),
+        ]
 
     siblings: tree.Siblings | None = None
     # What the administration shows about it.

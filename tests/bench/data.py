@@ -122,7 +122,7 @@ def fill(messages: int) -> None:
 def store(conversations: "list[Conversation]", texts: Texts) -> None:
     from django.db import transaction
 
-    from chat.models import Conversation, Message, Reply, Searchable
+    from chat.models import Conversation, LedgerEntry, Message, Reply, Searchable
 
     messages = [message for conversation in conversations for message in talk(conversation, texts)]
     leaves = {message.conversation_id: message for message in messages}
@@ -144,6 +144,16 @@ def store(conversations: "list[Conversation]", texts: Texts) -> None:
         for message in messages
         if message.role == Message.Role.ASSISTANT
     ]
+    entries = [
+        LedgerEntry(
+            person_id=reply.message.conversation.owner_id,
+            reply_id=reply.pk,
+            model=reply.model,
+            asked=reply.asked,
+            **LedgerEntry.tokens(reply.usage),
+        )
+        for reply in replies
+    ]
     by_conversation = {conversation.pk: conversation for conversation in conversations}
     for message in messages:
         by_conversation[message.conversation_id].message_count += 1
@@ -156,6 +166,7 @@ def store(conversations: "list[Conversation]", texts: Texts) -> None:
         Conversation.objects.bulk_create(conversations)
         Message.objects.bulk_create(messages)
         Reply.objects.bulk_create(replies)
+        LedgerEntry.objects.bulk_create(entries)
         Searchable.objects.put(searchable)
 
 

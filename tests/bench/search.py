@@ -5,30 +5,14 @@
 Each figure is the time from what a person wrote to 20 texts with their snippets, in milliseconds.
 """
 
-import argparse
-import json
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
-from statistics import median, quantiles
-from typing import Any
 from urllib.parse import quote
 
-import django
-from django.conf import settings
+from tests.bench import comparison, data
 
-# Before Django reads its settings: nobody's own reach it.
-import tests.environment  # noqa: F401
-from tests.bench import data, stores
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "performance.md"
-TABLE = re.compile(r"(?<=<!-- make bench-search -->\n).*?(?=<!-- end -->)", re.DOTALL)
 # How many searches of each kind.
 ROUNDS = 5
 ALL = "all of these"
@@ -111,46 +95,5 @@ def timed(work: Callable[[str], None], searches: Iterable[str]) -> list[float]:
     return figures
 
 
-def table(figures: dict[str, dict[str, list[float]]], messages: int) -> Iterator[str]:
-    yield f"{messages:,} messages, {datetime.now(UTC):%Y-%m-%d}; median and 95th percentile in milliseconds:"
-    yield ""
-    yield f"| search | {' | '.join(stores.STORES[name] for name in figures)} |"
-    yield f"| --- |{' --- |' * len(figures)}"
-    for kind in next(iter(figures.values())):
-        yield f"| {kind} | {' | '.join(spread(of[kind]) for of in figures.values())} |"
-
-
-def spread(values: list[float]) -> str:
-    return f"{median(values):.0f}, {quantiles(values, n=20)[-1]:.0f}"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--here", action="store_true", help="measure the database of DATABASE_URL")
-    parser.add_argument("stores", nargs="*")
-    options = parser.parse_args()
-    if options.here:
-        django.setup()
-        settings.ALLOWED_HOSTS = ["testserver"]
-        # Without `collectstatic`.
-        settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
-        from chat.models import Message
-
-        print(json.dumps({"figures": measure(), "messages": Message.objects.count()}))  # noqa: T201
-        return
-    results: dict[str, Any] = {}
-    for name in stores.names():
-        with stores.store(name) as environment:
-            command = [sys.executable, "-m", "tests.bench.search", "--here"]
-            results[name] = json.loads(
-                subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout
-            )
-    figures = {name: result["figures"] for name, result in results.items()}
-    text = "\n".join(table(figures, max(result["messages"] for result in results.values())))
-    print(text)  # noqa: T201
-    if len(figures) == len(stores.STORES):
-        DOCUMENT.write_text(TABLE.sub(lambda _: f"\n{text}\n\n", DOCUMENT.read_text()))
-
-
 if __name__ == "__main__":
-    main()
+    comparison.main("search", measure)
