@@ -1,0 +1,36 @@
+"""The static files that are collected."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage
+from pygments.lexers import JavascriptLexer
+from pygments.token import Comment, Text, Whitespace
+
+from config.server.staticfiles import SCRIPTS, Minified
+
+OURS = sorted(Path(settings.BASE_DIR, "static", SCRIPTS).glob("*.js"))
+
+
+def code(script: str) -> Iterator[str]:
+    for kind, text in JavascriptLexer().get_tokens(script):
+        if kind not in Comment and (kind not in Text or text.strip()) and kind not in Whitespace:
+            yield text
+
+
+@pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
+def test_a_minified_script_has_the_same_code(path: Path) -> None:
+    minified = Minified(FileSystemStorage(path.parent)).open(path.name).read().decode()
+    assert "".join(code(minified)) == "".join(code(path.read_text()))
+    assert len(minified) < path.stat().st_size
+
+
+@pytest.mark.process
+def test_only_our_own_scripts_are_minified(collected_static: None) -> None:
+    collected = Path(settings.STATIC_ROOT)
+    (ours,) = collected.glob("js/markup.????????????.js")
+    (theirs,) = collected.glob("vendor/markdown-it/markdown-it.????????????.js")
+    assert "//" not in ours.read_text().replace("://", "")
+    assert "//#region" in theirs.read_text()
