@@ -65,8 +65,8 @@ export class Budget {
     if (this.steps < 0) throw new OverBudget();
   }
 
-  /** @param {{ html: number, steps: number, drawn: number }} cost */
-  spend({ html, steps, drawn }) {
+  /** @param {{ html: number, steps?: number, drawn?: number }} cost */
+  spend({ html, steps = 0, drawn = 0 }) {
     this.html -= html;
     this.steps -= steps;
     this.drawn -= drawn;
@@ -139,7 +139,7 @@ function renderTokens(tokens, budget) {
   state.tokens = tokens;
   markdown.core.process(state);
   const html = markdown.renderer.render(state.tokens, markdown.options, budget);
-  budget.spend({ html: html.length, steps: 0, drawn: 0 });
+  budget.spend({ html: html.length });
   return html;
 }
 
