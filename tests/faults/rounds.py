@@ -330,12 +330,13 @@ class KillLoop:
             with suppress(httpx.TransportError):
                 await self._receive(asked, visitor, connection)
             for event in connection.events:
-                cursor = event.seq
                 if self._seen[asked.pk].is_last(event):
                     return
                 if event.name == "end":
                     # It came too early to hear of the rest.
                     connection.events.remove(event)
+                else:
+                    cursor = event.seq
             if connection.gone:
                 return
             await asyncio.sleep(chance.uniform(*BACK_OFF))

@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +17,7 @@ from django.conf import settings
 from chat.events import Delta, End, Entry, Reasoning, Snapshot
 from chat.models import Message, Reply
 from chat.sse import ServerSentEvent
+from tests.faults import rounds
 from tests.faults.evidence import (
     BEGINS_ANEW,
     GOES_ON,
@@ -29,7 +33,7 @@ from tests.faults.evidence import (
     StoredQuestion,
     TitleEvidence,
 )
-from tests.faults.rounds import STORING, Death
+from tests.faults.rounds import STORING, Death, KillLoop, Seen
 from tests.visitor import Event
 
 # Each fate comes at least once.
@@ -370,3 +374,25 @@ def test_a_title_that_is_lost_or_made_twice_is_noticed(evidence: TitleEvidence, 
 def test_a_death_right_after_the_end_may_have_kept_it_from_the_log(seconds_after_the_end: float, befell: bool) -> None:
     death = Death(ENDED + seconds_after_the_end * STORING)
     assert death.befell(Reply(asked=ENDED - timedelta(seconds=9), ended=ENDED)) == befell
+
+
+async def test_a_reader_who_came_before_the_rest_has_come_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end that it was told of is forgotten, and with it the place of that."""
+    asked: Any = SimpleNamespace(pk=UUID(int=1))
+    received = iter(
+        [
+            [event("delta", 1, text="one"), event("end", 2, status="stopped")],
+            [event("snapshot", 0, text="one", reasoning="", seq=2), event("delta", 3, text=" two"), END],
+        ]
+    )
+
+    async def receive(_loop: KillLoop, _asked: object, _visitor: object, connection: Connection) -> None:
+        connection.events += next(received)
+
+    monkeypatch.setattr(KillLoop, "_receive", receive)
+    monkeypatch.setattr(rounds, "BACK_OFF", (0, 0))
+    loop: Any = object.__new__(KillLoop)
+    seen = Seen(past=Past(Snapshot("one", "", 2), []))
+    loop._seen = defaultdict(lambda: seen)
+    await loop._read(asked, Random(0), [None, None])  # noqa: S311
+    assert [[connection.after for connection in reader] for reader in seen.readers] == [[0, 1]]
