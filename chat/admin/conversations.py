@@ -95,8 +95,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     search_fields = ["title"]
     search_help_text = _(
         "Finds the conversations of the newest 200 texts that have every word: titles, messages and queued questions. "
-        'The last word may be a part, "words in quotes" stand together, -word leaves out. The name and the address of '
-        "the owner count as words."
+        'The last word may be a beginning, "words in quotes" stand together, and texts with a -word are left out. The '
+        "name and the address of the owner count as words."
     )
     fields = [("owner", "model", "message_count", "tokens", "created", "updated", "trashed", "status", "feedback")]
     readonly_fields = ["message_count", "tokens", "created", "updated", "trashed", "status", "feedback"]

@@ -100,7 +100,7 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     ordering = ["name"]
 
     class Media:
-        css = {"all": ["css/review.css"]}
+        css = {"all": ["css/admin.css", "css/review.css"]}
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view

@@ -32,7 +32,7 @@ class RuleForm(forms.Form):
         min_value=0,
         max_value=100,
         initial=SHARE,
-        help_text=_("Of the new conversations that meet all conditions. With 0 the rule rests."),
+        help_text=_("Of the new conversations that meet all conditions. 0 pauses the rule."),
     )
 
     def __init__(self, request: HttpRequest, data: Any = None) -> None:

@@ -30,6 +30,9 @@ class UserAdmin(NamedLookups, DjangoUserAdmin):  # type: ignore[type-arg]  # It 
         {"is_staff__exact", "is_superuser__exact", "is_active__exact", "groups__id__exact", "groups__isnull"}
     )
 
+    class Media:
+        css = {"all": ["css/admin.css"]}
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str] | tuple[str, ...]:
         fields = super().get_readonly_fields(request, obj)
         return fields if is_superuser(request) else [*fields, *RIGHTS]

@@ -127,7 +127,9 @@ def _results(request: SignedInRequest, form: SearchForm) -> dict[str, Any]:
         form.add_error("q", sentences.search(refusal.code))
         return {}
     following = urlencode({**request.GET.dict(), "below": found.next}) if found.next else ""
-    return {"words": words, "groups": list(_groups(found.rows, query)), "next": following}
+    is_filtered = any(form.cleaned_data[name] for name in ("since", "until", "model", "label"))
+    groups = list(_groups(found.rows, query))
+    return {"words": words, "groups": groups, "next": following, "is_filtered": is_filtered}
 
 
 def _groups(rows: list[Searchable], query: Query) -> Iterator[Group]:

@@ -117,9 +117,20 @@ def _back(request: SignedInRequest, **query: str) -> str:
 
 async def _ask(request: SignedInRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
     """A page that asks about the selected conversations, and names them in its form."""
-    selected = set() if request.method == "GET" else _selected(request)
+    try:
+        selected = set() if request.method == "GET" else _selected(request)
+    except Refusal as refusal:
+        return _refused(request, refusal)
     context |= {"selected": selected, "count": len(selected), "cancel": _back(request), **_was_on(request)}
     return await in_thread(render)(request, template, context, status=status)
+
+
+def _refused(request: SignedInRequest, refusal: Refusal) -> HttpResponse:
+    """Say why nothing was done, where the person was."""
+    if wants_json(request):
+        raise refusal
+    messages.error(request, refusal.message)
+    return SeeOther(_back(request))
 
 
 async def _answer(
@@ -129,10 +140,7 @@ async def _answer(
     try:
         selected = _selected(request)
     except Refusal as refusal:
-        if wants_json(request):
-            raise
-        messages.error(request, refusal.message)
-        return SeeOther(_back(request))
+        return _refused(request, refusal)
     done = await in_thread(work)(selected)
     if form and not done:
         if wants_json(request):

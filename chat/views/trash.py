@@ -93,7 +93,8 @@ async def erase_conversation(request: SignedInRequest, pk: UUID) -> HttpResponse
 async def empty_trash(request: SignedInRequest) -> HttpResponse:
     """Ask first, then delete for good all that is in the trash."""
     if request.method == "GET":
-        return await _ask(request, {"count": await _trash(request).acount()})
+        count = await _trash(request).acount()
+        return await _ask(request, {"count": count}) if count else SeeOther(reverse("trash"))
     while await in_thread(erase_some)(_trash(request)):
         pass
     return _to_trash(request, gettext("The trash has been emptied."))

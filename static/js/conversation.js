@@ -152,6 +152,8 @@ export class Conversation {
     try {
       await submit(form, event.submitter);
       form.dispatchEvent(new CustomEvent("sent", { detail: event.submitter }));
+      // What was said of the next question, before one of two answers was chosen, holds no longer.
+      this.#composer.retract();
       const message = form.closest("[data-message]");
       await (message ? this.#messages?.refresh(message) : this.#messages?.renew());
       if (document.activeElement === document.body) this.#composer.focus();

@@ -48,15 +48,23 @@ function draw() {
     return load();
   }
   const end = performance.now() + SLICE_MS;
+  /** @type {HTMLElement[]} */
   const drawn = [];
   for (const formula of formulas) {
     if (performance.now() > end) break;
     drawOne(formula);
     drawn.push(formula);
   }
-  // Measured together, because each measure after a change costs a layout.
-  for (const formula of drawn.filter(isWide)) formula.tabIndex = 0;
+  letWideScroll(drawn);
+  // The first formulas are drawn in other letters until their fonts have come.
+  if (document.fonts.status === "loading") document.fonts.ready.then(() => letWideScroll(drawn));
   if (drawn.length < formulas.length) setTimeout(draw);
+}
+
+/** @param {HTMLElement[]} formulas */
+function letWideScroll(formulas) {
+  // Measured together, because each measure after a change costs a layout.
+  for (const formula of formulas.filter(isWide)) formula.tabIndex = 0;
 }
 
 /**

@@ -18,7 +18,7 @@ export function searchFor(words) {
 /** @param {number} count of titles and messages */
 export function countOffers(count) {
   if (!count) return "No title or message was found.";
-  return count === 1 ? "One title or message." : `${count} titles and messages.`;
+  return count === 1 ? "One title or message is listed." : `${count} titles and messages are listed.`;
 }
 
 export const COPIED = "Copied";

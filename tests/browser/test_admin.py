@@ -87,6 +87,13 @@ def test_the_watch_sees_a_violation_in_the_admin(sam: Page, watch: Watch) -> Non
         sam.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">')")
 
 
+def test_wide_code_scrolls_in_its_box(sam: Page, server: Server) -> None:
+    sam.goto(talk(server, "Salt", f"```\n{'wide ' * 100}\n```"))
+    box = sam.locator(".code").bounding_box()
+    assert box
+    assert box["x"] + box["width"] <= sam.evaluate("innerWidth")
+
+
 def test_no_page_violates_the_policy(sam: Page, server: Server) -> None:
     transcript = talk(server, "Salt", ANSWER)
     for address in [

@@ -250,6 +250,13 @@ def test_nothing_is_asked_before_an_answer_is_chosen(alice: Page, upstream: Upst
         expect(question(alice)).to_have_value("And?")
     alice.reload()
     expect(answers(alice)).to_have_count(2)
+    question(alice).press("Enter")
+    refusal = alice.get_by_role("alert").filter(has_text="Choose one of the two answers first.")
+    expect(refusal).to_be_visible()
+    button(alice, "Continue with this answer").first.click()
+    expect(answers(alice)).to_have_count(1)
+    expect(refusal).to_have_count(0)
+    expect(question(alice)).to_have_value("And?")
 
 
 def test_one_answer_is_stopped_though_the_other_is_not(alice: Page, upstream: Upstream, watch: Watch) -> None:

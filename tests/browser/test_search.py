@@ -64,7 +64,7 @@ def test_the_palette_searches_as_one_types(show: Show, server: Server) -> None:
     alice.keyboard.type("brulee")
     offers = palette(alice).get_by_role("option")
     expect(offers.locator("mark")).to_have_text(["brûlée", "brûlée"])
-    expect(palette(alice).get_by_role("status")).to_have_text("2 titles and messages.")
+    expect(palette(alice).get_by_role("status")).to_have_text("2 titles and messages are listed.")
     expect(palette(alice).get_by_role("option", selected=True)).to_contain_text("Crème brûlée for two?")
     expect_accessible(alice)
     alice.keyboard.press("ArrowDown")

@@ -1,11 +1,14 @@
 """A conversation to take along: downloads and the page to print."""
 
 import json
+import re
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db.models import F
 
 from chat import asking
 from chat.models import Conversation, Message, Reply, ReplyEvent, User
@@ -84,6 +87,10 @@ def test_the_page_to_print_has_title_times_and_rendered_messages(client: Client,
     assert '<p dir="auto">It is <em>four</em>.</p>' in page
     assert page.count('class="message__date"') == 2
     assert "<form" not in page
+    # Begun and updated in the same minute, and later.
+    assert not re.search("<p>[^<]+ to ", page)
+    Conversation.objects.update(created=F("created") - timedelta(hours=1))
+    assert re.search("<p>[^<]+ to ", body(client.get(address(ended.message.conversation, "print/"))))
 
 
 @pytest.mark.parametrize("name", ["conversation.md", "print/"])

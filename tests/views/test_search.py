@@ -62,7 +62,9 @@ def test_results_of_a_conversation_that_follow_each_other_share_its_title(client
 
 
 def test_nothing_found_is_said(client: Client, ended: Reply) -> None:
-    assert "Nothing was found." in search(client, "nowhere")
+    assert "Nothing was found. Try fewer words, or another spelling." in search(client, "nowhere")
+    page = client.get("/search/?q=nowhere&since=2026-01-01").text
+    assert "Nothing was found. Try fewer words, another spelling, or no filters." in page
 
 
 @pytest.mark.parametrize(

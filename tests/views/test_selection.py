@@ -102,9 +102,10 @@ def test_what_cannot_be_done_is_said(client: Client, three: list[Conversation]) 
     sentence = "You can select 500 conversations at once. You have selected 501."
     assert refused(do="archive", conversation=many) == sentence
     assert refused(do="burn", conversation=three[0].pk) == "There is no such choice. Reload the page and try again."
-    page = client.post("/select/act/", {"do": "archive", "back": "trash"}, follow=True)
-    assert page.redirect_chain == [("/trash/", 303)]
-    assert "Select conversations first." in page.text
+    for address in ("/select/act/", "/select/erase/", "/select/labels/"):
+        page = client.post(address, {"do": "archive", "back": "trash"}, follow=True)
+        assert page.redirect_chain == [("/trash/", 303)]
+        assert "Select conversations first." in page.text
 
 
 # On pages

@@ -101,6 +101,10 @@ def test_deleting_for_ever_asks_first(client: Client, conversation: Conversation
     assert not Message.objects.exists()
 
 
+def test_an_empty_trash_is_not_emptied(client: Client) -> None:
+    assert client.get("/trash/empty/")["location"] == "/trash/"
+
+
 def test_only_ones_own_trash_is_emptied(client: Client, conversation: Conversation, bob: User) -> None:
     his = Conversation.objects.create(owner=bob, title="His", model="demo")
     trash.put(bob, [his.pk])
