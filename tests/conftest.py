@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
@@ -256,6 +256,22 @@ async def log(stores: Stores) -> AsyncIterator[ReplyLog]:
 
 
 # Servers
+
+
+@pytest.fixture
+def analyze(db: None) -> Iterator[Callable[[], None]]:
+    """Lets the database count its rows, for its plans, until the end of the test."""
+
+    def analyze() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+
+    yield analyze
+    if connection.vendor == "sqlite":
+        # The connection would remember the counts, though they are rolled back, and plan otherwise for the next tests.
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM sqlite_stat1")
+            cursor.execute("ANALYZE sqlite_schema")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The tree of a conversation's messages, and what reading and deleting it costs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -105,27 +105,11 @@ def test_a_reply_is_claimed_quickly_in_a_long_conversation(alice: User) -> None:
     assert spent < 0.030
 
 
-@pytest.fixture
-def analyzed() -> Iterator[Callable[[], None]]:
-    """Lets the database count its rows, until the end of the test."""
-
-    def analyze() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
-
-    yield analyze
-    if connection.vendor == "sqlite":
-        # The connection would remember the counts of what is rolled back.
-        with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM sqlite_stat1")
-            cursor.execute("ANALYZE sqlite_schema")
-
-
-def test_first_messages_are_found_by_their_conversation(alice: User, analyzed: Callable[[], None]) -> None:
+def test_first_messages_are_found_by_their_conversation(alice: User, analyze: Callable[[], None]) -> None:
     """SQLite has looked at all first messages, once it had been analyzed."""
     for _ in range(10):
         conversation = conversation_of(alice, ["text"] * 20)
-    analyzed()
+    analyze()
     firsts = conversation.messages.filter(parent=None).order_by("created", "pk")
     assert "message_order" in plan_of(firsts.values("pk", "parent"))
 

@@ -2,11 +2,11 @@
 
 import json
 import re
+from collections.abc import Callable
 from html import unescape
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
 from chat.models import Conversation, Label, Labelling, Reply, User
@@ -216,15 +216,14 @@ def test_labels_take_no_query_for_each_conversation(
             client.get(f"/history/?count={count}&label={work.pk}")
 
 
-def test_the_filter_uses_an_index(alice: User) -> None:
+def test_the_filter_uses_an_index(alice: User, analyze: Callable[[], None]) -> None:
     """Whether it starts at the label or at the list."""
     conversations = several(alice, 2000)
     labels = make(alice, *"abcde")
     for label in labels:
         give(label, *conversations)
     give(make(alice, "rare")[0], *conversations[:3])
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    analyze()
     for label in Label.objects.all():
         having = Labelling.objects.conversations(label.pk)
         plan = Conversation.objects.for_user(alice).listed().filter(pk__in=having)[:41].explain()
