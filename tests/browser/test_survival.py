@@ -20,7 +20,14 @@ pytestmark = pytest.mark.chromium
 RECOVERY_MS = 60_000
 
 # What Chromium has to say of connections that break off or cannot be made.
-CUT = ["ERR_HTTP2_PROTOCOL_ERROR", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION"]
+CUT = [
+    "ERR_HTTP2_PROTOCOL_ERROR",
+    "ERR_INCOMPLETE_CHUNKED_ENCODING",
+    "ERR_EMPTY_RESPONSE",
+    "ERR_CONNECTION",
+    # It was killed between the connection and the request.
+    "ERR_SOCKET_NOT_CONNECTED",
+]
 
 
 @pytest.fixture
