@@ -137,6 +137,22 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     connections.close_all()
 
 
+@pytest.fixture
+def analyze(db: None) -> Iterator[Callable[[], None]]:
+    """Lets the database count its rows, for its plans, until the end of the test."""
+
+    def analyze() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+
+    yield analyze
+    if connection.vendor == "sqlite":
+        # The connection would remember the counts, though they are rolled back, and plan otherwise for the next tests.
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM sqlite_stat1")
+            cursor.execute("ANALYZE sqlite_schema")
+
+
 @pytest.fixture(autouse=True)
 def _threads_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """They would outlive it, and their connections too."""
@@ -256,22 +272,6 @@ async def log(stores: Stores) -> AsyncIterator[ReplyLog]:
 
 
 # Servers
-
-
-@pytest.fixture
-def analyze(db: None) -> Iterator[Callable[[], None]]:
-    """Lets the database count its rows, for its plans, until the end of the test."""
-
-    def analyze() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
-
-    yield analyze
-    if connection.vendor == "sqlite":
-        # The connection would remember the counts, though they are rolled back, and plan otherwise for the next tests.
-        with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM sqlite_stat1")
-            cursor.execute("ANALYZE sqlite_schema")
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from chat.search.query import NotSearchable, Query, Span, Term
+from chat.search.query import IS_TITLE, NotSearchable, Query, Span, Term
 
 # SQLSTATE of a statement that took too long.
 CANCELED = "57014"
@@ -64,7 +64,7 @@ def _within(span: Span) -> tuple[str, list[Any]]:
         conditions.append("owner_id = %s")
         parameters.append(span.owner)
     if span.titles:
-        conditions.append("message_id IS NULL AND queued_id IS NULL AND note_id IS NULL")
+        conditions.append(IS_TITLE)
     return " AND ".join(conditions), parameters
 
 

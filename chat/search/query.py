@@ -47,6 +47,10 @@ class Query:
     unwanted: tuple[Term, ...]
 
 
+# What only titles are, in the language of both databases.
+IS_TITLE = "message_id IS NULL AND queued_id IS NULL AND note_id IS NULL"
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Where to look: texts of one owner, or of all, with keys from `since` and below `before`; or titles alone."""

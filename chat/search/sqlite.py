@@ -2,7 +2,7 @@
 
 from django.db import connection
 
-from chat.search.query import Query, Span, Term
+from chat.search.query import IS_TITLE, Query, Span, Term
 
 # By key, so that SQLite reads the lists of a word backwards and stops as soon as it has enough.
 NEWEST = """
@@ -10,10 +10,7 @@ SELECT rowid FROM chat_words
 WHERE chat_words MATCH %s AND rowid < %s AND rowid >= %s {}
 ORDER BY rowid DESC LIMIT %s
 """
-TITLE = """AND EXISTS (
-    SELECT 1 FROM chat_searchable
-    WHERE id = chat_words.rowid AND message_id IS NULL AND queued_id IS NULL AND note_id IS NULL
-)"""
+TITLE = f"AND EXISTS (SELECT 1 FROM chat_searchable WHERE id = chat_words.rowid AND {IS_TITLE})"  # noqa: S608
 
 
 def newest(span: Span, query: Query, count: int) -> list[int]:

@@ -93,10 +93,13 @@ export function render(text, budget, isEnd, before = []) {
   try {
     const { blocks, defines } = parse(text, budget, isEnd);
     for (const [index, block] of blocks.entries()) {
-      const isFirst = index === 0 && !defines;
-      const rendered = renderBlock(block, budget, isFirst ? before : []);
-      if (isFirst) ({ items, kept } = rendered);
-      html += rendered.html;
+      if (index === 0 && !defines) {
+        const first = renderBlock(block, budget, before);
+        ({ items, kept } = first);
+        html += first.html;
+      } else {
+        html += renderTokens(block, budget);
+      }
       line = endOf(block);
     }
   } catch (error) {

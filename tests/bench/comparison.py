@@ -26,9 +26,9 @@ def place(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?<=<!-- make bench-{name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def main(name: str, measure: Callable[[], dict[str, list[float]]]) -> None:
+def main(name: str, doc: str | None, measure: Callable[[], dict[str, list[float]]]) -> None:
     """Run the module tests.bench.`name`, whose `measure` returns milliseconds of each kind of request."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--here", action="store_true", help="measure the database of DATABASE_URL")
     parser.add_argument("stores", nargs="*")
     options = parser.parse_args()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 10
 LABEL = "Measured"
-# One of so many conversations of the person has the label.
+# Every twentieth conversation of the person has the label.
 ONE_LABELLED = 20
 
 
@@ -112,4 +112,4 @@ def timed(client: "Client", url: str) -> float:
 
 
 if __name__ == "__main__":
-    comparison.main("pages", measure)
+    comparison.main("pages", __doc__, measure)

@@ -96,4 +96,4 @@ def timed(work: Callable[[str], None], searches: Iterable[str]) -> list[float]:
 
 
 if __name__ == "__main__":
-    comparison.main("search", measure)
+    comparison.main("search", __doc__, measure)
