@@ -1,5 +1,6 @@
 """What all tests share: their marks, what is left out where a program is missing, people, and servers."""
 
+import gc
 import os
 import sqlite3
 import subprocess
@@ -93,6 +94,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("left out")
         for reason, count in left_out.items():
             terminalreporter.line(f"{count} tests, for want of {reason}")
+
+
+# Time
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Spare the garbage collector what has been loaded by now, and call it less often.
+
+    `make quick` takes 76 instead of 85 seconds.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 # Django
