@@ -80,7 +80,7 @@ export class Editor {
 }
 
 /**
- * Keep nothing of what was written in the place of a question.
+ * Keep nothing of what was written instead of a question.
  * @param {string} message the id of its element
  */
 export function forgetEdit(message) {

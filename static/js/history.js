@@ -151,7 +151,7 @@ export class History {
   }
 
   /**
-   * @param {number} count so many at least, if there are
+   * @param {number} count this many at least, if there are
    * @returns {Promise<DocumentFragment>}
    */
   async #newest(count) {

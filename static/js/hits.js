@@ -5,7 +5,7 @@ import { find } from "./dom.js";
 /**
  * @typedef {object} Term words that stand one after another
  * @property {string[]} words
- * @property {boolean} is_prefix whether the last of them may go on
+ * @property {boolean} is_prefix whether the last of them may continue
  */
 /** @typedef {{word: string, node: Text, start: number, end: number}} Word and where it stands */
 
