@@ -9,7 +9,7 @@ class ChatConfig(AppConfig):
 
     def ready(self) -> None:
         from chat import checks  # noqa: F401  (they register themselves)
-        from chat.audit import accounts  # noqa: F401  (so does this)
+        from chat.audit import accounts, reviews  # noqa: F401  (so do these)
         from chat.database import close_pool
         from chat.search.filling import after_migrations
 

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from chat import trash
-from chat.models import AuditHead, AuditRecord, Conversation, User
+from chat.models import AuditHead, AuditRecord, Conversation, Remark, Review, ReviewLabel, ReviewQueue, User
 from tests.client import Client
 from tests.test_admin import LIST, change, delete, talk
 
@@ -88,6 +88,44 @@ def test_each_of_several_deletions_is_recorded(staff: Client, alice: User, bob: 
     assert (listed.action, listed.detail) == (Action.LISTED, "p=1 action=delete_selected")
     erased = since(lambda: staff.post(LIST, {**data, "post": "yes"}))
     assert [(entry.action, entry.conversation) for entry in erased] == [(Action.ERASED, pk) for pk in sorted(pks)]
+
+
+def test_the_deletion_of_a_queue_is_recorded(staff: Client, alice: User) -> None:
+    queues = [ReviewQueue.objects.create(name=name, rubric="Correct: yes, no") for name in ("Beer", "Salt")]
+    queues[1].put([talk(alice, "Answer.").pk, talk(alice, "Answer.").pk])
+    queues[1].markings.filter(pk=queues[1].markings.earliest("pk").pk).update(done=timezone.now())
+    (deleted,) = since(
+        lambda: staff.post(reverse("admin:chat_reviewqueue_delete", args=[queues[1].pk]), {"post": "yes"})
+    )
+    assert (deleted.action, deleted.detail) == (Action.QUEUE_DELETED, "queue Salt: 1 of 2 marked")
+    assert deleted.by_name == "sam"
+    data = {"action": "delete_selected", "_selected_action": str(queues[0].pk), "post": "yes"}
+    (deleted,) = since(lambda: staff.post(reverse("admin:chat_reviewqueue_changelist"), data))
+    assert deleted.detail == "queue Beer: 0 of 0 marked"
+
+
+def test_the_deletion_of_a_label_is_recorded(staff: Client, sam: User, alice: User) -> None:
+    conversation = talk(alice, "Answer.")
+    Review.objects.change(conversation.pk, 0, sam, state="new", assignee=None, labels=["Soup"])
+    label = ReviewLabel.objects.get()
+    (deleted,) = since(lambda: staff.post(reverse("admin:chat_reviewlabel_delete", args=[label.pk]), {"post": "yes"}))
+    assert (deleted.action, deleted.detail) == (Action.LABEL_DELETED, "label Soup: conversations=1")
+
+
+def test_the_deletion_of_a_remark_is_recorded(staff: Client, sam: User, alice: User) -> None:
+    conversation = talk(alice, "Answer.")
+    Remark.objects.add(conversation.pk, None, sam, "note", "Too salty")
+    address = reverse("admin:chat_remark_remove", args=[conversation.pk, Remark.objects.get().pk])
+    (deleted,) = since(lambda: staff.post(address))
+    assert (deleted.action, deleted.detail, deleted.owner_name) == (Action.REMARK_DELETED, "note", "alice")
+    assert deleted.conversation == conversation.pk
+
+
+def test_the_deletion_of_an_account_says_what_went_with_it(staff: Client, alice: User) -> None:
+    for _ in range(2):
+        talk(alice, "Answer.")
+    (deleted,) = since(lambda: staff.post(reverse("admin:chat_user_delete", args=[alice.pk]), {"post": "yes"}))
+    assert (deleted.action, deleted.detail, deleted.owner_name) == (Action.DELETED, "conversations=2", "alice")
 
 
 @pytest.mark.django_db(transaction=True)

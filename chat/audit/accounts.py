@@ -7,7 +7,7 @@ from allauth.account.models import EmailAddress
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models import Model, QuerySet
-from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 
@@ -79,9 +79,15 @@ def _address_deleted(instance: EmailAddress, origin: Model | QuerySet[Any], **_:
         record(Action.EMAIL, owner=instance.user, detail=f"-{instance.email}")
 
 
+@receiver(pre_delete, sender=User)
+def _count_conversations(instance: User, **_: Any) -> None:
+    """The database deletes them with the account, so none has a record of its own."""
+    instance._conversations = instance.conversations.count()  # type: ignore[attr-defined]
+
+
 @receiver(post_delete, sender=User)
 def _deleted(instance: User, **_: Any) -> None:
-    record(Action.DELETED, owner=instance)
+    record(Action.DELETED, owner=instance, detail=f"conversations={instance.__dict__.pop('_conversations')}")
 
 
 @receiver(m2m_changed, sender=User.groups.through)

@@ -41,6 +41,9 @@ class AuditRecord(models.Model):
         EMAIL = "email", _("Email address changed")
         RIGHTS = "rights", _("Rights changed")
         RULE = "queue rule", _("Rule of a queue changed")
+        QUEUE_DELETED = "queue deleted", _("Queue of reviewers deleted")
+        LABEL_DELETED = "label deleted", _("Label of reviewers deleted")
+        REMARK_DELETED = "remark deleted", _("Note or flag deleted")
 
     number = models.BigIntegerField(primary_key=True)
     time = models.DateTimeField(default=timezone.now)
