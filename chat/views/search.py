@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
@@ -18,6 +19,7 @@ from chat.days import midnight
 from chat.forms import SearchForm
 from chat.models import Conversation, Searchable
 from chat.models.searchable import SearchableQuerySet, key_at
+from chat.models.summaries import has_line
 from chat.process import Process
 from chat.search import END, NotSearchable, Piece, Query, newest, parse, snippet
 from chat.views import pages
@@ -48,7 +50,7 @@ async def search(request: SignedInRequest) -> HttpResponse:
     """The page with the field, its filters and a portion of what was found."""
 
     def page() -> HttpResponse:
-        models = [model.name for model in Process.of(request).catalog.models_for(request.user)]
+        models = _models(request)
         # Its filter by a label is the one of the form, too.
         listed = history(request)
         form = SearchForm(request.GET, models=models, labels=listed["labels"])
@@ -107,6 +109,22 @@ def _rows(request: SignedInRequest, *, with_trash: bool = False) -> SearchableQu
     return rows.select_related("conversation", "message", "queued", "note__message").defer("words")
 
 
+def _models(request: SignedInRequest) -> list[str]:
+    """The models that the person can choose, and others that their conversations name."""
+    offered = [model.name for model in Process.of(request).catalog.models_for(request.user)]
+    own = Conversation.objects.lasting().filter(owner=request.user)
+    named = own.order_by().values_list("model", "models_used").distinct()
+    known = {name for last, used in named for name in (last, *used.split("\n")) if name}
+    return [*offered, *sorted(known.difference(offered))]
+
+
+def _of_model(model: str) -> Q:
+    """Answers of this model and notes on them, questions queued for it, and what else is in its conversations."""
+    its = Q(conversation__model=model) | Q(has_line("conversation__models_used", model))
+    has_none = Q(message__reply=None, note=None, queued=None)
+    return Q(message__reply__model=model) | Q(note__model=model) | Q(queued__model=model) | (has_none & its)
+
+
 def _results(request: SignedInRequest, form: SearchForm) -> dict[str, Any]:
     """What was found, by conversation as far as results follow each other, and the query of the next portion."""
     words = request.GET.get("q", "").strip()
@@ -118,7 +136,7 @@ def _results(request: SignedInRequest, form: SearchForm) -> dict[str, Any]:
         model = form.cleaned_data["model"]
         rows = _rows(request, with_trash=form.cleaned_data["trash"])
         if model:
-            rows = rows.filter(conversation__model=model)
+            rows = rows.filter(_of_model(model))
         if label := form.cleaned_data["label"]:
             rows = rows.filter(conversation__labels=label)
         before = min(before, _cursor(request.GET.get("below", "")))

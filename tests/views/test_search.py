@@ -112,10 +112,34 @@ def test_results_are_filtered_by_days(client: Client, alice: User) -> None:
 
 
 def test_results_are_filtered_by_model(client: Client, ended: Reply) -> None:
-    Conversation.objects.update(model="large-1")
-    assert results(search(client, "four", model="demo")) == []
-    Conversation.objects.update(model="demo")
-    assert results(search(client, "four", model="demo")) == ["It is *[four]*."]
+    more = end(asking.ask(ended.message.conversation, "And once more?", "demo"), "It is four again.")
+    # As if another one had answered, before the settings changed.
+    Reply.objects.filter(pk=ended.pk).update(model="old-1")
+    summed = ended.message.conversation
+    summed.add_up()
+    summed.save()
+    note(client, ended, "bad", "Not my four.")
+    queued.add(more.message.conversation, "Which four?", "demo")
+    assert results(search(client, "four")) == [
+        "Which [four]?",
+        "Not my [four].",
+        "It is [four] again.",
+        "It is *[four]*.",
+    ]
+    assert results(search(client, "four", model="demo")) == ["Which [four]?", "It is [four] again."]
+    assert results(search(client, "four", model="old-1")) == ["Not my [four].", "It is *[four]*."]
+    # A question belongs to all models of its conversation.
+    for model in ("demo", "old-1"):
+        assert results(search(client, "once", model=model)) == ["And [once] more?"]
+
+
+def test_a_model_that_is_no_longer_offered_can_be_chosen(client: Client, ended: Reply, bob: User) -> None:
+    Conversation.objects.create(owner=bob, title="His", model="his-1")
+    assert "old-1" not in search(client, "four")
+    Conversation.objects.filter(pk=ended.message.conversation_id).update(models_used="\nold-1\n")
+    html = search(client, "four", model="old-1")
+    assert '<option value="old-1" selected>old-1</option>' in html
+    assert "his-1" not in html
 
 
 def test_many_results_come_in_portions(client: Client, alice: User) -> None:
@@ -251,9 +275,9 @@ def test_a_search_takes_few_queries(
 ) -> None:
     for number in range(15):
         end(asking.begin(User.objects.get(username="alice"), f"Question {number} of two", "demo"), "Two")
-    # Session, person, keys, rows, the sidebar, labels; on PostgreSQL a transaction around the keys, and which texts are
-    # the newest.
-    with django_assert_max_num_queries(11):
+    # Session, person, keys, rows, the sidebar, labels, models; on PostgreSQL a transaction around the keys, and which
+    # texts are the newest.
+    with django_assert_max_num_queries(12):
         assert "Older results" in search(client, "two")
 
 
