@@ -24,13 +24,14 @@ BATCH = 40
 MOST = 500
 
 
-def history(request: SignedInRequest) -> dict[str, Any]:
+def history(request: SignedInRequest, here: UUID | None = None) -> dict[str, Any]:
     """A batch of the sidebar, in groups with marks, and the query that leads to the next one.
 
-    With `count` in its query, a page gets as many as it shows already. With `label`, only what has that label, if there
+    The conversation `here`, which is open, comes apart, before a first batch that does not have it. With `count` in its query, a page gets as many as it shows already. With `label`, only what has that label, if there
     is one; `filter` is the query for that. `running` is a number by which it learns that a reply has begun or ended.
     """
     before = _cursor(request.GET.get("before", ""))
+    here = here or _id(request.GET.get("here", ""))
     count = max(BATCH, count_of(request.GET.get("count", ""), BATCH, MOST))
     # First: what begins meanwhile has another number, by which the page learns of it.
     running = set(Reply.objects.for_user(request.user).running().values_list("message__conversation", flat=True))
@@ -39,10 +40,13 @@ def history(request: SignedInRequest) -> dict[str, Any]:
     rows = Conversation.objects.for_user(request.user).listed(before).with_last_reply()
     if label:
         rows = rows.filter(pk__in=Labelling.objects.conversations(label.pk))
-    listed = list(rows.only("pk", "title", "updated", "pinned", "seen", "owner_id")[: count + 1])
+    rows = rows.only("pk", "title", "updated", "pinned", "seen", "owner_id")
+    listed = list(rows[: count + 1])
     shown = listed[:count]
-    Labelling.objects.show_on(shown, [other for other in labels if other != label])
-    for conversation in shown:
+    is_missing = here and not before and here not in {conversation.pk for conversation in shown}
+    apart = list(rows.filter(pk=here)) if is_missing else []
+    Labelling.objects.show_on([*apart, *shown], [other for other in labels if other != label])
+    for conversation in [*apart, *shown]:
         conversation.mark = "running" if conversation.pk in running else _mark(conversation)
     language = request.user.date_language
     known = _group(before[0], before[1], language) if before else None
@@ -51,6 +55,8 @@ def history(request: SignedInRequest) -> dict[str, Any]:
         ("" if group == known else group, list(conversations))
         for group, conversations in groupby(shown, key=lambda each: _group(each.pinned, each.updated, language))
     ]
+    if apart:
+        groups.insert(0, (gettext("Open now"), apart))
     asked = {"label": str(label.pk)} if label else {}
     following = ""
     if len(listed) > count:
@@ -58,6 +64,7 @@ def history(request: SignedInRequest) -> dict[str, Any]:
         following = urlencode({"before": f"{last.pinned:d}_{last.updated.isoformat()}_{last.pk}", **asked})
     return {
         "groups": groups,
+        "is_apart": bool(apart),
         "next": following,
         "running": number_of(running),
         "labels": labels,
@@ -97,6 +104,14 @@ def _cursor(value: str) -> Place | None:
         _day(moment)
         return pinned == "1", moment.astimezone(UTC), UUID(pk)
     except (ValueError, OverflowError) as error:
+        raise BadRequest from error
+
+
+def _id(value: str) -> UUID | None:
+    """The id of a conversation; None without a value."""
+    try:
+        return UUID(value) if value else None
+    except ValueError as error:
         raise BadRequest from error
 
 

@@ -63,7 +63,7 @@ async def page(
             "edited": edited,
             "demo": settings.CHAT_DEMO,
             "debug": settings.DEBUG,
-            "history": history(request),
+            "history": history(request, conversation.pk if conversation else None),
             "is_temporary": conversation.temporary if conversation else form.is_temporary,
             "temporary_hours": settings.CHAT_TEMPORARY_HOURS,
             "deleted": None if conversation else deleted(request),

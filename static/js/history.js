@@ -1,6 +1,7 @@
 import { find } from "./dom.js";
 import { go, LabelFilter } from "./filter.js";
 import { OptionsMenu } from "./options.js";
+import { keepPlace, placeBefore, whenShown } from "./place.js";
 import { rename } from "./rename.js";
 import { fragment, Problem, submit } from "./requests.js";
 import { Selecting } from "./selecting.js";
@@ -62,10 +63,28 @@ export class History {
     list.addEventListener("click", (event) => this.#clicked(event));
     const actions = find(page, "[data-history-actions]", HTMLFormElement);
     actions.addEventListener("submit", (event) => this.#submitted(event));
-    list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+    whenShown(list, () => void this.#goOn());
+    keepPlace(list, () => ({ query: this.#filter.query, count: this.#seenSoFar, top: list.scrollTop }));
     // Screen readers tell what changes, not what a page begins with.
     const notice = page.querySelector("[data-deleted-notice] p");
     if (notice) this.#tell(notice.textContent.trim());
+  }
+
+  /** Show as much as the page before, from the same place on, and what is open. */
+  async #goOn() {
+    const { count = 0, top = 0, query = this.#filter.query } = placeBefore();
+    if (query === this.#filter.query) {
+      if (count > this.#titles.length) await this.#inTurn(() => this.#renew(count)).catch(() => {});
+      this.#list.scrollTop = top;
+    }
+    const current = this.#list.querySelector("[aria-current]");
+    if (!current?.closest("[data-apart]")) current?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** How many conversations stand above the end of the window. */
+  get #seenSoFar() {
+    const { bottom } = this.#list.getBoundingClientRect();
+    return this.#titles.filter((title) => title.getBoundingClientRect().top < bottom).length;
   }
 
   /** @param {string} sentence for screen readers */
@@ -119,8 +138,9 @@ export class History {
     return done;
   }
 
-  async #renew() {
-    const next = await this.#newest(this.#titles.length);
+  /** @param {number} [count] this many at least, if there are */
+  async #renew(count = this.#titles.length) {
+    const next = await this.#newest(count);
     // The list may lack what is just being deleted. Its line comes in the same moment, so that nothing moves in between.
     await Promise.allSettled(this.#answers);
     const { top } = this.#list.getBoundingClientRect();
@@ -155,8 +175,9 @@ export class History {
    * @returns {Promise<DocumentFragment>}
    */
   async #newest(count) {
+    const { url, here = "" } = this.#list.dataset;
     try {
-      const next = await fragment(`${this.#list.dataset.url}?${this.#filter.query}&count=${count}`);
+      const next = await fragment(`${url}?${this.#filter.query}&count=${count}&here=${here}`);
       this.#filter.renew(find(next, "[data-labels]", HTMLTemplateElement));
       return next;
     } catch (error) {
@@ -232,6 +253,8 @@ export class History {
       const isCurrent = link instanceof HTMLAnchorElement && link.pathname === location.pathname;
       if (isCurrent) link.setAttribute("aria-current", "page");
     }
+    // It has its place in the list now.
+    if (this.#list.querySelectorAll("[aria-current]").length > 1) this.#list.querySelector("[data-apart]")?.remove();
   }
 
   /**

@@ -28,7 +28,7 @@ export class UndoLines {
     const line = find(copy, "li", HTMLElement);
     const undo = find(line, "[data-undo]", HTMLButtonElement);
     line.dataset.left = hrefOf(entry);
-    line.dataset.place = entry.dataset.place;
+    line.dataset.place = entry.dataset.place ?? "";
     line.dataset.group = groupOf(entry);
     return (what, { url, name, value }) => {
       find(line, "[data-what]", HTMLElement).textContent = what;
@@ -56,7 +56,7 @@ export class UndoLines {
 
   /** @param {HTMLElement} line */
   #put(line) {
-    const items = /** @type {HTMLElement[]} */ ([...this.#list.querySelectorAll("li")]);
+    const items = /** @type {HTMLElement[]} */ ([...this.#list.querySelectorAll("[data-place]")]);
     const above = items.findLast((item) => placeOf(item) > placeOf(line));
     const below = items.find((item) => placeOf(item) < placeOf(line));
     // Its group may have been of this entry only.

@@ -10,7 +10,7 @@ from playwright.sync_api import APIResponse, Locator, Page, Route, expect
 from chat import asking
 from chat.models import Conversation, Reply, User
 from tests.browser.axe import expect_accessible
-from tests.browser.conftest import Watch
+from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import (
     answer,
     ask,
@@ -23,6 +23,7 @@ from tests.browser.pages import (
     top_at_rest,
     words,
 )
+from tests.browser.test_accessibility import PHONE
 from tests.server import Server
 from tests.upstream import Upstream, hang, text
 
@@ -95,6 +96,51 @@ def test_it_loads_further_as_it_is_scrolled(alice: Page, server: Server) -> None
     expect(entries(alice)).to_have_text(titles)
     headings = alice.get_by_role("navigation", name="History").get_by_role("heading").all_text_contents()
     assert len(headings) == len(set(headings))
+
+
+def test_the_list_keeps_its_place_on_the_next_page(alice: Page, server: Server) -> None:
+    remember(server, "alice", *map(str, range(200)))
+    alice.reload()
+    while entries(alice).count() < 160:
+        entries(alice).last.scroll_into_view_if_needed()
+    for title in ("151", "152"):
+        entries(alice).get_by_text(title, exact=True).scroll_into_view_if_needed()
+        place = entries(alice).get_by_text(title, exact=True).bounding_box()
+        entries(alice).get_by_text(title, exact=True).click()
+        expect(alice.get_by_role("heading", name=title, exact=True)).to_be_attached()
+        current = alice.locator("[data-history] :not([data-apart]) > ul [aria-current]")
+        expect(current).to_have_text(title)
+        expect(current).to_be_in_viewport()
+        assert current.bounding_box() == place
+
+
+def test_the_drawer_of_a_phone_keeps_the_place_of_the_list(visit: Visit, server: Server) -> None:
+    phone = visit("alice", **PHONE)
+    remember(server, "alice", *map(str, range(100)))
+    phone.goto("/")
+    button(phone, "Menu").tap()
+    while entries(phone).count() < 80:
+        entries(phone).last.scroll_into_view_if_needed()
+    entries(phone).get_by_text("71", exact=True).tap()
+    expect(phone.get_by_role("heading", name="71", exact=True)).to_be_attached()
+    button(phone, "Menu").tap()
+    current = phone.locator("[data-history] :not([data-apart]) > ul [aria-current]")
+    expect(current).to_have_text("71")
+    expect(current).to_be_in_viewport()
+
+
+def test_a_conversation_far_below_stands_apart_at_first(alice: Page, server: Server) -> None:
+    remember(server, "alice", *map(str, range(50)))
+    url = server.database.run(lambda: Conversation.objects.get(title="45").get_absolute_url())
+    alice.goto(url)
+    headings = alice.get_by_role("navigation", name="History").get_by_role("heading")
+    expect(headings).to_have_text(["Open now", "Today", "Yesterday"])
+    expect(entries(alice)).to_have_count(41)
+    expect(alice.locator("[data-history] [aria-current]")).to_have_text("45")
+    entries(alice).last.scroll_into_view_if_needed()
+    expect(headings).to_have_text(["Today", "Yesterday"])
+    expect(entries(alice)).to_have_count(50)
+    expect(alice.locator("[data-history] [aria-current]")).to_have_text("45")
 
 
 def test_what_could_not_be_loaded_is_loaded_by_a_press(alice: Page, server: Server, watch: Watch) -> None:

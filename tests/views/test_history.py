@@ -1,4 +1,6 @@
-"""The marks of the sidebar: what a person does not know yet of their conversations."""
+"""The history in the sidebar: its marks, and what is open now."""
+
+from uuid import uuid4
 
 import pytest
 
@@ -84,3 +86,28 @@ def test_a_conversation_that_ended_before_there_were_marks_has_none(client: Clie
     conversation = Conversation.objects.create(owner=alice, title="Old", model="demo")
     assert conversation.unseen_end() is None
     assert marks(client) == [""]
+
+
+# What is open now
+
+
+def test_what_is_open_comes_apart_if_it_is_far_below(client: Client, alice: User) -> None:
+    first, *_ = [Conversation.objects.create(owner=alice, title=str(number)) for number in range(41)]
+    far = f"/history/?here={first.pk}"
+    assert [label for label, _ in client.get(far).context["history"]["groups"]] == ["Open now", "Today"]
+    assert client.get(far).text.count("data-place") == 40
+    assert client.get(f"{far}&count=41").text.count("data-place") == 41
+    page = client.get(first.get_absolute_url()).text
+    assert page.count('aria-current="page">0</a>') == 1
+    for nothing in (f"/history/?here={uuid4()}", f"/history/?here={first.pk}&before=0_2030-01-01T00:00:00Z_{uuid4()}"):
+        assert "Open now" not in client.get(nothing).text
+
+
+def test_an_id_that_is_none_is_refused(client: Client) -> None:
+    assert client.get("/history/?here=x").status_code == 400
+
+
+def test_what_is_in_no_list_does_not_come_apart(client: Client, alice: User) -> None:
+    Conversation.objects.bulk_create(Conversation(owner=alice, title=str(number)) for number in range(40))
+    archived = Conversation.objects.create(owner=alice, title="Archived", archived=True)
+    assert "Open now" not in client.get(f"/history/?here={archived.pk}").text
