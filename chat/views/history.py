@@ -27,8 +27,9 @@ MOST = 500
 def history(request: SignedInRequest, here: UUID | None = None) -> dict[str, Any]:
     """A batch of the sidebar, in groups with marks, and the query that leads to the next one.
 
-    The conversation `here`, which is open, comes apart, before a first batch that does not have it. With `count` in its query, a page gets as many as it shows already. With `label`, only what has that label, if there
-    is one; `filter` is the query for that. `running` is a number by which it learns that a reply has begun or ended.
+    The conversation `here`, which is open, comes apart, before a first batch that does not have it. With `count` in its
+    query, a page gets as many as it shows already. With `label`, only what has that label, if there is one; `filter` is
+    the query for that. `running` is a number by which it learns that a reply has begun or ended.
     """
     before = _cursor(request.GET.get("before", ""))
     here = here or _id(request.GET.get("here", ""))
