@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 POLL = 0.25
 # Seconds between two checks which of their replies still run: the log does not hear of deletions.
 LOOK = 2.0
-# Seconds without news after which a reader looks into the store.
-IDLE = 15.0
+# Seconds without news after which a reader looks into the store, and its stream gives a sign of life.
+IDLE = 10.0
 # Readers that reconnect within this time find the rest of a reply in its log; later ones get a snapshot.
 LOG_KEPT = timedelta(minutes=10)
 # At most this many entries are read at once.

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import monotonic
 from typing import Self
 from uuid import UUID
 
@@ -28,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 # The browser waits this long before it reconnects, in milliseconds.
 RETRY = 2000
-# Seconds between two checks of the session, which readers must not outlive. Less than the time between two comments,
-# so that a quiet stream checks with each.
-SESSION_LOOK = 10.0
-# Seconds between two signs of life on the stream of a page.
-SIGN_OF_LIFE = 15.0
+# Seconds that pass at least between two checks of the session. The first block after them checks, and a quiet stream
+# has one every ten seconds: together less than the 15 seconds for which a reader may outlive its session.
+SESSION_LOOK = 4.0
+# Seconds between two signs of life on the stream of a page; that of a reply has one after replylog.base.IDLE.
+SIGN_OF_LIFE = 10.0
 # Seqs are stored as positive 32-bit integers.
 LARGEST = 2**31 - 1
 
@@ -114,13 +115,12 @@ async def _while_signed_in(
 
     The reader finds out why when it reconnects.
     """
-    now = asyncio.get_running_loop().time
-    looked = now()
+    looked = monotonic()
     async with aclosing(blocks):
         yield first
         async for block in blocks:
-            if now() - looked > SESSION_LOOK:
-                looked = now()
+            if monotonic() - looked > SESSION_LOOK:
+                looked = monotonic()
                 if not await _is_signed_in(session_key) or (may_read and not await may_read()):
                     return
             yield block

@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError
 
 from chat import sse
 from chat.models import User
+from chat.replylog import base
 from chat.views import blocks, stream
 from tests.client import AsyncClient
 from tests.hosts import PATIENCE, Host, StartHost, hosts
@@ -51,6 +53,34 @@ async def test_a_stream_ends_with_its_session(
         await alice.asave()
     upstream.release("rest")
     assert [event async for event in reading] == []
+
+
+# In seconds: how long a reader may outlive its session, and the pause between two blocks of a quiet stream.
+OUTLIVES, QUIET = 15, max(stream.SIGN_OF_LIFE, base.IDLE + base.POLL)
+
+
+@pytest.mark.parametrize("delta", range(1, int(QUIET) + 1))
+async def test_no_delta_puts_the_end_of_a_session_off(
+    browser: AsyncClient, monkeypatch: pytest.MonkeyPatch, delta: int
+) -> None:
+    """Alice signs out right after a delta, and maybe a look at her session, on a clock that the test turns."""
+    clock = 0.0
+    monkeypatch.setattr(stream, "monotonic", lambda: clock)
+
+    async def blocks() -> AsyncGenerator[bytes]:
+        nonlocal clock
+        for moment in (QUIET, QUIET + delta):
+            clock = moment
+            yield b"block"
+        await browser.alogout()
+        for moment in (2 * QUIET, 3 * QUIET):
+            clock = moment
+            yield b"sign of life"
+
+    session_key = browser.cookies[settings.SESSION_COOKIE_NAME].value
+    seen = [block async for block in stream._while_signed_in(blocks(), session_key, b"", None)]
+    assert seen[:3] == [b"", b"block", b"block"]
+    assert clock - (QUIET + delta) < OUTLIVES
 
 
 async def test_a_stream_goes_on_with_its_session(
