@@ -1,7 +1,7 @@
 import { find } from "./dom.js";
 import { Draft } from "./drafts.js";
 import { Problem, submit } from "./requests.js";
-import { NOT_QUEUED, STOP, STOPPING } from "./sentences.js";
+import { NOT_QUEUED, STARTS_NEW, STOP, STOPPING } from "./sentences.js";
 import { complainOfFields } from "./sheet.js";
 import { isComposing } from "./typing.js";
 
@@ -23,6 +23,7 @@ export class Composer {
   #stopForm;
   /** @type {string[]} */
   #stopUrls = [];
+  #askUrl;
   /** What is in the box, kept for later. */
   draft;
   #onAsked;
@@ -37,6 +38,7 @@ export class Composer {
   constructor(form, stopForm, onAsked, onStale) {
     this.#form = form;
     this.#stopForm = stopForm;
+    this.#askUrl = form.action;
     this.#onAsked = onAsked;
     this.#onStale = onStale;
     this.#text = find(form, "textarea", HTMLTextAreaElement);
@@ -113,16 +115,21 @@ export class Composer {
   }
 
   /**
-   * Say what keeps the page from continuing. The draft stays.
+   * Say what keeps the page from continuing. The draft stays; when its conversation is gone, it can start a new one.
    * @param {Problem} problem
    */
   tell(problem) {
     problem.show(this.#error);
+    if (problem.status !== 404) return;
+    this.#error.append(" ", STARTS_NEW);
+    this.#form.action = this.#form.dataset.startUrl ?? "";
+    this.#send.removeAttribute("formaction");
   }
 
   /** Say no longer what has kept the page from continuing. */
   retract() {
     this.#complain("");
+    this.#form.action = this.#askUrl;
   }
 
   /**
@@ -190,7 +197,7 @@ export class Composer {
     } catch (error) {
       const problem = Problem.from(error);
       if (this.#beginning && complainOfFields(this.#beginning, problem)) return;
-      problem.show(this.#error);
+      this.tell(problem);
       this.#text.setAttribute("aria-invalid", "true");
       if (problem.code === "conversation_changed") await this.#onStale();
     }

@@ -27,6 +27,7 @@ export const NOT_COPIED = "Not copied";
 export const RECONNECTING = "Reconnecting…";
 export const UNREACHABLE = "The server can't be reached. Try again in a moment.";
 export const GONE = "This conversation has been deleted, or belongs to another account.";
+export const STARTS_NEW = "What you send now starts a new one.";
 export const SIGNED_OUT = "You've been signed out.";
 export const SIGN_IN = "Sign in to continue.";
 

@@ -163,6 +163,17 @@ def test_a_deletion_is_told_and_the_draft_stays(alice: Page, tab: Page, watch: W
     expect(gone).to_be_hidden()
     expect(entries(tab)).to_have_text(["First"])
     expect(question(tab)).to_have_value("My long text")
+    question(tab).press("Enter")
+    expect(questions(tab)).to_have_text(["First", "My long text"])
+
+
+def test_a_question_to_a_deleted_conversation_starts_a_new_one(alice: Page, tab: Page, watch: Watch) -> None:
+    watch.expect("status of 404")
+    choose(alice, "Delete", "First")
+    expect(tab.get_by_role("alert").filter(has_text="What you send now starts a new one.")).to_be_visible()
+    ask(tab, "My question")
+    expect(questions(tab)).to_have_text(["My question"])
+    expect(entries(tab)).to_have_text(["My question"])
 
 
 def test_a_reply_whose_conversation_is_deleted_does_not_look_stopped(
