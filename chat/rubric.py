@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import combinations
 
 # How many criteria a rubric has at most, and how many choices a criterion.
 MOST_CRITERIA = 20
@@ -25,6 +27,11 @@ class Criterion:
     choices: tuple[str, ...] = ()
     least: int | None = None
     most: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Names the criterion in forms: another name or other values have another key, another place has the same."""
+        return blake2b(repr(self).encode(), digest_size=8).hexdigest()
 
     def reads(self, value: str) -> bool:
         """Whether this is one of its marks. A text may be empty."""
@@ -99,6 +106,20 @@ def agreement(marked: Iterable[Sequence[str]]) -> Agreement | None:
     mean = sum(equal) / len(equal)
     kappa = None if by_chance == 1 else (mean - by_chance) / (1 - by_chance)
     return Agreement(pairs, share, kappa)
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """By one criterion: the share of pairs of the same conversation that are equal, and their mean distance."""
+
+    share: float
+    mean: float
+
+
+def distance(marked: Iterable[Sequence[int]]) -> Distance | None:
+    """Between the numbers of each conversation; None if none has two."""
+    apart = [abs(one - other) for numbers in marked for one, other in combinations(numbers, 2)]
+    return Distance(apart.count(0) / len(apart), sum(apart) / len(apart)) if apart else None
 
 
 def _pairs(numbers: Iterable[int]) -> int:

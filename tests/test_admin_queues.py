@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
 from django.utils import timezone
 
+from chat import rubric
 from chat.models import AuditRecord, Conversation, Marking, ReviewLimit, ReviewQueue, User
 from tests.client import Client
 from tests.test_admin import LIST, change, page, talk
@@ -39,8 +40,16 @@ def address(name: str, *args: object) -> str:
     return reverse(f"admin:chat_reviewqueue_{name}", args=args)
 
 
+def name(line: str) -> str:
+    """That of a criterion in forms."""
+    return f"mark-{rubric.parse(line)[0].key}"
+
+
+CORRECT, TONE, COMMENT = map(name, RUBRIC.splitlines())
+
+
 def give(browser: Client, marking: Marking, **fields: str) -> Any:
-    data = {"c0": "yes", "c1": "3", "c2": "", "correction": "", **fields}
+    data = {CORRECT: "yes", TONE: "3", COMMENT: "", "correction": "", **fields}
     return browser.post(address("mark", marking.pk), data)
 
 
@@ -61,6 +70,26 @@ def test_a_queue_has_a_rubric_of_its_own(staff: Client) -> None:
     staff.post(change_queue, {**fields, "rubric": RUBRIC, "reviewers": "5", "minutes": "60"})
     queue.refresh_from_db()
     assert (queue.reviewers, queue.minutes) == (2, 60)
+
+
+def test_a_rubric_stays_while_somebody_marks_by_it(staff: Client, sam: User, queue: ReviewQueue) -> None:
+    def change_to(text: str) -> Any:
+        fields = {"name": queue.name, "instructions": "New", "rubric": text, "reviewers": "2", "minutes": "30"}
+        return staff.post(address("change", queue.pk), fields)
+
+    other = "Correct: yes, no\nTone: good, bad\nComment: text"
+    refusal = "Somebody marks by the old rubric. Make a new queue for another one."
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    assert refusal in change_to(other).text
+    Marking.objects.update(reserved=timezone.now() - timedelta(minutes=1))
+    assert change_to(other).status_code == 302
+    assert marking.give(sam, {"Correct": "yes"})
+    assert refusal in change_to(RUBRIC).text
+    # As a browser sends it.
+    assert change_to(other.replace("\n", "\r\n")).status_code == 302
+    queue.refresh_from_db()
+    assert (queue.rubric.splitlines(), queue.instructions) == (other.splitlines(), "New")
 
 
 def test_a_queue_is_filled_from_the_list(staff: Client, queue: ReviewQueue, alice: User) -> None:
@@ -90,10 +119,10 @@ def test_a_reviewer_works_through_a_queue(client: Client, bob: User, queue: Revi
     assert work(client, queue)["Location"] == change(soup)
     html = page(client, change(soup))
     assert "Taste &lt;b&gt;it&lt;/b&gt;" in html
-    assert 'name="c0" value="yes"' in html
+    assert f'name="{CORRECT}" value="yes"' in html
     assert AuditRecord.objects.filter(action="read", conversation=soup.pk, by_name="bob").exists()
     mine = Marking.objects.get(reviewer=bob)
-    response = give(client, mine, c2="More <salt>", correction="Three spoons.")
+    response = give(client, mine, **{COMMENT: "More <salt>"}, correction="Three spoons.")
     assert response["Location"] == change(Marking.objects.get(reviewer=bob, done=None).conversation)
     mine.refresh_from_db()
     assert mine.marks == {"Correct": "yes", "Tone": "3", "Comment": "More <salt>"}
@@ -107,7 +136,7 @@ def test_a_reviewer_works_through_a_queue(client: Client, bob: User, queue: Revi
     assert "mark-form" not in page(client, change(soup))
 
 
-@pytest.mark.parametrize("fields", [{"c0": "maybe"}, {"c0": ""}, {"c1": "6"}, {"c1": "x"}, {"c2": "x" * 2001}])
+@pytest.mark.parametrize("fields", [{CORRECT: "maybe"}, {CORRECT: ""}, {TONE: "6"}, {TONE: "x"}, {COMMENT: "x" * 2001}])
 def test_marks_are_by_the_rubric(staff: Client, sam: User, queue: ReviewQueue, fields: dict[str, str]) -> None:
     marking = Marking.objects.claim(queue, sam)
     assert marking
@@ -116,6 +145,20 @@ def test_marks_are_by_the_rubric(staff: Client, sam: User, queue: ReviewQueue, f
     assert 'class="errorlist"' in response.text
     assert "Kept &lt;b&gt;" in response.text
     assert not Marking.objects.exclude(done=None).exists()
+
+
+def test_marks_by_an_older_rubric_are_given_under_no_other(staff: Client, sam: User, queue: ReviewQueue) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    ReviewQueue.objects.filter(pk=queue.pk).update(rubric="Comment: text\nTone: 1-6\nCorrect: yes, no")
+    response = give(staff, marking, **{COMMENT: "Kept <b>"})
+    assert response.status_code == 422
+    assert "The rubric has changed since you opened it. Mark by this one. You had written: 3<" in response.text
+    assert "Kept &lt;b&gt;" in response.text
+    ReviewQueue.objects.update(rubric="Comment: text\nTone: 1-5\nCorrect: yes, no")
+    assert give(staff, marking, **{COMMENT: "Kept <b>"}).status_code == 302
+    marking.refresh_from_db()
+    assert marking.marks == {"Correct": "yes", "Tone": "3", "Comment": "Kept <b>"}
 
 
 def test_whoever_has_lost_the_reservation_is_told(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
@@ -132,13 +175,13 @@ def test_whoever_has_lost_the_reservation_is_told(staff: Client, sam: User, bob:
 
 
 def test_agreement_is_shown(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
-    for reviewer, marks in ((sam, ["yes", "yes"]), (bob, ["yes", "no"])):
-        for place, mark in enumerate(marks):
+    for reviewer, marks in ((sam, [("yes", "1"), ("yes", "4")]), (bob, [("yes", "1"), ("no", "1")])):
+        for place, (correct, tone) in enumerate(marks):
             conversation = Conversation.objects.order_by("pk")[place]
             own = queue.markings.filter(conversation=conversation, reviewer=None).earliest("place")
             assert own.reserve(reviewer, timedelta(minutes=1))
-            assert own.give(reviewer, {"Correct": mark})
-    assert "Correct: 50%, κ = -0.33" in page(staff, QUEUES)
+            assert own.give(reviewer, {"Correct": correct, "Tone": tone})
+    assert "Correct: 50%, κ = -0.33; Tone: 50% the same, 1.5 apart on average<" in page(staff, QUEUES)
 
 
 # The marks of others
@@ -177,10 +220,10 @@ def test_nobody_sees_marks_before_giving_theirs(client: Client, soup: Conversati
     assert work(client, queue)["Location"] == change(soup)
     mine = Marking.objects.get(reviewer=ben)
     # Also where their own are refused, and where they send somebody else's.
-    seen = everything(client, soup) + give(client, mine, c1="9").text + give(client, mine_of("ada")).text
+    seen = everything(client, soup) + give(client, mine, **{TONE: "9"}).text + give(client, mine_of("ada")).text
     assert "salty" not in seen
     assert "Half a spoon" not in seen
-    assert give(client, mine, c1="4")["Location"] == QUEUES
+    assert give(client, mine, **{TONE: "4"})["Location"] == QUEUES
     html = page(client, QUEUES)
     assert f'<a href="{change(soup)}#marks-{queue.pk}">See the marks of 1 other</a>' in html
     seen = everything(client, soup)
@@ -201,7 +244,7 @@ def test_marks_stay_as_they_were_given(client: Client, soup: Conversation, three
     mine = marks(three[1], "yes", "3", "")
     client.force_login(three[1])
     assert "salty" in page(client, change(soup))
-    assert give(client, mine, c0="no").status_code == 409
+    assert give(client, mine, **{CORRECT: "no"}).status_code == 409
     mine.refresh_from_db()
     assert mine.marks["Correct"] == "yes"
 
@@ -229,6 +272,16 @@ def test_marks_can_be_seen_when_nobody_is_to_give_any_more(
     assert "salty" not in page(client, change(soup))
     marks(three[2], "yes", "3", "")
     assert "salty" in page(client, change(soup))
+
+
+def test_marks_by_an_older_rubric_break_no_page(client: Client, soup: Conversation, three: list[User]) -> None:
+    marks(three[1], "no", "3", "")
+    ReviewQueue.objects.filter(name="Thrice").update(rubric="Correct: 1-5\nTone: low, high\nComment: text")
+    client.force_login(three[1])
+    page(client, QUEUES)
+    table = " ".join(page(client, change(soup)).partition('class="given"')[2].partition("</table>")[0].split())
+    assert '<td data-by="you" dir="auto">no</td>' in table
+    assert "% agree" not in table
 
 
 @pytest.mark.parametrize("right", RIGHTS)

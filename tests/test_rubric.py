@@ -62,6 +62,22 @@ def test_fleiss_own_example() -> None:
     assert found.kappa == pytest.approx(0.210, abs=0.001)
 
 
+def test_a_criterion_is_named_by_what_it_asks() -> None:
+    keys = [criterion.key for criterion in rubric.parse(RUBRIC)]
+    assert len(set(keys)) == 3
+    assert rubric.parse("Tone: 1-5")[0].key == keys[1]
+    changed = rubric.parse("Tone: 1-6\nTaste: 1-5\nCorrect: no, yes")
+    assert not {criterion.key for criterion in changed} & set(keys)
+
+
+def test_numbers_are_apart() -> None:
+    found = rubric.distance([[1, 3, 3], [5, 5], [2], []])
+    assert found
+    # Of four pairs two are equal, and two are 2 apart.
+    assert (found.share, found.mean) == (0.5, 1)
+    assert rubric.distance([[1], []]) is None
+
+
 def test_without_two_marks_there_is_no_agreement() -> None:
     assert rubric.agreement([["yes"], []]) is None
     found = rubric.agreement([["yes", "yes"]])

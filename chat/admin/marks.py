@@ -16,6 +16,8 @@ from chat.models import Conversation, Marking, ReviewQueue, User
 from chat.rubric import Criterion
 
 CORRECTION_CHARS = 100_000
+# Begins the names of the fields of criteria.
+PREFIX = "mark-"
 # The agreement in a queue is that of so many marks: its list is to be quick.
 AGREEMENT_OF = 2000
 
@@ -25,9 +27,9 @@ class MarkForm(forms.Form):
 
     def __init__(self, criteria: list[Criterion], data: Any = None) -> None:
         super().__init__(data, auto_id="mark_%s", label_suffix="")
-        self.criteria = criteria
-        for index, criterion in enumerate(criteria):
-            self.fields[f"c{index}"] = _field(criterion)
+        # By what it asks, not by its place: the rubric may change while somebody has the form open.
+        self.criteria = {f"{PREFIX}{criterion.key}": criterion for criterion in criteria}
+        self.fields |= {name: _field(criterion) for name, criterion in self.criteria.items()}
         self.fields["correction"] = forms.CharField(
             label=gettext("A better answer"),
             help_text=gettext("Instead of the last one, if that should be another."),
@@ -38,8 +40,19 @@ class MarkForm(forms.Form):
 
     @property
     def marks(self) -> dict[str, str]:
-        named = ((criterion.name, self.cleaned_data[f"c{index}"]) for index, criterion in enumerate(self.criteria))
+        named = ((criterion.name, self.cleaned_data[name]) for name, criterion in self.criteria.items())
         return {name: str(value) for name, value in named if value not in (None, "")}
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse marks by criteria that the rubric no longer has."""
+        of_others = [name for name in self.data if name.startswith(PREFIX) and name not in self.criteria]
+        if of_others:
+            marks = "; ".join(self.data[name] for name in of_others)
+            sentence = gettext(
+                "The rubric has changed since you opened it. Mark by this one. You had written: %(marks)s"
+            )
+            raise forms.ValidationError(sentence % {"marks": marks})
+        return self.cleaned_data
 
 
 def _field(criterion: Criterion) -> forms.Field:
@@ -108,7 +121,7 @@ def _name(of: User | None, reviewer: User) -> str:
 
 
 def _line(criterion: Criterion, names: list[str], marks: list[str]) -> Line:
-    said = [mark for mark in marks if mark]
+    said = [mark for mark in marks if mark and criterion.reads(mark)]
     agreement = _agreement(criterion, said) if len(said) > 1 else ""
     return Line(criterion.name, list(zip(names, marks, strict=True)), len(set(said)) > 1, agreement)
 
@@ -136,7 +149,7 @@ def marking_panel(request: HttpRequest, conversation: Conversation) -> dict[str,
 
 
 def agreements(queue: ReviewQueue) -> Iterator[str]:
-    """How far reviewers agree on each choice, in words, among the marks of the latest conversations."""
+    """How far reviewers agree on each choice and number, in words, among the marks of the latest conversations."""
     latest = queue.markings.exclude(done=None).order_by("-conversation", "-place")
     done = latest.values_list("conversation", "marks")[:AGREEMENT_OF]
     given: dict[str, dict[UUID, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -144,7 +157,21 @@ def agreements(queue: ReviewQueue) -> Iterator[str]:
         for name, mark in marks.items():
             given[name][conversation].append(mark)
     for criterion in rubric.parse(queue.rubric):
-        found = rubric.agreement(given[criterion.name].values()) if criterion.choices else None
-        if found:
-            kappa = f", κ = {found.kappa:.2f}" if found.kappa is not None else ""
-            yield f"{criterion.name}: {found.share:.0%}{kappa}"
+        marked = [list(filter(criterion.reads, marks)) for marks in given[criterion.name].values()]
+        if words := _all_in_all(criterion, marked):
+            yield f"{criterion.name}: {words}"
+
+
+def _all_in_all(criterion: Criterion, marked: list[list[str]]) -> str:
+    """How far the marks of each conversation agree."""
+    if criterion.choices:
+        found = rubric.agreement(marked)
+        kappa = f", κ = {found.kappa:.2f}" if found and found.kappa is not None else ""
+        return f"{found.share:.0%}{kappa}" if found else ""
+    if criterion.least is None:
+        return ""
+    apart = rubric.distance([[int(mark) for mark in marks] for marks in marked])
+    if apart is None:
+        return ""
+    words = gettext("%(share)s the same, %(mean).1f apart on average")
+    return words % {"share": f"{apart.share:.0%}", "mean": apart.mean}

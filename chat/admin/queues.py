@@ -45,7 +45,7 @@ class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # It takes none at 
         help_texts = {
             "rubric": _(
                 "A line for each criterion. A choice: “Correct: yes, partly, no”. A number: “Tone: 1-5”. "
-                "A text: “Comment: text”. Change it only before somebody has marked by it."
+                "A text: “Comment: text”. It cannot change once somebody marks by it."
             )
         }
 
@@ -59,6 +59,8 @@ class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # It takes none at 
                 sentence = gettext("Write 1 to %(most)d criteria, each with another name.")
                 sentence %= {"most": rubric.MOST_CRITERIA}
             raise forms.ValidationError(sentence) from None
+        if self.instance.is_in_use() and rubric.parse(text) != rubric.parse(self.instance.rubric):
+            raise forms.ValidationError(gettext("Somebody marks by the old rubric. Make a new queue for another one."))
         return text
 
 

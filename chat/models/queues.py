@@ -55,6 +55,10 @@ class ReviewQueue(models.Model):
         Marking.objects.bulk_create(rows)
         return len(new)
 
+    def is_in_use(self) -> bool:
+        """Whether somebody has given marks, or has reserved a conversation to give them."""
+        return self.markings.filter(Q(done__isnull=False) | Q(reserved__gt=timezone.now())).exists()
+
     def progress(self) -> dict[str, int]:
         """How many marks are wanted in `all`, and `done`. Indexes tell both, however many there are."""
         wanted = self.markings.count()
