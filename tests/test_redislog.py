@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -277,6 +277,36 @@ async def test_queued_readers_give_up_together_on_a_silent_redis(
     outcomes = await asyncio.gather(*(log.read(reply.pk, 0) for _ in range(200)), return_exceptions=True)
     assert all(isinstance(outcome, LogUnreachable) for outcome in outcomes)
     assert time.monotonic() - started < 200 / redislog.ASKING * 0.5
+
+
+@asynccontextmanager
+async def asking(log: RedisLog) -> AsyncIterator[None]:
+    """Has one of the connections for readers and claims."""
+    async with log._ask() as client:
+        connection = await client.connection_pool.get_connection()
+        yield
+        await client.connection_pool.release(connection)
+
+
+async def test_a_rush_of_readers_keeps_no_connection_from_others(log: RedisLog, alice: User) -> None:
+    written_here, written_elsewhere = [await in_thread(claimed_reply)(alice) for _ in range(2)]
+    async with (
+        Stores(log._url).log() as elsewhere,
+        AsyncExitStack() as rush,
+        aclosing(log.follow(written_elsewhere.pk, 0)) as following,
+    ):
+        with log.writer(written_here.pk, 1) as here, elsewhere.writer(written_elsewhere.pk, 1) as there:
+            await there.append([Delta("one")])
+            assert await anext(following) == [(1, Delta("one"))]
+            for _ in range(redislog.ASKING):
+                await rush.enter_async_context(asking(log))
+            late = asyncio.create_task(log.read(written_here.pk, 0))
+            await here.append([Delta("stored")])
+            await there.append([Delta(" two")])
+            assert await anext(following) == [(2, Delta(" two"))]
+            assert not late.done()
+            await rush.aclose()
+            assert await late == [(1, Delta("stored"))]
 
 
 async def test_a_resumed_reply_whose_stream_is_lost_gets_its_earlier_text_back(

@@ -12,6 +12,9 @@ from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, finish, pause, text
 from tests.visitor import Visitor, written
 
+# Fault tests bring their own store, but this one concerns each.
+pytestmark = pytest.mark.stores
+
 
 @pytest.fixture(scope="module", params=["database", pytest.param("redis", marks=pytest.mark.redis)])
 def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:

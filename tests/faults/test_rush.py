@@ -10,7 +10,8 @@ from chat.models import Reply, User
 from chat.replylog import ReplyLog, redis
 from tests.replylogs import DONE, claimed_reply, everything, text
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# Fault tests bring their own store, but this one concerns each.
+pytestmark = [pytest.mark.stores, pytest.mark.django_db(transaction=True)]
 
 READERS = 2000
 REPLIES = 20
