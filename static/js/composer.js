@@ -1,7 +1,7 @@
 import { find } from "./dom.js";
 import { Draft } from "./drafts.js";
 import { Problem, submit } from "./requests.js";
-import { NOT_QUEUED, STARTS_NEW, STOP, STOPPING } from "./sentences.js";
+import { STARTS_NEW, STOP, STOPPING } from "./sentences.js";
 import { complainOfFields } from "./sheet.js";
 import { isComposing } from "./typing.js";
 
@@ -75,13 +75,14 @@ export class Composer {
   }
 
   /**
-   * Take over what was written elsewhere and could not be sent there.
+   * Take over what was written elsewhere, and say why it could not be sent there.
    * @param {string} text
+   * @param {string} why
    */
-  take(text) {
+  take(text, why) {
     this.#text.value = [this.#text.value, text].filter(Boolean).join(GAP);
     this.#keep();
-    this.#complain(NOT_QUEUED);
+    this.#complain(why);
   }
 
   focus() {

@@ -9,7 +9,7 @@ import { closeEdits } from "./queue.js";
 import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
 import { Seen } from "./seen.js";
-import { ENDINGS, GONE, KEPT, WRITING } from "./sentences.js";
+import { ENDINGS, GONE, KEPT, QUEUED, WRITING } from "./sentences.js";
 import { Tab } from "./tab.js";
 
 /** @typedef {import("./requests.js").Started} Started */
@@ -65,7 +65,7 @@ export class Conversation {
       began: () => this.#began(),
       ended: (status) => this.#ended(status),
       left: () => this.#tab.left(),
-      unsent: (text) => this.#composer.take(text),
+      unsent: (text, why) => this.#composer.take(text, why),
     });
     this.#seen = new Seen(find(page, "[data-seen]", HTMLFormElement));
     if (this.#messages.isTemporary) this.#letEnd(page);
@@ -133,7 +133,10 @@ export class Conversation {
     // The question is far below what is on screen.
     if (hasLater()) return go(conversation.url);
     // A queued question waits below, and the person reads on.
-    if ("queued" in answer) return this.#messages?.renew();
+    if ("queued" in answer) {
+      this.#announcer.textContent = QUEUED;
+      return this.#messages?.renew();
+    }
     // The next question may be sent before the page shows this one.
     this.#composer.continueFrom(answer.reply.id);
     await this.#messages?.refresh(this.#messages.last);
@@ -156,6 +159,8 @@ export class Conversation {
       this.#composer.retract();
       const message = form.closest("[data-message]");
       await (message ? this.#messages?.refresh(message) : this.#messages?.renew());
+      const said = event.submitter?.dataset.said;
+      if (said) this.#announcer.textContent = said;
       if (document.activeElement === document.body) this.#composer.focus();
     } catch (error) {
       Problem.from(error).show(find(form, "[data-error]", HTMLElement));

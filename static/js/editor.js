@@ -80,6 +80,18 @@ export class Editor {
 }
 
 /**
+ * What was written instead of a question whose editor is open; it is kept no longer.
+ * @param {HTMLElement} message
+ * @returns {string} nothing if it is still the question, or is being sent
+ */
+export function takeEdit(message) {
+  const text = find(message, "[data-edit] textarea", HTMLTextAreaElement);
+  forgetEdit(message.id);
+  // It cannot be changed while it is being sent.
+  return text.readOnly || text.value === text.defaultValue ? "" : text.value;
+}
+
+/**
  * Keep nothing of what was written instead of a question.
  * @param {string} message the id of its element
  */

@@ -1,9 +1,10 @@
 import { backoff, drawn, pause } from "./backoff.js";
 import { Batches, firstInWindow, messagesIn } from "./batches.js";
 import { find } from "./dom.js";
+import { takeEdit } from "./editor.js";
 import { showQueued } from "./queue.js";
 import { fragment, Problem } from "./requests.js";
-import { RECONNECTING } from "./sentences.js";
+import { EDIT_GONE, NOT_QUEUED, RECONNECTING } from "./sentences.js";
 import { FAILURES_BEFORE_ASKING } from "./stream.js";
 import { swap } from "./swap.js";
 
@@ -21,7 +22,7 @@ const BETWEEN_RELOADS_MS = 60_000;
  * @property {() => void} began a reply is being written
  * @property {(status: Ending) => void} ended a reply has ended
  * @property {() => void} left a reply that is being written is no longer on the page
- * @property {(text: string) => void} unsent what was written about a question that is no longer queued
+ * @property {(text: string, why: string) => void} unsent what was written and can no longer be sent where it stood
  */
 
 /** The messages on the page. Those that are being written follow their streams; `refresh` brings all up to date. */
@@ -250,7 +251,8 @@ export class Messages {
     replaceContent("[data-later]", next);
     showApplied(find(next, "[data-applied-now]", HTMLTemplateElement).content);
     const queued = find(document, "[data-queued]", HTMLElement);
-    for (const text of showQueued(queued, find(next, "[data-queued]", HTMLElement))) this.#listener.unsent(text);
+    for (const text of showQueued(queued, find(next, "[data-queued]", HTMLElement)))
+      this.#listener.unsent(text, NOT_QUEUED);
     const old = this.#shown.slice(kept);
     const wanted = messagesIn(list);
     for (const [index, message] of wanted.entries()) {
@@ -317,9 +319,11 @@ export class Messages {
     message.remove();
   }
 
-  /** @param {HTMLElement} message */
+  /** @param {HTMLElement} message that leaves the page */
   #forget(message) {
     this.#news.unobserve(message);
+    const unsent = message.hasAttribute("data-editing") ? takeEdit(message) : "";
+    if (unsent) this.#listener.unsent(unsent, EDIT_GONE);
     const running = this.#running.get(message.id);
     if (!running) return;
     running.abort();

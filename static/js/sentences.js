@@ -5,7 +5,9 @@ export const titled = (/** @type {string} */ title) => `${title} · Parley`;
 
 export const STOP = "Stop";
 export const STOPPING = "Stopping…";
+export const QUEUED = "Your question is queued.";
 export const NOT_QUEUED = "This question is no longer queued here. What you wrote is in the box.";
+export const EDIT_GONE = "The question that you edited is no longer on the page. What you wrote is in the box.";
 
 export const JUMP_TO_LATEST = "Jump to latest";
 export const NEW_TEXT = "New text";
@@ -30,6 +32,10 @@ export const GONE = "This conversation has been deleted, or belongs to another a
 export const STARTS_NEW = "What you send now starts a new one.";
 export const SIGNED_OUT = "You've been signed out.";
 export const SIGN_IN = "Sign in to continue.";
+/** @param {string} now @param {string} before the names of two people */
+export function otherPerson(now, before) {
+  return `This browser is signed in as ${now} now, so nothing was sent. What you wrote stays here. Sign in as ${before} in another tab, then try again.`;
+}
 
 /** The same as in chat/markdown.py. */
 export const TOO_MUCH = "The rest is too long or too complex to format. It is shown as plain text.";

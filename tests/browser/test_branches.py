@@ -47,6 +47,7 @@ def test_another_answer_is_shown_where_the_first_one_was(alice: Page, server: Se
     for name, shown in [("next", "Second answer."), ("previous", "First answer."), ("next", "Second answer.")]:
         button(alice, f"Show the {name} answer").click()
         expect(first).to_contain_text(shown)
+        expect(alice.locator("[data-announcer]")).to_have_text(f"Answer {2 if name == 'next' else 1} of 2.")
         assert top(first) == pytest.approx(before, abs=1)
         expect(alice.locator("[data-role=user]").first).to_be_in_viewport()
     expect(alice.locator("[data-message]")).to_have_count(2)

@@ -69,10 +69,12 @@ def test_a_queued_question_shows_after_a_reload_and_in_other_tabs(writing: Page)
     tab.wait_for_load_state()
     send(writing, "Second")
     expect(queued(tab)).to_have_text(["Second"])
+    expect(writing.locator("[data-announcer]")).to_have_text("Your question is queued.")
     writing.reload()
     expect(queued(writing)).to_have_text(["Second"])
     button(queue(tab), "Withdraw").click()
     expect(queue(writing)).to_have_count(0)
+    expect(tab.locator("[data-announcer]")).to_have_text("The question is withdrawn.")
 
 
 def test_a_question_is_queued_after_a_reply_that_is_out_of_sight(writing: Page, watch: Watch) -> None:

@@ -10,6 +10,7 @@ from chat.models import Conversation
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import KEY, Visit, Watch
 from tests.browser.pages import answer, ask, button, choose, expect_end, hide, question, store, top_at_rest, words
+from tests.browser.test_editing import edit, edited
 from tests.browser.test_history import entries, remember
 from tests.server import Server, Servers
 from tests.upstream import Upstream, finish, hang, pause, text
@@ -133,6 +134,22 @@ def test_a_switch_of_branch_shows_in_the_other_tab(alice: Page, tab: Page, upstr
     expect_end(tab, "complete")
     answer(alice).get_by_role("button", name="Show the previous answer").click()
     expect(words(tab)).to_have_text("So far")
+
+
+def test_what_is_written_about_a_question_is_kept_when_another_takes_its_place(alice: Page, tab: Page) -> None:
+    edit(tab)
+    edited(tab).fill("My wording")
+    edit(alice)
+    edited(alice).fill("Another wording")
+    edited(alice).press("Enter")
+    expect(questions(tab)).to_have_text(["Another wording"])
+    expect(question(tab)).to_have_value("My wording")
+    expect(tab.get_by_role("alert").filter(has_text="The question that you edited is no longer")).to_be_visible()
+    expect(question(alice)).to_have_value("")
+    button(tab, "Show the previous question").click()
+    expect(questions(tab)).to_have_text(["First"])
+    edit(tab)
+    expect(edited(tab)).to_have_value("First")
 
 
 def test_a_reader_of_an_earlier_message_keeps_their_place(alice: Page, tab: Page, upstream: Upstream) -> None:
