@@ -6,13 +6,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.apps import apps
+from django.db import connection, models
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 
 from chat import asking
 from chat.generation import PROMPT_MESSAGES
-from chat.models import Conversation, Message, Reply, User, tree
+from chat.models import Conversation, LedgerEntry, Message, Reply, User, tree
 from tests.conversations import conversation_of
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +143,27 @@ def test_deleted_messages_find_their_conversation_by_an_index(alice: User) -> No
         (index,) = [name for name, of in constraints.items() if of["index"] and of["columns"] == [field.column]]
     conversation = conversation_of(alice, ["text"] * 2)
     assert index in plan_of(Conversation.objects.filter(leaf=conversation.leaf).values("pk"))
+
+
+# The database may look at all rows once when a person is deleted, and nothing deletes a row of the ledger.
+MAY_SCAN = {User, LedgerEntry}
+FOLLOWING = [
+    field
+    for model in apps.get_models()
+    for field in model._meta.local_fields
+    if field.remote_field
+    and field.remote_field.on_delete in (models.DB_CASCADE, models.DB_SET_NULL)
+    and field.related_model not in MAY_SCAN
+]
+
+
+@pytest.mark.parametrize("field", FOLLOWING, ids=str)
+def test_the_database_finds_what_a_deletion_takes_along_by_an_index(field: Any) -> None:
+    key = field
+    while key.remote_field:
+        key = key.target_field
+    plan = plan_of(field.model._base_manager.filter(**{field.attname: key.get_default() or 1}))
+    assert ("Seq Scan" if connection.vendor == "postgresql" else "SCAN") not in plan
 
 
 def plan_of(rows: Any) -> str:
