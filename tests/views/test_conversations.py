@@ -254,10 +254,17 @@ def test_a_branch_is_shown_at_its_fork(client: Client, forked: list[Reply], monk
     assert program.json() == {"leaf": str(other.pk)}
 
 
-def test_a_page_asks_for_no_more_messages_than_it_may_show(client: Client, ended: Reply) -> None:
-    url = ended.message.conversation.get_absolute_url()
-    assert client.get(f"{url}?last=9999999").status_code == 200
-    assert client.get(f"{url}?until=nonsense").status_code == 200
+def test_a_page_shows_no_more_messages_than_it_may(
+    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MOST_SHOWN", 4)
+    url = talk(alice, 5)[0].get_absolute_url()
+    for query in ("last=9999999", "from=start", "from=start&last=9999999"):
+        assert len(client.get(f"{url}?{query}").context["messages_shown"]) == 4
+
+
+def test_a_page_up_to_an_unknown_message_is_the_latest(client: Client, ended: Reply) -> None:
+    assert client.get(f"{ended.message.conversation.get_absolute_url()}?until=nonsense").status_code == 200
 
 
 def test_the_first_page_says_what_is_kept_and_who_can_read_it(client: Client) -> None:
