@@ -13,12 +13,13 @@ Action = AuditRecord.Action
 
 @receiver(pre_delete, sender=ReviewQueue)
 def _count_marks(instance: ReviewQueue, **_: Any) -> None:
-    instance._progress = instance.progress()  # type: ignore[attr-defined]
+    wanted, is_open = instance.markings.count(), instance.markings.filter(done=None).count()
+    instance._marks = f"{wanted - is_open} of {wanted} marked"  # type: ignore[attr-defined]
 
 
 @receiver(post_delete, sender=ReviewQueue)
 def _queue_deleted(instance: ReviewQueue, **_: Any) -> None:
-    marks = "{done} of {all} marked".format(**instance.__dict__.pop("_progress"))
+    marks = instance.__dict__.pop("_marks")
     record(Action.QUEUE_DELETED, detail=f"queue {instance}: {marks}", queue=instance.pk)
 
 
