@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from chat import exports, spreadsheets
 from chat.models import AuditHead, AuditRecord, Conversation, Message, Reply, Review, ReviewLimit, User
+from chat.search import finding
 from chat.search.filling import reindex
 from tests.client import Client
 from tests.test_admin import HOSTILE, LIST, NOON, add_answer, page, reader, talk
@@ -124,6 +125,31 @@ def test_a_file_has_what_filters_and_words_leave(reader: Client, alice: User) ->
     assert [line["title"] for line in lines(reader, "?q=salt&status=failed")] == ["Bad"]
     assert not lines(reader, "?owner=nobody")
     assert not rows(reader, "?owner=nobody")
+
+
+def test_a_file_has_what_words_find_in_texts_of_any_age(
+    reader: Client, alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "MOST", 1)
+    monkeypatch.setattr(finding, "FOR_STAFF", 1)
+    talk(bob, "Of salt.", title="Rare")
+    talk(alice, *(["Of salt."] * 5), title="Often")
+    reindex(lambda done, total: None)
+    assert {line["title"] for line in lines(reader, "?q=salt")} == {"Rare", "Often"}
+    assert {line["title"] for line in lines(reader, "?q=salt&owner=bob")} == {"Rare"}
+    monkeypatch.setattr("chat.admin.listing.MOST_IN_FILE", 1)
+    monkeypatch.setattr("chat.admin.conversations.MOST_IN_FILE", 1)
+    refused = reader.get(f"{JSON_LINES}?q=salt")
+    assert refused["Location"] == f"{LIST}?q=salt"
+    assert "More than 1 conversations have this. Add words or filters" in page(reader, LIST)
+    # Without words, there is no such limit.
+    assert len(lines(reader)) == 2
+
+
+def test_a_file_of_words_that_cannot_be_searched_is_refused(reader: Client, alice: User) -> None:
+    talk(alice, "Of salt.")
+    assert reader.get(f"{JSON_LINES}?q=-salt")["Location"] == f"{LIST}?q=-salt"
+    assert page(reader, LIST).count('class="warning"') == 1
 
 
 @pytest.mark.parametrize(("url", "status"), [(f"{CSV}?title__regex=x", 400), (CSV[:-3] + "exe", 404)])

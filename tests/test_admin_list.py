@@ -17,7 +17,7 @@ from chat import asking, trash
 from chat.admin import listing
 from chat.admin.filters import BeforeFilter
 from chat.conditions import CONDITIONS, Condition
-from chat.models import Conversation, Reply, ReviewLimit, SavedFilter, User
+from chat.models import Conversation, Message, Reply, ReviewLimit, SavedFilter, Searchable, User
 from chat.search import finding
 from chat.search.filling import reindex
 from tests.client import Client
@@ -233,6 +233,46 @@ def test_a_search_looks_in_what_is_filtered(
     reindex(lambda done, total: None)
     assert len(titles(staff, "?q=salt")) == 1
     assert titles(staff, "?q=salt&owner=alice") | titles(staff, "?q=salt&owner=bob") == {"Older", "Newer"}
+
+
+@pytest.fixture
+def rare(alice: User, bob: User, monkeypatch: pytest.MonkeyPatch) -> Conversation:
+    """Bob's conversation, which has failed, with a word that is in newer texts of Alice's; a search looks at two."""
+    conversation = talk(bob, "Of salt.", title="Rare", status="failed")
+    talk(alice, "Nothing.", *(["Of salt."] * 4), title="Often")
+    reindex(lambda done, total: None)
+    monkeypatch.setattr(finding, "MOST", 2)
+    monkeypatch.setattr(finding, "FOR_STAFF", 1)
+    return conversation
+
+
+@pytest.mark.usefixtures("rare")
+@pytest.mark.parametrize("query", ["owner=bob", "until=2026-03-01"])
+def test_a_search_begins_where_an_owner_or_days_have_texts(staff: Client, query: str) -> None:
+    Conversation.objects.filter(title="Often").update(updated=NOON + timedelta(days=1))
+    Message.objects.filter(conversation__title="Often").update(created=NOON + timedelta(days=1))
+    Searchable.objects.all().delete()
+    reindex(lambda done, total: None)
+    assert titles(staff, f"?q=salt&{query}") == {"Rare"}
+
+
+@pytest.mark.usefixtures("rare")
+def test_a_search_says_how_far_it_has_looked_and_leads_on(staff: Client) -> None:
+    query, found = "?q=salt&status=failed", []
+    while query:
+        html = page(staff, LIST + query)
+        found.append(">Rare" in html)
+        assert ("The search has looked at texts back to March 1, 2026" in html) == ("Search older texts" in html)
+        query = unescape(html.partition('<p class="older">')[2].partition('href="')[2].partition('"')[0])
+    assert found == [False, False, True]
+    assert "Search older texts" not in page(staff, f"{LIST}?status=failed")
+
+
+@pytest.mark.parametrize("below", ["x", "-1", "9" * 30, "²", "0"])
+def test_a_place_among_texts_that_is_none_does_no_harm(staff: Client, alice: User, below: str) -> None:
+    talk(alice, "Of salt.", title="On soup")
+    reindex(lambda done, total: None)
+    assert titles(staff, f"?q=salt&below={below}") == (set() if below == "0" else {"On soup"})
 
 
 # Saved filters

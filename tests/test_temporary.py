@@ -54,7 +54,7 @@ def found(person: User, words: str) -> int:
 
 
 def staff_found(words: str) -> int:
-    return len({row.conversation_id for row in for_staff(Conversation.objects.all(), words)})
+    return len({row.conversation_id for row in for_staff(Conversation.objects.all(), words).rows})
 
 
 def erase() -> None:

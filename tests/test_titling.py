@@ -73,7 +73,7 @@ async def test_the_first_answer_brings_a_title(host: Host, upstream: Upstream, a
 
 
 def found(words: str) -> list[UUID]:
-    return list({row.conversation_id for row in for_staff(Conversation.objects.all(), words)})
+    return list({row.conversation_id for row in for_staff(Conversation.objects.all(), words).rows})
 
 
 async def test_it_is_asked_for_once(host: Host, upstream: Upstream, alice: User) -> None:

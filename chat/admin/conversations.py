@@ -26,10 +26,17 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from chat import audit
+from chat import audit, sentences
 from chat.admin import exports, filters, queues, reasons, saved_filters, watching
-from chat.admin.files import filtered
-from chat.admin.listing import MOST, ConversationList, neighbour, note_marks
+from chat.admin.listing import (
+    MOST,
+    MOST_IN_FILE,
+    ConversationList,
+    TooManyFound,
+    everything,
+    neighbour,
+    note_marks,
+)
 from chat.admin.lookups import NamedLookups
 from chat.admin.marks import marking_panel
 from chat.admin.reading import Action, may_read, reading
@@ -40,7 +47,7 @@ from chat.admin.transcripts import opening, transcript
 from chat.database import retry_on_deadlock
 from chat.models import Conversation, Export, Message, QueuedQuestion, Reply, Review, ReviewLimit, SavedFilter, User
 from chat.process import Process
-from chat.search import Piece
+from chat.search import NotSearchable, Piece
 
 # So many names of people are offered.
 NAMES = 20
@@ -76,12 +83,13 @@ def mark(piece: Piece) -> SafeString | str:
 @admin.register(Conversation)
 class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     list_display = ["titled", "status", "feedback", "owner", "model", "message_count", "tokens", "updated"]
-    list_filter = [filters.BeforeFilter, "updated", filters.PeriodFilter, *filters.EVERY]
+    list_filter = [filters.BeforeFilter, filters.BelowFilter, "updated", filters.PeriodFilter, *filters.EVERY]
     lookups = frozenset(
         {
             "updated__gte",
             "updated__lt",
             filters.BeforeFilter.parameter_name,
+            filters.BelowFilter.parameter_name,
             *filters.PeriodFilter.names,
             *(own.parameter_name for own in filters.EVERY),
         }
@@ -94,9 +102,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     # A non-empty list enables the search box; the list does the searching.
     search_fields = ["title"]
     search_help_text = _(
-        "Finds the conversations of the newest 200 texts that have every word: titles, messages and queued questions. "
-        'The last word may be a beginning, "words in quotes" stand together, and texts with a -word are left out. The '
-        "name and the address of the owner count as words."
+        "Finds the conversations of texts that have every word, the newest 200 texts first: titles, messages, queued "
+        'questions and notes. The last word may be a beginning, "words in quotes" stand together, and texts with a '
+        "-word are left out. The name and the address of the owner count as words."
     )
     fields = [("owner", "model", "message_count", "tokens", "created", "updated", "trashed", "status", "feedback")]
     readonly_fields = ["message_count", "tokens", "created", "updated", "trashed", "status", "feedback"]
@@ -238,7 +246,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     @method_decorator(require_POST)
     def save_filter(self, request: HttpRequest) -> HttpResponse:
         """Give the filters, words and order of an address of the list a name, in place of what had it."""
-        names = {*self.lookups, SEARCH_VAR, ORDER_VAR} - {filters.BeforeFilter.parameter_name}
+        places = {filters.BeforeFilter.parameter_name, filters.BelowFilter.parameter_name}
+        names = {*self.lookups, SEARCH_VAR, ORDER_VAR} - places
         query = saved_filters.query_of(request.POST.get("query", ""), names)
         refusal = saved_filters.save(request.user, request.POST.get("name", ""), query)
         if refusal:
@@ -263,7 +272,15 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
             raise Http404
         if reasons.is_missing(request):
             return reasons.ask_first(request)
-        return exports.answer(request, filtered(self, request), suffix)
+        try:
+            return exports.answer(request, everything(self, request), suffix)
+        except NotSearchable as refusal:
+            sentence = sentences.search(refusal.code)
+        except TooManyFound:
+            sentence = gettext("More than %(most)s conversations have this. Add words or filters, then export again.")
+            sentence %= {"most": f"{MOST_IN_FILE:,}"}
+        self.message_user(request, sentence, messages.WARNING)
+        return redirect(f"{reverse('admin:chat_conversation_changelist')}?{request.GET.urlencode()}")
 
     def owners(self, request: HttpRequest) -> JsonResponse:
         """Names of people for what a reviewer has begun to write."""

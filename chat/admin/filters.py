@@ -18,8 +18,10 @@ from chat import sentences
 from chat.conditions import CONDITIONS
 from chat.days import midnight
 from chat.forms import PeriodForm
-from chat.models import Conversation, Reply, Review, ReviewLabel, ReviewLimit, User
+from chat.models import Conversation, Reply, Review, ReviewLabel, ReviewLimit, Searchable, User
+from chat.models.searchable import key_at
 from chat.process import Process
+from chat.search import END
 
 
 class Filter(admin.SimpleListFilter):
@@ -189,12 +191,17 @@ class PeriodFilter(admin.ListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.form.is_valid():
             return queryset.none()
-        since, until = (self.form.cleaned_data[name] for name in self.names)
-        if since:
+        if since := self.form.cleaned_data["since"]:
             queryset = queryset.filter(**{f"{self.field}__gte": midnight(since)})
-        if until:
-            queryset = queryset.filter(**{f"{self.field}__lt": midnight(until + timedelta(days=1))})
+        if end := end_of(self.form):
+            queryset = queryset.filter(**{f"{self.field}__lt": end})
         return queryset
+
+
+def end_of(form: PeriodForm) -> datetime | None:
+    """When the last day of a valid form is over."""
+    until = form.cleaned_data["until"]
+    return midnight(until + timedelta(days=1)) if until else None
 
 
 def others(changelist: Any, names: Container[str]) -> list[tuple[str, str]]:
@@ -238,6 +245,54 @@ class BeforeFilter(Filter):
             return queryset
         updated, pk = place
         return queryset.filter(updated__lte=updated).exclude(updated=updated, pk__gte=pk)
+
+
+class BelowFilter(Filter):
+    """Which of the texts that a search finds come next; only there once a reviewer has asked for older ones.
+
+    It leaves out no conversation: the list looks for texts from there on.
+    """
+
+    title = _("texts found")
+    parameter_name = "below"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        value = request.GET.get(self.parameter_name, "")
+        if (key := _key(value)) == END:
+            return []
+        return [(value, gettext("Before %(time)s") % {"time": moment_of(key)})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset
+
+
+def searched(request: HttpRequest) -> dict[str, Any]:
+    """Where the index has the texts of the conversations that an address filters, as `for_staff` takes it.
+
+    What was written after the last day is no text of those days.
+    """
+    before, owner = END, None
+    form = PeriodForm(request.GET)
+    if form.is_valid() and (end := end_of(form)):
+        before = key_at(end)
+    if name := request.GET.get(OwnerFilter.parameter_name):
+        owner = User.objects.filter(username=name).values_list("pk", flat=True).first()
+    return {"owner": owner, "before": before}
+
+
+def below(request: HttpRequest) -> int:
+    """The key of a text before which a search goes on."""
+    return _key(request.GET.get(BelowFilter.parameter_name, ""))
+
+
+def moment_of(key: int) -> str:
+    """When a text with this key was written, for people."""
+    return format_date(timezone.localtime(Searchable(pk=key).created), gettext("N j, Y, P"))
+
+
+def _key(value: str) -> int:
+    is_key = value.isascii() and value.isdecimal() and len(value) <= len(str(END))
+    return min(int(value), END) if is_key else END
 
 
 def before(conversation: Conversation) -> dict[str, str]:

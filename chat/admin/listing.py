@@ -8,19 +8,26 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import ORDER_VAR, ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR, ChangeList
 from django.core.paginator import InvalidPage, Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 from chat import sentences
-from chat.admin.filters import BeforeFilter, before
+from chat.admin.files import filtered
+from chat.admin.filters import BeforeFilter, BelowFilter, before, below, moment_of, searched
 from chat.admin.reading import may_read
 from chat.models import Conversation, Remark, Reply, SavedFilter, Searchable
-from chat.search import NotSearchable, for_staff, parse, snippet
+from chat.search import Found, NotSearchable, all_for_staff, for_staff, parse, snippet
 
 # So many conversations have pages. To count all, and to skip many, would read them.
 MOST = 1000
+# A file of what a search finds has as many conversations at most.
+MOST_IN_FILE = 10_000
+
+
+class TooManyFound(Exception):
+    """There are more than a file can have."""
 
 
 class ConversationList(ChangeList):
@@ -32,14 +39,16 @@ class ConversationList(ChangeList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Conversation]:
         listed: QuerySet[Conversation] = super().get_queryset(request, exclude_parameters)
-        self.found: list[Searchable] = []
+        self.found = Found([], None)
         if not self.query or not may_read(request):
             return listed
+        where = searched(request)
+        where["before"] = min(where["before"], below(request))
         try:
-            self.found = for_staff(listed, self.query)
+            self.found = for_staff(listed, self.query, **where)
         except NotSearchable as refusal:
             self.model_admin.message_user(request, sentences.search(refusal.code), messages.WARNING)
-        return listed.filter(pk__in={row.conversation_id for row in self.found})
+        return listed.filter(pk__in={row.conversation_id for row in self.found.rows})
 
     def get_results(self, request: HttpRequest) -> None:
         """Look for ids once, instead of counting first: where few are found, that reads the whole list."""
@@ -63,10 +72,10 @@ class ConversationList(ChangeList):
 
     def _show_found(self, rows: Mapping[UUID, Conversation]) -> None:
         """Set the `snippet` of each row to that of the newest text in which there is a hit."""
-        if not self.found:
+        if not self.found.rows:
             return
         query = parse(self.query)
-        keys = [row.pk for row in self.found if row.conversation_id in rows and not row.is_title]
+        keys = [row.pk for row in self.found.rows if row.conversation_id in rows and not row.is_title]
         texts = Searchable.objects.filter(pk__in=keys).select_related("message", "queued").defer("words")
         for row in texts.order_by("-pk"):
             conversation = rows[row.conversation_id]
@@ -86,7 +95,8 @@ class ConversationList(ChangeList):
     def query_to_save(self) -> str:
         """What is filtered, searched and ordered; not where in the list this is."""
         kept = [(name, value) for name, values in self.filter_params.items() for value in values]
-        return urlencode([(name, value) for name, value in kept if name != BeforeFilter.parameter_name])
+        places = (BeforeFilter.parameter_name, BelowFilter.parameter_name)
+        return urlencode([(name, value) for name, value in kept if name not in places])
 
     @cached_property
     def older(self) -> str | None:
@@ -94,6 +104,38 @@ class ConversationList(ChangeList):
         if not self.has_more or ORDER_VAR in self.params:
             return None
         return self.get_query_string(before(self.root_queryset.get(pk=self.ids[-1])))
+
+    @property
+    def older_texts(self) -> dict[str, str] | None:
+        """How far back the search has looked, and the query that goes on there; None if that was all."""
+        if self.found.next is None:
+            return None
+        query = self.get_query_string({BelowFilter.parameter_name: str(self.found.next)}, [PAGE_VAR])
+        return {"time": moment_of(self.found.next), "query": query}
+
+
+def everything(admin: Any, request: HttpRequest) -> QuerySet[Conversation]:
+    """What the filters and the words of an address show, on however many pages, and in however old texts.
+
+    Raises BadRequest, NotSearchable and TooManyFound.
+    """
+    asked = request.GET
+    words = asked.get(SEARCH_VAR, "")
+    filters = asked.copy()
+    filters.pop(SEARCH_VAR, None)
+    request.GET = QueryDict(filters.urlencode())
+    try:
+        listed = filtered(admin, request)
+    finally:
+        request.GET = asked
+    if not words:
+        return listed
+    pks: set[UUID] = set()
+    for pk in all_for_staff(listed, words, **searched(request)):
+        pks.add(pk)
+        if len(pks) > MOST_IN_FILE:
+            raise TooManyFound
+    return listed.filter(pk__in=pks)
 
 
 def note_marks(conversations: Iterable[Conversation]) -> None:

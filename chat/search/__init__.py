@@ -1,6 +1,6 @@
 """Finds texts by their words, with an index in the database: FTS5 on SQLite, a tsvector on PostgreSQL."""
 
-from chat.search.finding import END, Found, for_staff, in_conversation, newest
+from chat.search.finding import END, Found, all_for_staff, for_staff, in_conversation, newest
 from chat.search.hits import Piece, snippet
 from chat.search.query import NotSearchable, Query, parse
 
@@ -10,6 +10,7 @@ __all__ = [
     "NotSearchable",
     "Piece",
     "Query",
+    "all_for_staff",
     "for_staff",
     "in_conversation",
     "newest",

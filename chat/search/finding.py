@@ -1,6 +1,6 @@
 """Finds texts by their words, the newest first, in portions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -18,7 +18,7 @@ END = (1 << 63) - 1
 # belong to another model or label.
 MOST = 5000
 KEYS_PER_ROW = 2
-# Staff search among all conversations, and are shown those of this many texts at most.
+# Staff search among all conversations, and are shown those of this many texts at once.
 FOR_STAFF = 200
 # As many people may match a word of theirs.
 OWNERS = 50
@@ -61,16 +61,31 @@ def newest(
     return Found(found, before)
 
 
-def for_staff(listed: QuerySet[Conversation], text: str) -> list[Searchable]:
+def for_staff(
+    listed: QuerySet[Conversation], text: str, *, owner: int | None = None, before: int = END, count: int | None = None
+) -> Found:
     """The newest texts in these conversations, of whatever people, in which all of this is found.
 
-    A term is also found in whatever belongs to a person whose name or address contains it. Raises NotSearchable.
+    If all of the conversations belong to one owner, it is quicker to say so. `before` is as in `newest`, which also
+    tells when there are fewer than `count`. A term is also found in whatever belongs to a person whose name or address
+    contains it. Raises NotSearchable.
     """
     query = parse(text)
     query = replace(query, wanted=tuple(replace(term, owners=_owners(term)) for term in query.wanted))
     lasting = listed.filter(temporary=False).order_by()
     rows = Searchable.objects.filter(Exists(lasting.filter(pk=OuterRef("conversation"))))
-    return newest(rows.defer("words"), query, None, FOR_STAFF).rows
+    return newest(rows.defer("words"), query, owner, count or FOR_STAFF, before=before, most=MOST)
+
+
+def all_for_staff(
+    listed: QuerySet[Conversation], text: str, *, owner: int | None = None, before: int = END
+) -> Iterator[UUID]:
+    """The conversations of all the texts that `for_staff` finds, some more than once. Raises NotSearchable."""
+    following: int | None = before
+    while following is not None:
+        found = for_staff(listed, text, owner=owner, before=following, count=MOST)
+        yield from (row.conversation_id for row in found.rows)
+        following = found.next
 
 
 def in_conversation(conversation: Conversation, text: str, most: int) -> tuple[list[UUID], list[Term]]:

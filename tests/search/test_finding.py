@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chat import asking, queued, search
 from chat.models import Conversation, Message, QueuedQuestion, Reply, Searchable, User
 from chat.models.searchable import key_at
-from chat.search import finding, postgresql
+from chat.search import END, finding, postgresql
 from chat.search.query import NotSearchable
 from tests import endings
 
@@ -269,7 +269,7 @@ def test_deleting_a_person_empties_their_index(write: Callable[..., list[Message
 
 
 def titles(text: str) -> set[str]:
-    return {row.conversation.title for row in search.for_staff(Conversation.objects.all(), text)}
+    return {row.conversation.title for row in search.for_staff(Conversation.objects.all(), text).rows}
 
 
 @pytest.fixture
@@ -301,3 +301,34 @@ def test_staff_find_conversations_of_all_people(text: str, expected: set[str]) -
 def test_staff_find_the_conversations_of_the_newest_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "FOR_STAFF", 1)
     assert len(titles("salt")) == 1
+
+
+@pytest.fixture
+def bobs(write: Callable[..., list[Message]], bob: User, monkeypatch: pytest.MonkeyPatch) -> Conversation:
+    """Bob's one conversation with a word that is in many newer texts of Alice's; a search looks at two texts."""
+    write("salt", owner=bob, title="Bob's")
+    write("sugar", *(f"salt {number}" for number in range(6)))
+    monkeypatch.setattr(finding, "MOST", 2)
+    monkeypatch.setattr(finding, "FOR_STAFF", 1)
+    return Conversation.objects.get(owner=bob)
+
+
+def test_staff_find_the_older_texts_of_an_owner(bobs: Conversation) -> None:
+    listed = Conversation.objects.filter(owner=bobs.owner_id)
+    assert [row.conversation for row in search.for_staff(listed, "salt", owner=bobs.owner_id).rows] == [bobs]
+
+
+def test_a_search_of_staff_says_where_to_go_on(bobs: Conversation) -> None:
+    listed, before, portions = Conversation.objects.filter(pk=bobs.pk), END, []
+    while before:
+        found = search.for_staff(listed, "salt", before=before)
+        portions.append([row.conversation for row in found.rows])
+        before = found.next or 0
+    assert portions == [[], [], [], [bobs]]
+
+
+def test_staff_find_all_there_is(bobs: Conversation) -> None:
+    assert set(search.all_for_staff(Conversation.objects.filter(pk=bobs.pk), "salt")) == {bobs.pk}
+    assert set(search.all_for_staff(Conversation.objects.all(), "salt")) == set(
+        Conversation.objects.values_list("pk", flat=True)
+    )
