@@ -66,16 +66,19 @@ def wants_json(request: HttpRequest) -> bool:
     return request.get_preferred_type(kinds) not in ("text/html", None)
 
 
-def problem(request: HttpRequest, status: int, code: str, message: str, retry_after: int | None = None) -> HttpResponse:
+def problem(
+    request: HttpRequest, status: int, code: str, message: str, retry_after: int | None = None, written: str = ""
+) -> HttpResponse:
     """Say what went wrong: `code` for programs, `message` a sentence that tells a person what to do.
 
-    `retry_after` is the number of seconds after which the same request may succeed.
+    `retry_after` is the number of seconds after which the same request may succeed; `written` is a person's text, which
+    they get back.
     """
     if wants_json(request):
         response: HttpResponse = JsonResponse({"error": {"code": code, "message": message}}, status=status)
     else:
         title = TITLES.get(code) or TITLES.get(status, _("That didn't work"))
-        context = {"status": status, "title": title, "message": message}
+        context = {"status": status, "title": title, "message": message, "written": written}
         response = render(request, "problem.html", context, status=status)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)
@@ -136,6 +139,14 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    # Nobody else's page may write on one of ours.
+    is_ours = "Origin" in request.headers and not reason.startswith("Origin checking failed")
+    if is_ours and (written := request.POST.get("text") or request.POST.get("reason")):
+        sentence = gettext(
+            "Somebody has signed in with this browser since it was opened. "
+            "What you wrote is below: copy it, go back and send it again."
+        )
+        return problem(request, 403, "csrf", sentence, written=written)
     return problem(request, 403, "csrf", gettext("Go back, reload the page and try again."))
 
 

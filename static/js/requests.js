@@ -1,7 +1,10 @@
 // Requests to the server, and what to tell people when one fails.
 
 import { find } from "./dom.js";
-import { GONE, SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
+import { GONE, otherPerson, SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences.js";
+
+// The field with which a form proves that it is ours.
+const TOKEN = "csrfmiddlewaretoken";
 
 /**
  * @typedef {object} Started what the server answers to a question
@@ -56,7 +59,7 @@ export class Problem extends Error {
 }
 
 /**
- * Submit a form with its current fields.
+ * Submit a form with its current fields, in the name of the person whose page this is and of nobody else.
  * @param {HTMLFormElement} form
  * @param {HTMLElement | null} [submitter] the button that was pressed, whose value and address count
  * @returns {Promise<any>} the JSON of the answer
@@ -65,12 +68,43 @@ export class Problem extends Error {
 export async function submit(form, submitter) {
   const fields = new FormData(form, submitter);
   const url = submitter?.getAttribute("formaction") ?? form.action;
+  try {
+    return await post(url, fields);
+  } catch (error) {
+    if (Problem.from(error).code !== "csrf") throw error;
+    // Signing in, in any tab, changes the token.
+    fields.set(TOKEN, await renewToken());
+    return await post(url, fields);
+  }
+}
+
+/** @param {string} url @param {FormData} fields */
+async function post(url, fields) {
   const response = await ask(url, {
     method: "POST",
-    headers: { Accept: "application/json", "X-CSRFToken": String(fields.get("csrfmiddlewaretoken")) },
+    headers: { Accept: "application/json", "X-CSRFToken": String(fields.get(TOKEN)) },
     body: new URLSearchParams([...fields].map(([name, value]) => [name, String(value)])),
   });
   return response.json();
+}
+
+/**
+ * Give the forms of the page the token of a new page, which says whose it is.
+ * @returns {Promise<string>}
+ * @throws {Problem} if another person is signed in by now
+ */
+async function renewToken() {
+  const page = await fragment("/");
+  const [now, before] = [page, document].map(personOf);
+  if (now !== before) throw new Problem(otherPerson(now, before), 403);
+  const { value } = find(page, `[name=${TOKEN}]`, HTMLInputElement);
+  for (const field of document.getElementsByName(TOKEN)) /** @type {HTMLInputElement} */ (field).value = value;
+  return value;
+}
+
+/** @param {ParentNode} page */
+function personOf(page) {
+  return find(page, ".account-button", HTMLElement).textContent.trim();
 }
 
 /**

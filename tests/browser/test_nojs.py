@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from chat.models import User
 from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, button, keep_still, question, words
+from tests.browser.test_survival import sign_in_by_form
+from tests.server import Server
 from tests.upstream import Upstream, finish, hang, pause, text
 
 pytestmark = pytest.mark.chromium
@@ -210,6 +213,24 @@ def test_a_question_outlives_its_conversation(alice: Page, second: Page, watch: 
     expect(question(second)).to_have_value("And you?")
     button(second, "Send").click()
     expect(second.locator("[data-role=user] [data-text]")).to_have_text("And you?")
+
+
+def test_a_page_that_has_expired_gives_the_question_back(
+    server: Server, visit: Visit, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 403")
+    server.database.run(lambda: User.objects.create_user("alice", password="a good password"))
+    alice = visit("alice")
+    alice.goto("/")
+    question(alice).fill("One\n  two")
+    sign_in_by_form(alice, server, "alice")
+    button(alice, "Send").click()
+    expect(alice.get_by_role("heading", name="This page has expired")).to_be_visible()
+    written = alice.get_by_label("What you wrote")
+    expect(written).to_have_value("One\n  two")
+    alice.go_back()
+    send(alice, "One\n  two")
+    expect(words(alice)).to_have_text("Hello world")
 
 
 def test_what_needs_javascript_is_not_offered(alice: Page) -> None:

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Request, Route, expect
 
-from chat.models import User
+from chat.models import Message, User
 from tests.browser.conftest import Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, hide, question, words
+from tests.browser.pages import answer, ask, button, expect_end, hide, question, store, words
 from tests.faults.proxy import Proxy
 from tests.server import Server
 from tests.upstream import Step, Upstream, cut, finish, hang, pause, reasoning, text
@@ -374,6 +375,55 @@ def test_a_question_survives_being_signed_out(alice: Page, server: Server, watch
     expect(question(alice)).to_have_value("Am I here?")
     alice.get_by_role("link", name="Sign in to continue.").click()
     expect(alice).to_have_url(re.compile(r"/accounts/login/\?next=%2F$"))
+
+
+@pytest.fixture
+def old(visit: Visit, server: Server, upstream: Upstream) -> Page:
+    """A page of Alice's, who has a password, as Bob has."""
+    for name in ("alice", "bob"):
+        server.database.run(partial(User.objects.create_user, name, password="a good password"))
+    page = visit("alice")
+    page.goto("/")
+    return page
+
+
+def sign_in_by_form(page: Page, server: Server, username: str) -> None:
+    """Sign a person in as people do, in another tab, which gives the browser another token for its forms."""
+    server.database.run(Session.objects.all().delete)
+    tab = page.context.new_page()
+    tab.goto("/accounts/login/")
+    tab.get_by_label("Username").fill(username)
+    tab.get_by_label("Password").fill("a good password")
+    button(tab, "Sign in").click()
+    expect(question(tab)).to_be_visible()
+
+
+def test_a_page_goes_on_after_signing_in_in_another_tab(old: Page, server: Server, watch: Watch) -> None:
+    watch.expect("status of 401", "status of 403")
+    old.goto(store(server, "First", "Hello"))
+    question(old).fill("Second")
+    sign_in_by_form(old, server, "alice")
+    question(old).press("Enter")
+    expect(old.locator("[data-role=user] [data-text]")).to_have_text(["First", "Second"])
+    expect_end(old, "complete")
+    # The other forms have the new token too.
+    with old.expect_response("**/feedback/") as response:
+        button(answer(old), "Good answer").click()
+    assert response.value.ok
+
+
+def test_a_question_is_not_sent_in_the_name_of_somebody_else(old: Page, server: Server, watch: Watch) -> None:
+    watch.expect("status of 401", "status of 403")
+    question(old).fill("Is it me?")
+    sign_in_by_form(old, server, "bob")
+    question(old).press("Enter")
+    expect(old.get_by_role("alert").filter(has_text="This browser is signed in as bob now")).to_be_visible()
+    expect(question(old)).to_have_value("Is it me?")
+    assert not server.database.run(Message.objects.exists)
+    sign_in_by_form(old, server, "alice")
+    question(old).press("Enter")
+    expect(old.locator("[data-role=user] [data-text]")).to_have_text("Is it me?")
+    assert server.database.run(lambda: Message.objects.get(role="user").conversation.owner.username) == "alice"
 
 
 # The server

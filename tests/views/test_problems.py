@@ -100,6 +100,21 @@ def test_without_a_csrf_token_nothing_is_stored(alice: User) -> None:
     assert not Conversation.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("headers", "is_shown"),
+    [({"origin": "http://testserver"}, True), ({"origin": "https://evil.example"}, False), ({}, False)],
+)
+def test_a_page_that_has_expired_gives_back_what_was_written_on_a_page_of_ours(
+    alice: User, headers: dict[str, str], is_shown: bool
+) -> None:
+    client = Client(enforce_csrf_checks=True, headers=HTML)
+    client.force_login(alice)
+    response = client.post("/c/", {"text": "\n<b>Hello"}, headers=headers)
+    assert response.status_code == 403
+    assert ("\n\n&lt;b&gt;Hello</textarea>" in response.text) == is_shown
+    assert not Conversation.objects.exists()
+
+
 # What is asked
 
 
