@@ -15,7 +15,9 @@ const KEY = "history place";
 export function keepPlace(list, place) {
   addEventListener("pagehide", () => {
     // A closed drawer has none; that of the page before still holds.
-    if (list.clientHeight) sessionStorage.setItem(KEY, JSON.stringify(place()));
+    if (!list.clientHeight) return;
+    if (list.scrollTop) sessionStorage.setItem(KEY, JSON.stringify(place()));
+    else sessionStorage.removeItem(KEY);
   });
 }
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
 from chat.models import Conversation, Message, Reply
-from tests.browser.conftest import Show, Watch
+from tests.browser.conftest import Show, Visit, Watch
 from tests.browser.pages import (
     answer,
     ask,
@@ -22,6 +22,7 @@ from tests.browser.pages import (
     top_at_rest,
     words,
 )
+from tests.browser.test_accessibility import PHONE
 from tests.conversations import conversation_of
 from tests.server import Server
 from tests.upstream import Upstream, cut, finish, pause, sleep, text
@@ -340,6 +341,19 @@ def test_the_first_message_is_one_step_away_and_later_ones_follow(alice: Page, s
     expect(alice.locator("[data-later] a")).to_have_count(0)
     assert count(alice) == 200
     expect(asked(alice, 99)).to_be_attached()
+
+
+def test_the_menu_leads_to_the_first_and_the_latest_messages(visit: Visit, server: Server) -> None:
+    phone = visit("alice", **PHONE)
+    phone.goto(store_long(server, 100))
+    for link, index in (("First message", 0), ("Latest messages", -1), ("Latest messages", -1)):
+        button(phone, "This conversation").tap()
+        with phone.expect_navigation():
+            phone.get_by_label("This conversation").get_by_role("link", name=link).tap()
+        expect(phone.locator("[data-role=user], [data-role=assistant]").nth(index)).to_be_in_viewport()
+    button(phone, "This conversation").tap()
+    phone.get_by_role("link", name="Rename, pin, label or delete").tap()
+    expect(phone.get_by_role("heading", name="Options")).to_be_visible()
 
 
 def test_paper_says_which_messages_are_missing(alice: Page, server: Server) -> None:
