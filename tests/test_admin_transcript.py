@@ -9,11 +9,13 @@ from urllib.parse import quote
 import pytest
 from django.urls import reverse
 
+from chat.admin import filters, listing
 from chat.admin.transcripts import MESSAGES_PER_PAGE
-from chat.models import Comparison, Conversation, Message, Reply, User
+from chat.models import Comparison, Conversation, Message, Reply, Review, ReviewLimit, User
 from chat.search.filling import reindex
 from tests.client import Client
 from tests.test_admin import LIST, NOON, add_answer, change, page, talk
+from tests.test_admin_review import allow
 
 
 @pytest.fixture
@@ -173,6 +175,59 @@ def test_a_transcript_leads_through_the_list(staff: Client, alice: User, bob: Us
     last = staff.get(link(page(staff, change(third) + found_in("owner=alice")), "Next conversation"))
     assert last["Location"] == f"{LIST}?owner=alice"
     assert "There is no further conversation in this list." in page(staff, last["Location"])
+
+
+def follow(browser: Client, conversation: Conversation, way: str, listed: str) -> str:
+    """The title of the conversation that a way leads to; none if it leads to the list."""
+    address = browser.get(reverse(f"admin:chat_conversation_{way}", args=[conversation.pk]) + found_in(listed))[
+        "Location"
+    ]
+    return next((row.title for row in Conversation.objects.all() if address.startswith(change(row))), "")
+
+
+@pytest.fixture
+def days(alice: User) -> list[Conversation]:
+    """Talk 0 is the latest; the others are of one moment, a day before."""
+    talks = [talk(alice, "Answer.", title=f"Talk {number}") for number in (3, 2, 1, 0)][::-1]
+    Conversation.objects.filter(title="Talk 0").update(updated=NOON + timedelta(days=1))
+    return talks
+
+
+@pytest.mark.parametrize("listed", ["review=new", "review=new&q=talk"])
+def test_a_review_keeps_its_place_in_the_list(staff: Client, sam: User, days: list[Conversation], listed: str) -> None:
+    reindex(lambda done, total: None)
+    for index in (1, 2):
+        assert Review.objects.change(days[index].pk, 0, sam, state="done", assignee=sam, labels=[])
+    assert follow(staff, days[1], "next", listed) == follow(staff, days[2], "next", listed) == "Talk 3"
+    assert follow(staff, days[1], "previous", listed) == follow(staff, days[2], "previous", listed) == "Talk 0"
+    assert follow(staff, days[3], "next", listed) == follow(staff, days[0], "previous", listed) == ""
+
+
+def test_another_order_begins_again(staff: Client, sam: User, days: list[Conversation]) -> None:
+    listed = "review=new&o=8"
+    assert follow(staff, days[2], "previous", listed) == "Talk 1"
+    Review.objects.change(days[2].pk, 0, sam, state="done", assignee=sam, labels=[])
+    assert follow(staff, days[2], "next", listed) == "Talk 1"
+
+
+def test_the_way_goes_on_where_the_pages_of_the_list_end(
+    staff: Client, days: list[Conversation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MOST", 2)
+    assert follow(staff, days[1], "next", "p=1") == "Talk 2"
+    (before,) = filters.before(days[1]).values()
+    assert follow(staff, days[2], "previous", f"before={quote(before)}") == "Talk 1"
+
+
+@pytest.mark.parametrize("way", ["next", "previous"])
+def test_a_conversation_that_somebody_may_not_see_has_no_place(
+    client: Client, sam: User, days: list[Conversation], way: str
+) -> None:
+    User.objects.filter(pk=sam.pk).update(is_superuser=False)
+    allow(sam, "view_conversation")
+    ReviewLimit.objects.create(reviewer=sam)
+    client.force_login(sam)
+    assert follow(client, days[1], way, "") == ""
 
 
 @pytest.mark.parametrize("listed", ["password=x", "updated__gte=x", "p=7", "q=%22", "owner=nobody"])

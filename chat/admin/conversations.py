@@ -10,7 +10,7 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.contrib import admin, messages
 from django.contrib.admin.options import ActionLocation
-from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -194,7 +194,11 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def neighbour(self, request: HttpRequest, pk: UUID, step: int) -> HttpResponse:
         """Lead to the conversation before or after this one in the list that the address names."""
         listed = request.GET.get(FILTERS, "")
-        request.GET = QueryDict(listed)
+        asked = QueryDict(listed, mutable=True)
+        # It goes on where the pages of the list end or begin.
+        for name in (PAGE_VAR, filters.BeforeFilter.parameter_name):
+            asked.pop(name, None)
+        request.GET = QueryDict(asked.urlencode())
         found = neighbour(self, request, pk, step)
         query = f"?{urlencode({FILTERS: listed})}" if listed else ""
         if found:

@@ -241,10 +241,7 @@ class BeforeFilter(Filter):
 
     def filter(self, queryset: QuerySet[Any], value: str) -> QuerySet[Any]:
         place = _place(value)
-        if place is None:
-            return queryset
-        updated, pk = place
-        return queryset.filter(updated__lte=updated).exclude(updated=updated, pk__gte=pk)
+        return _after(queryset, *place) if place else queryset
 
 
 class BelowFilter(Filter):
@@ -293,6 +290,21 @@ def moment_of(key: int) -> str:
 def _key(value: str) -> int:
     is_key = value.isascii() and value.isdecimal() and len(value) <= len(str(END))
     return min(int(value), END) if is_key else END
+
+
+def after(listed: QuerySet[Conversation], conversation: Conversation) -> QuerySet[Conversation]:
+    """What comes after a conversation, which need not be there itself, in a list by the last activity."""
+    return _after(listed, conversation.updated, conversation.pk)
+
+
+def ahead(listed: QuerySet[Conversation], conversation: Conversation) -> QuerySet[Conversation]:
+    """What comes ahead of it, the nearest first."""
+    updated, pk = conversation.updated, conversation.pk
+    return listed.filter(updated__gte=updated).exclude(updated=updated, pk__lte=pk).order_by("updated", "pk")
+
+
+def _after(listed: QuerySet[Any], updated: datetime, pk: UUID) -> QuerySet[Any]:
+    return listed.filter(updated__lte=updated).exclude(updated=updated, pk__gte=pk)
 
 
 def before(conversation: Conversation) -> dict[str, str]:

@@ -15,7 +15,7 @@ from django.http import HttpRequest, QueryDict
 
 from chat import sentences
 from chat.admin.files import filtered
-from chat.admin.filters import BeforeFilter, BelowFilter, before, below, moment_of, searched
+from chat.admin.filters import BeforeFilter, BelowFilter, after, ahead, before, below, moment_of, searched
 from chat.admin.reading import may_read
 from chat.models import Conversation, Remark, Reply, SavedFilter, Searchable
 from chat.search import Found, NotSearchable, all_for_staff, for_staff, parse, snippet
@@ -150,10 +150,21 @@ def note_marks(conversations: Iterable[Conversation]) -> None:
 
 
 def neighbour(admin: Any, request: HttpRequest, pk: UUID, step: int) -> UUID | None:
-    """The conversation that is so many steps further in the list that the request asks for, if both are in it."""
+    """The conversation after this one (step 1), or before it (-1), in the list that the request asks for.
+
+    A review may have taken this one out of what the list is filtered by. It keeps its place by its last activity, as
+    long as the list is in that order; in any other one the first of the list is next.
+    """
     try:
-        ids: list[UUID] = admin.get_changelist_instance(request).ids
+        listed: ConversationList = admin.get_changelist_instance(request)
     except IncorrectLookupParameters:
         return None
-    index = ids.index(pk) + step if pk in ids else -1
+    here = listed.root_queryset.filter(pk=pk).first()
+    if here is None:
+        return None
+    if ORDER_VAR not in listed.params:
+        rows = after(listed.queryset, here) if step > 0 else ahead(listed.queryset, here)
+        return rows.values_list("pk", flat=True).first()
+    ids = listed.ids
+    index = ids.index(pk) + step if pk in ids else 0
     return ids[index] if 0 <= index < len(ids) else None
