@@ -23,6 +23,9 @@ from tests.hosts import PATIENCE
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+LOOK = changes.LOOK
+
+
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "LOOK", 0)
@@ -38,6 +41,13 @@ def broken_off(alice: User) -> Reply:
 @pytest.fixture
 def conversation(broken_off: Reply) -> Conversation:
     return broken_off.message.conversation
+
+
+# How soon
+
+
+def test_pages_hear_within_two_seconds_even_if_a_look_takes_one() -> None:
+    assert LOOK <= 1
 
 
 # What raises versions

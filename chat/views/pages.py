@@ -61,6 +61,7 @@ async def page(
             "form": form,
             "beginning": None if conversation else BeginningForm(form.data if form.is_bound else None),
             "edited": edited,
+            "question_chars": settings.CHAT_QUESTION_CHARS,
             "demo": settings.CHAT_DEMO,
             "debug": settings.DEBUG,
             "history": history(request, conversation.pk if conversation else None),

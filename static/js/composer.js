@@ -1,13 +1,15 @@
 import { find } from "./dom.js";
 import { Draft } from "./drafts.js";
 import { Problem, submit } from "./requests.js";
-import { STARTS_NEW, STOP, STOPPING } from "./sentences.js";
+import { room, STARTS_NEW, STOP, STOPPING } from "./sentences.js";
 import { complainOfFields } from "./sheet.js";
 import { isComposing } from "./typing.js";
 
 /** @typedef {import("./requests.js").Started} Started */
 /** @typedef {import("./requests.js").Queued} Queued */
 
+// From this share of the limit on, people see how much room is left.
+const NEARLY_FULL = 0.8;
 // Separates the text in the box from text that is added.
 const GAP = "\n\n";
 
@@ -17,6 +19,7 @@ export class Composer {
   #text;
   #leaf;
   #error;
+  #room;
   #send;
   #stop;
   #stopLabel;
@@ -44,12 +47,14 @@ export class Composer {
     this.#text = find(form, "textarea", HTMLTextAreaElement);
     this.#leaf = find(form, "[name=leaf]", HTMLInputElement);
     this.#error = find(form, "[data-error]", HTMLElement);
+    this.#room = find(form, "[data-room]", HTMLElement);
     this.#send = find(form, "[data-send]", HTMLButtonElement);
     this.#stop = find(form, "[data-stop]", HTMLButtonElement);
     this.#stopLabel = find(form, "[data-stop-label]", HTMLElement);
     this.draft = new Draft(form);
     this.#recover();
     this.#grow();
+    this.#showRoom();
     this.focus();
     this.#text.addEventListener("input", () => this.#edited());
     this.#text.addEventListener("keydown", (event) => this.#pressed(event));
@@ -162,12 +167,22 @@ export class Composer {
   #keep() {
     this.draft.keep(this.#text.value);
     this.#grow();
+    this.#showRoom();
   }
 
   #grow() {
     if (CSS.supports("field-sizing", "content")) return;
     this.#text.style.height = "auto";
     this.#text.style.height = `${this.#text.scrollHeight}px`;
+  }
+
+  /** Say how many characters are left, or too many, when it is nearly full. */
+  #showRoom() {
+    const most = Number(this.#form.dataset.most);
+    const { value } = this.#text;
+    this.#room.hidden = value.length < most * NEARLY_FULL;
+    // Characters as the server counts them: some take two places in JavaScript.
+    if (!this.#room.hidden) this.#room.textContent = room(most - [...value].length);
   }
 
   /** @param {KeyboardEvent} event */

@@ -17,6 +17,13 @@ export function searchFor(words) {
   return `All results for “${words}”`;
 }
 
+/** @param {number} left of the characters that a question may have */
+export function room(left) {
+  const count = Math.abs(left);
+  const characters = `${count.toLocaleString(document.documentElement.lang)} ${count === 1 ? "character" : "characters"}`;
+  return left < 0 ? `${characters} too many` : `${characters} left`;
+}
+
 /** @param {number} count of titles and messages */
 export function countOffers(count) {
   if (!count) return "No title or message was found.";

@@ -75,11 +75,17 @@ def test_a_blank_question_is_not_sent(alice: Page) -> None:
 
 def test_a_question_that_is_too_long_stays_in_the_box(alice: Page, watch: Watch) -> None:
     watch.expect("status of 422")
+    question(alice).fill("x" * 25_599)
+    expect(alice.locator("[data-room]")).to_be_hidden()
+    question(alice).fill("😀" * 25_600)
+    expect(alice.get_by_text("6,400 characters left")).to_be_visible()
     question(alice).fill("x" * 32_001)
+    expect(alice.get_by_text("1 character too many")).to_be_visible()
     question(alice).press("Enter")
     expect(alice.get_by_role("alert").filter(has_text="32,001 characters. The limit is 32,000.")).to_be_visible()
     expect(question(alice)).to_have_value("x" * 32_001)
     question(alice).fill("x")
+    expect(alice.locator("[data-room]")).to_be_hidden()
     expect(alice.locator("[data-composer] [role=alert]")).to_be_empty()
     expect(question(alice)).not_to_have_attribute("aria-invalid", "true")
 
@@ -157,6 +163,17 @@ def test_the_next_question_is_written_and_sent_before_the_page_shows_the_last_on
     upstream.release("rest")
     asked = ["How are you?", "And now?", "And then?"]
     expect(alice.locator("[data-role=user] [data-text]")).to_have_text(asked)
+
+
+def test_the_first_page_takes_120_kilobytes_at_most(alice: Page) -> None:
+    sizes: list[float] = []
+    session = alice.context.new_cdp_session(alice)
+    session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    session.send("Network.enable")
+    session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    alice.goto("/")
+    alice.evaluate("document.fonts.ready")
+    assert 80_000 < sum(sizes) <= 120_000
 
 
 def test_what_draws_a_reply_is_fetched_when_somebody_writes(alice: Page) -> None:
