@@ -1,13 +1,27 @@
 """The sidebar of a wide window can be hidden, and every control is large enough for a finger."""
 
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Visit
-from tests.browser.pages import button, expect_end
-from tests.upstream import Upstream, finish, text
+from chat.models import Label, User
+from tests.browser.conftest import KEY, Visit, Watch
+from tests.browser.pages import answer, button, choose, expect_end, store, words
+from tests.browser.test_accessibility import PHONE
+from tests.browser.test_history import remember
+from tests.server import Databases, Server, Servers
+from tests.upstream import Upstream, error, finish, hang, reasoning, text
 
 pytestmark = pytest.mark.chromium
+
+
+@pytest.fixture(scope="module")
+def server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[Server]:
+    """A server with two models."""
+    with Servers(databases) as start:
+        yield start(DEBUG="0", OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="small,large")
+        endpoint.stop()
 
 
 def test_a_hidden_sidebar_stays_hidden_until_the_menu_shows_it(alice: Page) -> None:
@@ -31,22 +45,117 @@ def test_a_hidden_sidebar_stays_hidden_until_the_menu_shows_it(alice: Page) -> N
     expect(button(alice, "Hide the sidebar")).to_be_hidden()
 
 
+# Links in a sentence may be smaller, and no finger reaches the skip link.
+CONTROLS = """
+    button, summary, select, textarea, input:not([type=checkbox], [type=radio]), label:has(input), [role=option],
+    a:not(.skip-link, p:not(.transcript__earlier, .applied, .actions) a)
+"""
+TOO_SMALL = """(controls) => controls
+    .filter((control) => control.checkVisibility({ visibilityProperty: true }))
+    .filter((control) => {
+        const { width, height } = control.getBoundingClientRect();
+        if (Math.min(width, height) < 44) return true;
+        // Browsers of phones zoom into a field with smaller letters.
+        return control.matches("input, select, textarea") && parseFloat(getComputedStyle(control).fontSize) < 16;
+    })
+    .map((control) => control.outerHTML)
+"""
+
+
 def too_small(page: Page) -> list[str]:
-    """The controls on screen that have less than 44 pixels in either direction. No finger reaches the skip link."""
-    controls = page.locator("button:visible, label:visible:not(.visually-hidden), a:visible:not(.skip-link, p a)").all()
-    boxes = [(control.inner_text(), control.bounding_box()) for control in controls]
-    return [name for name, box in boxes if box and min(box["width"], box["height"]) < 44]
+    """The controls on screen that have less than 44 pixels in either direction, and the fields with small letters."""
+    found: list[str] = page.locator(CONTROLS).evaluate_all(TOO_SMALL)
+    return found
 
 
-def test_a_finger_hits_every_control(visit: Visit, upstream: Upstream) -> None:
-    upstream.script(text("Four."), finish())
-    alice = visit("alice", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    alice.goto("/")
-    assert too_small(alice) == []
-    alice.get_by_label("Your question").fill("Two and two?")
-    button(alice, "Send").click()
+def send(page: Page, words: str, status: str) -> None:
+    page.get_by_label("Your question").fill(words)
+    button(page, "Send").click()
+    expect(page.locator("[data-role=user]").last).to_contain_text(words[:9])
+    expect_end(page, status)
+
+
+def test_a_finger_hits_every_control_of_a_conversation(visit: Visit, server: Server, upstream: Upstream) -> None:
+    alice = visit("alice", **PHONE)
+    alice.goto(store(server, *["A long question\n" * 60, "```\ncode\n```"] * 16))
+    upstream.script(reasoning("Let me see."), text("Four."), finish())
+    send(alice, "Two and two?", "complete")
+    upstream.script(text("4"), finish())
+    button(answer(alice), "Try again").click()
+    expect(answer(alice)).to_contain_text("2/2")
     expect_end(alice, "complete")
+    button(answer(alice), "Good answer").click()
+    expect(answer(alice).get_by_label("What is good about it?")).to_be_visible()
+    button(answer(alice), "Show the previous answer").click()
+    expect(answer(alice).get_by_text("Thought for")).to_be_visible()
+    upstream.script(*error(401, {}))
+    send(alice, "And three?", "failed")
+    expect(alice.get_by_text("Show all", exact=True).last).to_be_visible()
+    expect(alice.get_by_role("link", name="Earlier messages")).to_be_visible()
     assert too_small(alice) == []
+    button(answer(alice), "Try again with another model").click()
+    assert too_small(alice) == []
+    alice.keyboard.press("Escape")
+    alice.locator("[data-edit-link]").last.click()
+    expect(alice.get_by_label("New wording")).to_be_focused()
+    assert too_small(alice) == []
+    alice.get_by_role("link", name="Cancel").click()
+    alice.keyboard.press("Control+k")
+    expect(alice.get_by_role("option").first).to_be_visible()
+    assert too_small(alice) == []
+    upstream.script(text("Five"), hang())
+    alice.keyboard.press("Escape")
+    button(answer(alice), "Try again").click()
+    expect(words(alice)).to_have_text("Five")
+    alice.get_by_label("Your question").fill("And then?")
+    button(alice, "Send").click()
+    alice.get_by_role("region", name="Queued questions").get_by_text("Edit").click()
+    assert too_small(alice) == []
+
+
+def test_a_finger_hits_every_control_of_the_drawer(visit: Visit, server: Server) -> None:
+    alice = visit("alice", **PHONE)
+    alice.goto("/")
+    alice.get_by_text("Instructions for this conversation").click()
+    assert too_small(alice) == []
+    remember(server, "alice", *map(str, range(50)))
+    alice.reload()
     button(alice, "Menu").click()
+    expect(alice.get_by_role("link", name="Older")).to_be_visible()
+    assert too_small(alice) == []
     button(alice, "alice").click()
     assert too_small(alice) == []
+    button(alice, "Keyboard shortcuts").click()
+    assert too_small(alice) == []
+    alice.keyboard.press("Escape")
+    button(alice, "Menu").click()
+    choose(alice, "Rename", "0")
+    assert too_small(alice) == []
+    alice.keyboard.press("Escape")
+    choose(alice, "Labels…", "0")
+    expect(alice.get_by_role("dialog")).to_be_visible()
+    assert too_small(alice) == []
+    alice.get_by_role("dialog").get_by_role("link", name="Cancel").click()
+    alice.get_by_role("link", name="Select", exact=True).click()
+    alice.get_by_label("Select “0”").check()
+    assert too_small(alice) == []
+
+
+def test_a_finger_hits_every_control_of_a_page(visit: Visit, server: Server, watch: Watch) -> None:
+    watch.expect("status of 404")
+    alice = visit("alice", **PHONE)
+    conversation = store(server, "Hello?", "Hello!")
+    server.database.run(lambda: Label.objects.create(owner=User.objects.get(), name="Work", key="work"))
+    alice.goto(conversation)
+    edit = alice.locator("[data-edit-link]").get_attribute("href")
+    report = alice.get_by_role("link", name="Report").get_attribute("href")
+    paths = [edit, report, *(f"{conversation}{page}/" for page in ("options", "settings", "delete", "print"))]
+    paths += [f"/{page}/" for page in ("temporary", "select", "settings", "archive", "trash", "labels", "nowhere")]
+    paths += ["/search/?q=hello", "/accounts/password/change/", "/accounts/logout/"]
+    for path in paths:
+        alice.goto(path or "")
+        assert too_small(alice) == [], path
+    alice.context.clear_cookies()
+    for path in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"):
+        alice.goto(path)
+        assert too_small(alice) == [], path
