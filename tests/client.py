@@ -22,9 +22,13 @@ class Handler(InlineMiddleware, AsyncClientHandler):
     def __init__(self, enforce_csrf_checks: bool = False) -> None:
         super().__init__(enforce_csrf_checks)
         self.process = Process.from_settings()
+        self.address = "127.0.0.1"
 
     async def __call__(self, scope: Any) -> Any:
-        return await super().__call__({**scope, "process": self.process})
+        # Django's factory sends its own host beside that of the test; of two such headers, the last one counts.
+        headers = list(dict(scope["headers"]).items())
+        client = [self.address, 0]
+        return await super().__call__({**scope, "headers": headers, "client": client, "process": self.process})
 
 
 class AsyncClient(test.AsyncClient):
@@ -54,10 +58,16 @@ class Forgetful(Rendering):
 
 
 class Client:
-    """For synchronous tests: the same, but each method waits for its answer. `headers` go with every request."""
+    """For synchronous tests: the same, but each method waits for its answer.
 
-    def __init__(self, enforce_csrf_checks: bool = False, headers: dict[str, str] | None = None) -> None:
+    `headers` go with every request, which comes from this network address.
+    """
+
+    def __init__(
+        self, enforce_csrf_checks: bool = False, headers: dict[str, str] | None = None, address: str = "127.0.0.1"
+    ) -> None:
         self._client = AsyncClient(enforce_csrf_checks)
+        self._client.handler.address = address
         # Each request has its own event loop.
         self._client.handler.process = Still.from_settings()
         self._headers = headers or {}

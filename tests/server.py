@@ -24,7 +24,7 @@ from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.db.models import Model
 from django.db.utils import load_backend
-from django.test import Client
+from django.test import Client  # noqa: TID251 (only its session is used)
 from psycopg import sql
 from pytest_django import DjangoDbBlocker
 
