@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from chat.models import Conversation, Message, Searchable
-from chat.search import NotSearchable, newest, parse
+from chat.search import NotSearchable, Piece, newest, parse, snippet
 from chat.views.problems import SignedInRequest
 
 # At most so many hits are counted, the newest ones.
@@ -26,12 +26,16 @@ class Hits:
 
     words: str
     terms: list[dict[str, Any]]
+    # The number of the hit; 0 for the title, which is not counted among the texts.
     position: int
     count: int
     previous: str | None
     next: str | None
     # To be shown first, if another branch is on screen.
     elsewhere: UUID | None
+    # What was found, where the messages do not show it.
+    at: Searchable | None
+    snippet: list[Piece]
 
 
 def terms_of(words: str) -> list[dict[str, Any]]:
@@ -49,7 +53,7 @@ def hits(request: SignedInRequest, conversation: Conversation, shown: Iterable[M
         query = parse(words)
     except NotSearchable:
         return None
-    rows = Searchable.objects.for_user(request.user).filter(conversation=conversation).exclude(message=None)
+    rows = Searchable.objects.for_user(request.user).filter(conversation=conversation).defer("words")
     # A conversation takes a short time of all, so few texts that are not in it are looked at.
     span = rows.aggregate(first=Min("pk"), last=Max("pk"))
     if span["first"] is None:
@@ -58,18 +62,29 @@ def hits(request: SignedInRequest, conversation: Conversation, shown: Iterable[M
         found = newest(rows, query, request.user.pk, MOST, since=span["first"], before=span["last"] + 1).rows
     except NotSearchable:
         return None
-    keys = [str(row.pk) for row in reversed(found)]
-    if key not in keys:
+    at = next((row for row in found if str(row.pk) == key), None)
+    if at is None:
         return None
-    index = keys.index(key)
-    at = found[len(keys) - 1 - index].message_id
-    ways = [f"{reverse('found', args=[other])}?{urlencode({'q': words})}" for other in keys]
+    texts = [row for row in reversed(found) if not row.is_title]
+    # The title comes before the first of them.
+    index = texts.index(at) if at in texts else -1
+    ways = [f"{reverse('found', args=[row.pk])}?{urlencode({'q': words})}" for row in texts]
+    message = _message(at)
     return Hits(
         words=words,
         terms=[asdict(term) for term in query.wanted],
         position=index + 1,
-        count=len(keys),
-        previous=ways[index - 1] if index else None,
-        next=ways[index + 1] if index + 1 < len(keys) else None,
-        elsewhere=at if at not in {message.pk for message in shown} else None,
+        count=len(texts),
+        previous=ways[index - 1] if index > 0 else None,
+        next=ways[index + 1] if index + 1 < len(ways) else None,
+        elsewhere=message if message and message not in {each.pk for each in shown} else None,
+        at=None if at.message_id else at,
+        snippet=[] if at.message_id else snippet(at.text, query),
     )
+
+
+def _message(row: Searchable) -> UUID | None:
+    """The one that shows it, or that it stands at; none for a title."""
+    if row.queued:
+        return row.queued.after_id
+    return row.message_id or row.note_id

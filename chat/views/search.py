@@ -36,10 +36,14 @@ LOOKED_THROUGH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Results of one conversation that follow each other; `title` is its title with the hits, and none of them."""
+    """Results of one conversation that follow each other; `title` is its title with the hits, and none of them.
+
+    `key` is that of the title, if it is a result.
+    """
 
     conversation: Conversation
     title: list[Piece]
+    key: int | None
     texts: list[tuple[Searchable, list[Piece]]]
 
 
@@ -99,7 +103,8 @@ async def found(request: SignedInRequest, key: int) -> HttpResponse:
             return pages.place_in_trash(conversation, message, words["find"])
         if message:
             return pages.place(conversation, message, words)
-        return f"{conversation.get_absolute_url()}{f'#queued-{row.queued_id}' if row.queued_id else ''}"
+        fragment = f"#queued-{row.queued_id}" if row.queued_id else ""
+        return f"{conversation.get_absolute_url()}?{urlencode(words)}{fragment}"
 
     return SeeOther(await in_thread(place)())
 
@@ -152,8 +157,10 @@ def _results(request: SignedInRequest, form: SearchForm) -> dict[str, Any]:
 
 def _groups(rows: list[Searchable], query: Query) -> Iterator[Group]:
     for conversation, group in groupby(rows, key=lambda row: row.conversation):
-        texts = [(row, snippet(row.text, query)) for row in group if not row.is_title]
-        yield Group(conversation, snippet(conversation.title, query), texts)
+        found = list(group)
+        key = next((row.pk for row in found if row.is_title), None)
+        texts = [(row, snippet(row.text, query)) for row in found if not row.is_title]
+        yield Group(conversation, snippet(conversation.title, query), key, texts)
 
 
 def _span(since: date | None, until: date | None) -> tuple[int, int]:

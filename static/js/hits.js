@@ -36,12 +36,36 @@ export function markHits(page) {
   }
 
   mark();
+  const target = page.getElementById(location.hash.slice(1));
+  const [navigation] = performance.getEntriesByType("navigation");
+  // A reload leads back to where the person was.
+  if (target && navigation instanceof PerformanceNavigationTiming && navigation.type === "navigate") {
+    const first = [...marks].find((range) => target.contains(range.startContainer));
+    // By then the browser has scrolled to the message.
+    if (first instanceof Range) addEventListener("load", () => show(first), { once: true });
+  }
   // At most once for what is drawn: a reply that is being written changes often.
   let frame = 0;
   new MutationObserver(() => {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(mark);
   }).observe(list, { childList: true, subtree: true });
+}
+
+/**
+ * Bring a hit deep in a long message into view, and open what is folded around it.
+ * @param {Range} hit
+ */
+function show(hit) {
+  const folded = hit.startContainer.parentElement?.closest(".folded");
+  const fold = folded?.nextElementSibling;
+  if (folded && fold instanceof HTMLDetailsElement) {
+    fold.open ||= hit.getBoundingClientRect().bottom > folded.getBoundingClientRect().bottom;
+  }
+  const { top, bottom } = hit.getBoundingClientRect();
+  // What is fixed at the top and at the bottom of the window covers less than this.
+  if (top > innerHeight / 8 && bottom < innerHeight * 0.75) return;
+  scrollBy({ top: (top + bottom - innerHeight) / 2, behavior: "instant" });
 }
 
 /** @param {Element} text @param {Term[]} terms */

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from chat import trash
-from chat.models import Conversation, User
+from chat.models import Conversation, Reply, User
 from chat.search.filling import reindex
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Show, Visit, Watch
@@ -24,6 +24,15 @@ TALK = [
 MARKED = """
     [...CSS.highlights.get("hit") ?? []].map((range) => range.toString())
 """
+# Whether the first hit is in the window, and nothing covers it.
+IN_VIEW = """() => {
+    const [hit] = CSS.highlights.get("hit") ?? [];
+    if (!hit) return false;
+    const { left, top, width, height } = hit.getBoundingClientRect();
+    return document.elementFromPoint(left + width / 2, top + height / 2)?.contains(hit.startContainer) ?? false;
+}"""
+LONG = "\n\n".join(f"Line {number} has {'salt' if number == 200 else 'nothing'}." for number in range(300))
+FOLDED = "\n".join(f"Line {number} has {'thyme' if number == 50 else 'nothing'}." for number in range(60))
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -127,6 +136,55 @@ def test_a_result_opens_with_its_hits_marked(show: Show, server: Server) -> None
     hits.get_by_role("link", name="Leave the search").click()
     expect(hits).to_be_hidden()
     assert marked(alice) == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_hit_deep_in_a_long_answer_comes_into_view(visit: Visit, server: Server, width: int) -> None:
+    alice = visit("alice", viewport={"width": width, "height": 800})
+    remember(server, "How much?", LONG, FOLDED, "Fine.")
+    alice.goto("/search/?q=salt")
+    alice.locator(".result").click()
+    alice.wait_for_function(IN_VIEW)
+    # Only once: a reload leads back to where the person was.
+    alice.evaluate("scrollTo(0, 0)")
+    alice.reload()
+    assert not alice.evaluate(IN_VIEW)
+    alice.goto("/search/?q=thyme")
+    alice.locator(".result").click()
+    alice.wait_for_function(IN_VIEW)
+    expect(alice.locator(".message:target .fold")).to_have_attribute("open", "")
+
+
+def test_a_reviewer_sees_a_hit_deep_in_a_long_text(visit: Visit, server: Server) -> None:
+    server.session_cookie("sam", is_staff=True, is_superuser=True)
+    server.session_cookie("alice")
+    sam = visit("sam")
+    remember(server, "How much?", LONG, FOLDED, "Fine.")
+    for word in ("salt", "thyme"):
+        sam.goto(f"/admin/chat/conversation/?q={word}")
+        sam.get_by_role("link", name=f"has {word}.").click()
+        sam.wait_for_function(IN_VIEW)
+
+
+def test_what_was_found_beside_the_messages_is_shown(visit: Visit, server: Server) -> None:
+    alice = visit("alice", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    remember(server, *TALK)
+    server.database.run(
+        lambda: Reply.objects.get(message__text=TALK[3]).judge("bad", "Grandmother took more sugar. " * 5)
+    )
+    server.database.run(lambda: reindex(lambda done, total: None))
+    hits = alice.get_by_role("navigation", name="Hits")
+    alice.goto("/search/?q=grandmother")
+    alice.locator(".result").tap()
+    expect(hits.locator("mark")).to_have_text(["Grandmother"] * 5)
+    expect(alice.locator(":target")).to_contain_text("More cream")
+    assert alice.evaluate(OVERFLOW) == 0
+    expect_accessible(alice)
+    alice.goto("/search/?q=brulee")
+    alice.get_by_role("heading", level=2).get_by_role("link", name=TALK[0]).tap()
+    expect(hits).to_contain_text("Found in the title")
+    expect(hits.locator("mark")).to_have_text("brûlée")
+    expect_accessible(alice)
 
 
 def test_a_phone_has_room_for_a_search(visit: Visit, server: Server, watch: Watch) -> None:

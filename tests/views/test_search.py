@@ -52,8 +52,13 @@ def test_queued_questions_are_found(client: Client, alice: User) -> None:
     question = queued.add(reply.message.conversation, "And thyme?", "demo")
     html = search(client, "thyme")
     assert results(html) == ["And [thyme]?"]
-    place = client.get(links(html)[0])
-    assert place.headers["Location"] == f"/c/{reply.message.conversation_id}/#queued-{question.pk}"
+    place = client.get(links(html)[0]).headers["Location"]
+    assert place.startswith(f"/c/{reply.message.conversation_id}/?find=thyme&hit=")
+    assert place.endswith(f"#queued-{question.pk}")
+    html = client.get(place).text
+    assert "Hit 1 of 1" in html
+    assert 'Queued question: <span dir="auto">And <mark>thyme</mark>?</span>' in html
+    assert "Show its branch" not in html
 
 
 def test_results_of_a_conversation_that_follow_each_other_share_its_title(client: Client, ended: Reply) -> None:
@@ -232,6 +237,21 @@ def test_a_result_far_up_opens_at_its_message(client: Client, alice: User) -> No
     assert f'id="message-{question.pk}"' in client.get(place).text
 
 
+def test_a_title_that_is_a_result_opens_with_its_hits(client: Client, ended: Reply) -> None:
+    link = r'results__title" dir="auto"><a href="([^"]+)"'
+    [plain] = re.findall(link, search(client, "four"))
+    assert plain == f"/c/{ended.message.conversation_id}/"
+    [found] = re.findall(link, search(client, "two"))
+    html = client.get(client.get(found).headers["Location"]).text
+    assert 'Found in the title <span class="hits__words" dir="auto">for two</span>' in html
+    assert 'Title: <span dir="auto">What is **<mark>two</mark>** and <mark>two</mark>?</span>' in html
+    # The question is the only text.
+    [following] = re.findall(r'href="(/search/\d+/\?q=two)" title="Next hit"', html)
+    html = client.get(client.get(following).headers["Location"]).text
+    assert "Hit 1 of 1" in html
+    assert "Title:" not in html
+
+
 def test_hits_lead_to_each_other(client: Client, ended: Reply) -> None:
     end(asking.ask(ended.message.conversation, "And two more?", "demo"), "Two more is six.")
     newest, *_ = links(search(client, "two"))
@@ -348,7 +368,9 @@ def test_a_note_about_an_answer_is_found(client: Client, ended: Reply) -> None:
     assert "Your note on an answer," in html
     place = client.get(links(html)[0])
     assert place.headers["Location"].endswith(f"#message-{ended.pk}")
-    assert client.get(place.headers["Location"]).status_code == 200
+    page = client.get(place.headers["Location"]).text
+    assert "Hit 1 of 1" in page
+    assert 'Your note on an answer: <span dir="auto">A recipe for <mark>grandmother</mark>.</span>' in page
     assert results(client.get("/search/offers/?q=grand").text) == ["A recipe for [grandmother]."]
     note(client, ended, "bad", "Too short.")
     assert results(search(client, "grandmother")) == []
