@@ -2,19 +2,23 @@
 
 import json
 import re
+import subprocess
+import sys
 from datetime import timedelta
+from time import time
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
 from django.utils import timezone
 
 from chat import rubric
-from chat.models import AuditRecord, Conversation, Marking, ReviewLimit, ReviewQueue, User
+from chat.models import AuditRecord, Conversation, Marking, Message, Reply, ReviewLimit, ReviewQueue, User
 from tests.client import Client
-from tests.test_admin import LIST, change, page, talk
+from tests.test_admin import LIST, add_answer, change, page, talk
 from tests.test_admin_review import allow
 
 QUEUES = reverse("admin:chat_reviewqueue_changelist")
@@ -49,7 +53,8 @@ CORRECT, TONE, COMMENT = map(name, RUBRIC.splitlines())
 
 
 def give(browser: Client, marking: Marking, **fields: str) -> Any:
-    data = {CORRECT: "yes", TONE: "3", COMMENT: "", "correction": "", **fields}
+    shown = {"leaf": str(marking.conversation.leaf_id), "about": "", "opened": str(time())}
+    data = {CORRECT: "yes", TONE: "3", COMMENT: "", "correction": "", **shown, **fields}
     return browser.post(address("mark", marking.pk), data)
 
 
@@ -97,7 +102,7 @@ def test_a_queue_is_filled_from_the_list(staff: Client, queue: ReviewQueue, alic
     data = {"action": f"queue_{queue.pk.hex}", "_selected_action": str(new.pk), "select_across": "1", "index": "0"}
     assert "Put into the queue “Salt”" in page(staff, LIST)
     assert staff.post(f"{LIST}?owner=alice", data).status_code == 302
-    assert queue.progress()["all"] == 6
+    assert queue.progress(alice)["all"] == 6
     assert "1 conversation is new in the queue." in page(staff, LIST)
 
 
@@ -126,7 +131,7 @@ def test_a_reviewer_works_through_a_queue(client: Client, bob: User, queue: Revi
     assert response["Location"] == change(Marking.objects.get(reviewer=bob, done=None).conversation)
     mine.refresh_from_db()
     assert mine.marks == {"Correct": "yes", "Tone": "3", "Comment": "More <salt>"}
-    assert (mine.correction, mine.corrected) == ("Three spoons.", soup.leaf)
+    assert (mine.correction, mine.corrected, mine.leaf) == ("Three spoons.", soup.leaf, soup.leaf)
     assert work(client, queue)["Location"] != change(soup)
     give(client, Marking.objects.get(reviewer=bob, done=None))
     assert work(client, queue)["Location"] == QUEUES
@@ -161,6 +166,89 @@ def test_marks_by_an_older_rubric_are_given_under_no_other(staff: Client, sam: U
     assert marking.marks == {"Correct": "yes", "Tone": "3", "Comment": "Kept <b>"}
 
 
+def test_a_better_answer_is_about_what_was_on_screen(staff: Client, sam: User, queue: ReviewQueue) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    conversation = marking.conversation
+    html = page(staff, change(conversation))
+    assert f'name="leaf" value="{conversation.leaf_id}"' in html
+    # Meanwhile its person goes on.
+    shown, fields = conversation.leaf_id, {"leaf": str(conversation.leaf_id), "correction": "Better <b>"}
+    more(conversation)
+    assert give(staff, marking, **fields).status_code == 302
+    marking.refresh_from_db()
+    assert (marking.corrected_id, marking.leaf_id) == (shown, shown)
+    html = page(staff, f"{change(conversation)}?at={shown}")
+    entry = html.partition(f'data-entry="{shown}"')[2].partition('class="entry"')[0]
+    assert "Better &lt;b&gt;" in entry
+    assert html.count("Better &lt;b&gt;") == 1
+
+
+def more(conversation: Conversation, **reply: object) -> Message:
+    """Another question after the one on screen, and its answer."""
+    asked = timezone.now()
+    question = conversation.messages.create(role="user", text="More?", created=asked, parent=conversation.leaf)
+    conversation.leaf = add_answer(question, "Later.", asked, **reply)
+    conversation.save()
+    return conversation.leaf
+
+
+def test_a_better_answer_can_be_about_an_earlier_one(staff: Client, sam: User, queue: ReviewQueue) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    first = marking.conversation.leaf_id
+    last = more(marking.conversation)
+    assert f'<input type="radio" name="about" value="{first}" form="mark-form">' in page(
+        staff, change(marking.conversation)
+    )
+    give(staff, marking, leaf=str(last.pk), about=str(first), correction="Better")
+    marking.refresh_from_db()
+    assert (marking.corrected_id, marking.leaf_id) == (first, last.pk)
+
+
+@pytest.mark.parametrize("now", ["running", "continued", "on another branch", "a question", "of another conversation"])
+def test_a_better_answer_to_what_is_not_there_is_kept(
+    staff: Client, sam: User, queue: ReviewQueue, alice: User, now: str
+) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    leaf = marking.conversation.leaf
+    assert leaf
+    fields = {"correction": "Kept <b>"}
+    later = timezone.now() + timedelta(minutes=1)
+    match now:
+        case "running":
+            Reply.objects.filter(message=leaf).update(status="streaming")
+        case "continued":
+            Reply.objects.filter(message=leaf).update(ended=later)
+        case "on another branch":
+            assert leaf.parent
+            fields |= {"about": str(add_answer(leaf.parent, "Other.", later).pk)}
+        case "a question":
+            fields |= {"about": str(leaf.parent_id)}
+        case "of another conversation":
+            fields |= {"leaf": str(talk(alice, "Other.").leaf_id)}
+    response = give(staff, marking, **fields)
+    assert response.status_code == 409
+    assert "the answer that yours is about has changed since you opened it" in response.text
+    assert "Kept &lt;b&gt;" in response.text
+    assert not Marking.objects.exclude(done=None).exists()
+    assert give(staff, marking).status_code == 302
+
+
+def test_an_answer_that_was_continued_can_be_corrected_once_it_is_seen(
+    staff: Client, sam: User, queue: ReviewQueue
+) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    Reply.objects.update(ended=timezone.now())
+    response = give(staff, marking, correction="Better", opened=str(time() - 60))
+    assert response.status_code == 409
+    opened = re.search(r'name="opened" value="(.*?)"', response.text)
+    assert opened
+    assert give(staff, marking, correction="Better", opened=opened[1]).status_code == 302
+
+
 def test_whoever_has_lost_the_reservation_is_told(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
     marking = Marking.objects.claim(queue, sam)
     assert marking
@@ -184,6 +272,23 @@ def test_agreement_is_shown(staff: Client, sam: User, bob: User, queue: ReviewQu
     assert "Correct: 50%, κ = -0.33; Tone: 50% the same, 1.5 apart on average<" in page(staff, QUEUES)
 
 
+def test_a_limited_reviewer_knows_nothing_of_others(
+    client: Client, sam: User, bob: User, queue: ReviewQueue, alice: User
+) -> None:
+    for reviewer, correct in ((sam, "yes"), (bob, "no")):
+        while marking := Marking.objects.claim(queue, allow(reviewer, *RIGHTS)):
+            assert marking.give(reviewer, {"Correct": correct})
+    ReviewLimit.objects.create(reviewer=bob).groups.add(group := Group.objects.create(name="Cooks"))
+    client.force_login(bob)
+    html = page(client, QUEUES)
+    assert "0 of 0 marked" in html
+    assert "Correct:" not in html
+    alice.groups.add(group)
+    html = page(client, QUEUES)
+    assert "4 of 4 marked" in html
+    assert "Correct: 0%" in html
+
+
 # The marks of others
 
 
@@ -200,7 +305,8 @@ def three(soup: Conversation) -> list[User]:
 def marks(reviewer: User, correct: str, tone: str, comment: str, correction: str = "") -> Marking:
     marking = Marking.objects.claim(ReviewQueue.objects.get(name="Thrice"), reviewer)
     assert marking
-    assert marking.give(reviewer, {"Correct": correct, "Tone": tone, "Comment": comment}, correction)
+    of = marking.conversation.leaf
+    assert marking.give(reviewer, {"Correct": correct, "Tone": tone, "Comment": comment}, correction, of, of)
     return marking
 
 
@@ -223,8 +329,10 @@ def test_nobody_sees_marks_before_giving_theirs(client: Client, soup: Conversati
     seen = everything(client, soup) + give(client, mine, **{TONE: "9"}).text + give(client, mine_of("ada")).text
     assert "salty" not in seen
     assert "Half a spoon" not in seen
+    assert "Correct: " not in page(client, QUEUES)
     assert give(client, mine, **{TONE: "4"})["Location"] == QUEUES
     html = page(client, QUEUES)
+    assert "Correct: 0%" in html
     assert f'<a href="{change(soup)}#marks-{queue.pk}">See the marks of 1 other</a>' in html
     seen = everything(client, soup)
     assert "Too &lt;b&gt;salty&lt;/b&gt;" in seen
@@ -232,6 +340,7 @@ def test_nobody_sees_marks_before_giving_theirs(client: Client, soup: Conversati
     assert "Half a spoon." in seen
     # Cleo has still to mark it.
     client.force_login(cleo)
+    assert "Correct: " not in page(client, QUEUES)
     assert "salty" not in everything(client, soup)
 
 
@@ -339,17 +448,75 @@ def test_reviewing_does_not_allow_to_manage(client: Client, bob: User, queue: Re
 def test_a_queue_is_exported_as_json_lines(staff: Client, sam: User, queue: ReviewQueue, soup: Conversation) -> None:
     marking = queue.markings.filter(conversation=soup).earliest("pk")
     assert marking.reserve(sam, timedelta(minutes=1))
-    assert marking.give(sam, {"Correct": "no"}, "Three spoons.", soup.leaf)
+    assert marking.give(sam, {"Correct": "no"}, "Three spoons.", soup.leaf, soup.leaf)
+    Reply.objects.update(instructions="Be <b>brief</b>.", status="stopped")
     (line,) = lines(staff, queue)
-    assert [(message["role"], message["content"]) for message in line["messages"]] == [
-        ("user", "Question 0?"),
-        ("assistant", "Two spoons."),
+    question, answer = soup.messages.order_by("created")
+    assert line["messages"] == [
+        {"role": "system", "content": "Be <b>brief</b>."},
+        {"id": str(question.pk), "role": "user", "content": "Question 0?"},
+        {
+            "id": str(answer.pk),
+            "role": "assistant",
+            "content": "Two spoons.",
+            "model": "demo",
+            "status": "stopped",
+        },
     ]
     assert line["reviews"] == [
         {"reviewer": "sam", "marks": {"Correct": "no"}, "correction": "Three spoons.", "corrects": str(soup.leaf_id)}
     ]
     exported = AuditRecord.objects.get(action="exported", conversation=soup.pk)
     assert (exported.owner_name, exported.by_name, exported.detail) == ("alice", "sam", "queue Salt")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_export_has_the_branch_that_was_judged(
+    staff: Client, sam: User, bob: User, queue: ReviewQueue, soup: Conversation
+) -> None:
+    first, second = queue.markings.filter(conversation=soup).order_by("place")
+    assert first.reserve(sam, timedelta(minutes=1))
+    assert first.give(sam, {"Correct": "no"}, leaf=soup.leaf)
+    early, late = soup.leaf, more(soup, instructions="Be brief.")
+    assert second.reserve(bob, timedelta(minutes=1))
+    assert second.give(bob, {"Correct": "yes"}, leaf=late)
+    # Their person has another branch on screen since.
+    soup.leaf = early
+    soup.save()
+    one, other = lines(staff, queue)
+    assert [message["content"] for message in one["messages"]] == ["Question 0?", "Two spoons."]
+    assert [review["reviewer"] for review in one["reviews"]] == ["sam"]
+    assert [message["content"] for message in other["messages"]] == [
+        *("Be brief.", "Question 0?", "Two spoons.", "More?", "Later.")
+    ]
+    assert [message.get("instructions") for message in other["messages"]] == [None, None, "", None, None]
+    assert [review["reviewer"] for review in other["reviews"]] == ["bob"]
+    # Marks of before branches were noted.
+    queue.markings.update(leaf=None)
+    queue.markings.filter(pk=second.pk).update(corrected=late)
+    assert [len(line["messages"]) for line in lines(staff, queue)] == [2, 5]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_manuals_program_makes_examples_of_an_export(
+    staff: Client, sam: User, queue: ReviewQueue, soup: Conversation
+) -> None:
+    Reply.objects.update(instructions="Be brief.")
+    marking = queue.markings.filter(conversation=soup).earliest("pk")
+    assert marking.reserve(sam, timedelta(minutes=1))
+    assert marking.give(sam, {"Correct": "no"}, "Three spoons.", soup.leaf, more(soup, instructions="Be long."))
+    program = (settings.BASE_DIR / "docs/queues.md").read_text().partition("```python\n")[2].partition("```")[0]
+    exported = "".join(f"{json.dumps(line)}\n" for line in lines(staff, queue))
+    made = subprocess.run(
+        [sys.executable, "-c", program], input=exported, capture_output=True, text=True, check=True
+    ).stdout
+    assert json.loads(made) == {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Question 0?"},
+            {"role": "assistant", "content": "Three spoons."},
+        ]
+    }
 
 
 @pytest.mark.django_db(transaction=True)

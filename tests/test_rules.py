@@ -58,7 +58,7 @@ def test_a_share_of_what_is_new_comes_into_the_queue_once(alice: User, sam: User
     assert chosen == {pk for pk in new if rule.chooses(pk)}
     assert 0 < len(chosen) < 40
     assert fill(rule) == chosen
-    assert rule.queue.progress()["all"] == 2 * len(chosen)
+    assert rule.queue.progress(sam)["all"] == 2 * len(chosen)
     more = fill(set_rule(sam, share=80))
     assert chosen < more <= new
     assert fill(set_rule(sam, share=100)) == new

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import time
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,7 +13,8 @@ from django.utils.translation import gettext
 
 from chat import rubric
 from chat.admin.review import may_review
-from chat.models import Conversation, Marking, ReviewQueue, User
+from chat.models import Conversation, Marking, Message, ReviewQueue, User, tree
+from chat.models.conversations import LONGEST_BRANCH
 from chat.rubric import Criterion
 
 CORRECTION_CHARS = 100_000
@@ -22,8 +24,17 @@ PREFIX = "mark-"
 AGREEMENT_OF = 2000
 
 
+class AnswerChangedError(Exception):
+    """The answer that a better one is about is not there as the reviewer saw it."""
+
+
 class MarkForm(forms.Form):
     """A field for each criterion, and a better answer."""
+
+    # What the reviewer had on screen when: the end of the branch, and the answer that they have chosen there.
+    leaf = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    about = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    opened = forms.FloatField(required=False, widget=forms.HiddenInput, initial=time)
 
     def __init__(self, criteria: list[Criterion], data: Any = None) -> None:
         super().__init__(data, auto_id="mark_%s", label_suffix="")
@@ -32,7 +43,7 @@ class MarkForm(forms.Form):
         self.fields |= {name: _field(criterion) for name, criterion in self.criteria.items()}
         self.fields["correction"] = forms.CharField(
             label=gettext("A better answer"),
-            help_text=gettext("Instead of the last one, if that should be another."),
+            help_text=gettext("Instead of the last one, or of another one that you choose in the transcript."),
             required=False,
             max_length=CORRECTION_CHARS,
             widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
@@ -53,6 +64,35 @@ class MarkForm(forms.Form):
             )
             raise forms.ValidationError(sentence % {"marks": marks})
         return self.cleaned_data
+
+    def judged(self, conversation: Conversation) -> Message | None:
+        """The end of the branch that the reviewer saw."""
+        return conversation.messages.filter(pk=self.cleaned_data["leaf"]).first()
+
+    def corrected(self, conversation: Conversation, leaf: Message | None) -> Message | None:
+        """The answer of this branch that the better one is about, if there is a better one.
+
+        Raises AnswerChangedError.
+        """
+        if not self.cleaned_data["correction"]:
+            return None
+        branch, about = tree.path(leaf.pk, LONGEST_BRANCH) if leaf else [], self.cleaned_data["about"]
+        # Below the last answer there may be a question.
+        sought = branch[:2] if about is None else {about} & set(branch)
+        answers = conversation.messages.filter(pk__in=sought, role=Message.Role.ASSISTANT).select_related("reply")
+        answer = answers.order_by("created", "pk").last()
+        if answer is None or answer.reply.is_running or self._ended_since(answer):
+            raise AnswerChangedError
+        return answer
+
+    def _ended_since(self, answer: Message) -> bool:
+        """Whether it was still being written when the reviewer opened it, or has been continued since."""
+        ended = answer.reply.ended
+        return ended is not None and ended.timestamp() > (self.cleaned_data["opened"] or 0)
+
+    def open_again(self) -> None:
+        """Take it that the reviewer sees the answer as it is now."""
+        self.data = {**self.data, "opened": str(time())}
 
 
 def _field(criterion: Criterion) -> forms.Field:
@@ -85,14 +125,22 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """A better answer by a reviewer, and the message that it is about."""
+
+    by: str
+    text: str
+    about: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """What reviewers have given to a conversation in one queue; those who did so first come first."""
 
     queue: ReviewQueue
     names: list[str]
     lines: list[Line]
-    # Better answers, with the names.
-    corrections: list[tuple[str, str]]
+    corrections: list[Correction]
 
 
 def given(reviewer: User, conversation: Conversation) -> list[Given]:
@@ -110,8 +158,12 @@ def _given(queue: ReviewQueue, markings: list[Marking], reviewer: User) -> Given
         _line(criterion, names, [marking.marks.get(criterion.name, "") for marking in markings])
         for criterion in rubric.parse(queue.rubric)
     ]
-    corrections = [(name, marking.correction) for name, marking in zip(names, markings, strict=True)]
-    return Given(queue, names, lines, [(name, text) for name, text in corrections if text])
+    corrections = [
+        Correction(name, marking.correction, marking.corrected_id)
+        for name, marking in zip(names, markings, strict=True)
+        if marking.correction
+    ]
+    return Given(queue, names, lines, corrections)
 
 
 def _name(of: User | None, reviewer: User) -> str:
@@ -148,9 +200,9 @@ def marking_panel(request: HttpRequest, conversation: Conversation) -> dict[str,
     return {"marking": mine, "mark_form": form, "given": given(cast("User", request.user), conversation)}
 
 
-def agreements(queue: ReviewQueue) -> Iterator[str]:
-    """How far reviewers agree on each choice and number, in words, among the marks of the latest conversations."""
-    latest = queue.markings.exclude(done=None).order_by("-conversation", "-place")
+def agreements(queue: ReviewQueue, reviewer: User) -> Iterator[str]:
+    """How far reviewers agree on each choice and number, in words, among the latest marks that this one may see."""
+    latest = queue.markings.known_to(reviewer).shown_to(reviewer).order_by("-conversation", "-place")
     done = latest.values_list("conversation", "marks")[:AGREEMENT_OF]
     given: dict[str, dict[UUID, list[str]]] = defaultdict(lambda: defaultdict(list))
     for conversation, marks in done:

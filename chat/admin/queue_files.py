@@ -1,12 +1,13 @@
-"""What reviewers have made of a queue, as JSON Lines: a line for each conversation.
+"""What reviewers have made of a queue, as JSON Lines: a line for each branch of a conversation that was judged.
 
 It is made in small pieces, so that a long conversation needs no more memory than a short one, nor many more than few.
 """
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from functools import partial
 from itertools import batched
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
@@ -18,7 +19,7 @@ from chat.admin.review import REVIEW
 from chat.database import in_thread
 from chat.documents import encode
 from chat.exports import CONVERSATIONS, MESSAGES, JsonLines
-from chat.models import AuditRecord, Conversation, Marking, ReviewQueue, User, tree
+from chat.models import AuditRecord, Conversation, Marking, Message, ReviewQueue, User, tree
 from chat.models.conversations import LONGEST_BRANCH
 from chat.process import Process
 
@@ -33,8 +34,9 @@ async def lines(request: HttpRequest, queue: ReviewQueue) -> AsyncIterator[str]:
         async with shares.page(reviewer):
             last, conversations = await in_thread(_admit)(request, queue, last)
         for conversation in conversations:
-            async for piece in _line(queue, conversation, reviewer):
-                yield piece
+            for leaf, reviews in (await in_thread(_reviews)(queue, conversation, reviewer)).items():
+                async for piece in _line(conversation, leaf, reviews):
+                    yield piece
 
 
 def _admit(request: HttpRequest, queue: ReviewQueue, after: UUID) -> tuple[UUID | None, list[Conversation]]:
@@ -55,31 +57,53 @@ def _admit(request: HttpRequest, queue: ReviewQueue, after: UUID) -> tuple[UUID 
     return ids[-1] if ids else None, some
 
 
-async def _line(queue: ReviewQueue, conversation: Conversation, reviewer: User) -> AsyncIterator[str]:
-    """The branch on screen as programs for evaluation and fine-tuning take it, and what reviewers make of it."""
-    branch, reviews = await in_thread(_outline)(queue, conversation, reviewer)
+def _reviews(
+    queue: ReviewQueue, conversation: Conversation, reviewer: User
+) -> dict[UUID | None, list[dict[str, object]]]:
+    """By the end of the branch that they are about."""
+    given = queue.markings.filter(conversation=conversation).shown_to(reviewer).select_related("reviewer")
+    by_leaf: dict[UUID | None, list[dict[str, object]]] = defaultdict(list)
+    for marking in given.order_by("done"):
+        # Older marks name no branch. A better answer was for the last one of it.
+        by_leaf[marking.leaf_id or marking.corrected_id or conversation.leaf_id].append(_review(marking))
+    return by_leaf
+
+
+async def _line(conversation: Conversation, leaf: UUID | None, reviews: list[dict[str, object]]) -> AsyncIterator[str]:
+    """The branch as programs for evaluation and fine-tuning take it, and what reviewers make of it."""
+    branch, instructions = await in_thread(_outline)(conversation, leaf)
     head = encode({"conversation": str(conversation.pk), "model": conversation.model})
-    yield f'{head[:-1]}, "messages": ['
-    separator = ""
+    system = [encode({"role": "system", "content": instructions})] if instructions else []
+    yield f'{head[:-1]}, "messages": [{"".join(system)}'
+    separator = ", " if system else ""
     for some in batched(branch, MESSAGES):
-        messages = await in_thread(_messages)(conversation, some)
+        messages = await in_thread(_messages)(conversation, some, instructions)
         yield separator + ", ".join(map(encode, messages))
         separator = ", "
     yield f'], "reviews": {encode(reviews)}}}\n'
 
 
-def _outline(
-    queue: ReviewQueue, conversation: Conversation, reviewer: User
-) -> tuple[list[UUID], list[dict[str, object]]]:
-    """The ids of the messages, the first one first, and the reviews."""
-    branch = tree.path(conversation.leaf_id, LONGEST_BRANCH) if conversation.leaf_id else []
-    given = queue.markings.filter(conversation=conversation).shown_to(reviewer).select_related("reviewer")
-    return branch[::-1], [_review(marking) for marking in given.order_by("done")]
+def _outline(conversation: Conversation, leaf: UUID | None) -> tuple[list[UUID], str]:
+    """The ids of the messages, the first one first, and the instructions that were sent for the last answer."""
+    branch = tree.path(leaf, LONGEST_BRANCH) if leaf else []
+    answers = conversation.messages.filter(pk__in=branch[:2], role=Message.Role.ASSISTANT).order_by("created", "pk")
+    return branch[::-1], answers.values_list("reply__instructions", flat=True).last() or ""
 
 
-def _messages(conversation: Conversation, ids: tuple[UUID, ...]) -> list[dict[str, object]]:
-    rows = conversation.messages.only("role", "text").in_bulk(ids)
-    return [{"id": str(pk), "role": rows[pk].role, "content": rows[pk].text} for pk in ids if pk in rows]
+def _messages(conversation: Conversation, ids: tuple[UUID, ...], instructions: str) -> list[dict[str, object]]:
+    """What was sent for an answer stands with it where that was not `instructions`."""
+    fields = ("role", "text", "reply__model", "reply__status", "reply__instructions")
+    rows = {row["pk"]: row for row in conversation.messages.filter(pk__in=ids).values("pk", *fields)}
+    return [_message(rows[pk], instructions) for pk in ids if pk in rows]
+
+
+def _message(row: dict[str, Any], instructions: str) -> dict[str, object]:
+    message = {"id": str(row["pk"]), "role": row["role"], "content": row["text"]}
+    if row["role"] == Message.Role.ASSISTANT:
+        message |= {"model": row["reply__model"], "status": row["reply__status"]}
+        if row["reply__instructions"] != instructions:
+            message["instructions"] = row["reply__instructions"]
+    return message
 
 
 def _review(marking: Marking) -> dict[str, object]:

@@ -7,6 +7,7 @@ from uuid import UUID
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import Action, ActionLocation
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -24,7 +25,7 @@ from chat import audit, rubric
 from chat.admin import reasons, rules
 from chat.admin.files import attachment
 from chat.admin.lookups import NamedLookups
-from chat.admin.marks import MarkForm, agreements
+from chat.admin.marks import AnswerChangedError, MarkForm, agreements
 from chat.admin.queue_files import incomplete, lines
 from chat.admin.review import may_review, seen_conversation
 from chat.database import retry_on_deadlock
@@ -92,6 +93,16 @@ def put(model_admin: Any, request: HttpRequest, queue: ReviewQueue, pks: list[UU
     model_admin.message_user(request, sentence % {"count": count}, messages.SUCCESS)
 
 
+class QueueList(ChangeList):
+    """Knows of each queue who looks at it."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        for queue in self.result_list:
+            queue.reader = request.user
+
+
 @admin.register(ReviewQueue)
 class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
     """Whoever may review sees queues and works through them; to make and to fill them takes Django's permissions."""
@@ -125,17 +136,20 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         # Conversations have as many places as there were reviewers when they came in.
         return ["reviewers"] if obj else []
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[QueueList]:
+        return QueueList
+
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         return [column for column in self.list_display if column != "filled" or rules.may_rule(request)]
 
     @admin.display(description=_("progress"))
     def progress(self, queue: ReviewQueue) -> str:
-        return gettext("%(done)d of %(all)d marked") % queue.progress()
+        return gettext("%(done)d of %(all)d marked") % queue.progress(queue.reader)
 
     @admin.display(description=_("agreement"))
     def agreement(self, queue: ReviewQueue) -> str:
-        """By each choice: equal pairs of marks, and Fleiss' kappa."""
-        return "; ".join(agreements(queue))
+        """By each choice and number, in words."""
+        return "; ".join(agreements(queue, queue.reader))
 
     @admin.display(description=_("filled by a rule"))
     def filled(self, queue: ReviewQueue) -> SafeString:
@@ -191,17 +205,22 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         mine = get_object_or_404(Marking.objects.select_related("queue"), pk=marking)
         conversation = seen_conversation(request, mine.conversation_id)
         form = MarkForm(rubric.parse(mine.queue.rubric), request.POST)
-        is_valid = form.is_valid()
-        if is_valid and self._give(mine, request, form, conversation):
-            self._tell_of_others(request, mine)
-            return self._next(request, mine.queue)
+        is_valid, has_changed = form.is_valid(), False
+        try:
+            if is_valid and self._give(mine, request, form, conversation):
+                self._tell_of_others(request, mine)
+                return self._next(request, mine.queue)
+        except AnswerChangedError:
+            has_changed = True
+            form.open_again()
         context = {
             **admin.site.each_context(request),
             "title": mine.queue.name,
             "original": conversation,
             "marking": mine,
             "mark_form": form,
-            "is_late": is_valid,
+            "has_changed": has_changed,
+            "is_late": is_valid and not has_changed,
             "opts": Conversation._meta,
         }
         status = 409 if is_valid else 422
@@ -218,9 +237,9 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         self.message_user(request, format_html("{} {}", gettext("Your marks are saved."), link), messages.SUCCESS)
 
     def _give(self, marking: Marking, request: HttpRequest, form: MarkForm, conversation: Conversation) -> bool:
-        correction = form.cleaned_data["correction"]
-        last = conversation.leaf if correction else None
-        return marking.give(cast("User", request.user), form.marks, correction, last)
+        leaf = form.judged(conversation)
+        corrected = form.corrected(conversation, leaf)
+        return marking.give(cast("User", request.user), form.marks, form.cleaned_data["correction"], corrected, leaf)
 
     def export(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
         """What has been marked, a line for each conversation that the reviewer sees."""

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat.models.conversations import Conversation, Message
 from chat.models.ids import uuid7
+from chat.models.review_limits import ReviewLimit
 
 if TYPE_CHECKING:
     from chat.models.users import User
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 MOST_REVIEWERS = 5
 # A reviewer who finds so many taken by others while they look has to look again.
 TRIES = 20
+# So long others come first for what a reviewer has skipped.
+SKIPPED_FOR = timedelta(days=1)
+
+
+def _free() -> Q:
+    """What nobody holds at this moment."""
+    return Q(reviewer=None) | Q(reserved__lte=timezone.now())
 
 
 class ReviewQueue(models.Model):
@@ -41,6 +49,9 @@ class ReviewQueue(models.Model):
         _("minutes of a reservation"), default=30, validators=[MinValueValidator(1), MaxValueValidator(24 * 60)]
     )
 
+    # For a list of the admin: who looks at it.
+    reader: User
+
     def __str__(self) -> str:
         return self.name
 
@@ -55,17 +66,31 @@ class ReviewQueue(models.Model):
         Marking.objects.bulk_create(rows)
         return len(new)
 
+    def take_out(self, conversations: Iterable[UUID]) -> int:
+        """Take out what nobody has marked or holds of these; returns of how many conversations that was something."""
+        free = self.markings.filter(_free(), conversation__in=list(conversations), done=None)
+        count = free.values("conversation").distinct().count()
+        free.delete()
+        return count
+
     def is_in_use(self) -> bool:
         """Whether somebody has given marks, or has reserved a conversation to give them."""
         return self.markings.filter(Q(done__isnull=False) | Q(reserved__gt=timezone.now())).exists()
 
-    def progress(self) -> dict[str, int]:
-        """How many marks are wanted in `all`, and `done`. Indexes tell both, however many there are."""
-        wanted = self.markings.count()
-        return {"all": wanted, "done": wanted - self.markings.filter(done=None).count()}
+    def progress(self, reviewer: User) -> dict[str, int]:
+        """How many marks are wanted in `all`, and `done`. Without a limit indexes tell both, however many there are."""
+        known = self.markings.known_to(reviewer)
+        wanted = known.count()
+        return {"all": wanted, "done": wanted - known.filter(done=None).count()}
 
 
 class MarkingQuerySet(models.QuerySet["Marking"]):
+    def known_to(self, reviewer: User) -> MarkingQuerySet:
+        """Those of people whose conversations the reviewer may see."""
+        if ReviewLimit.of(reviewer) is None:
+            return self
+        return self.filter(conversation__owner__in=ReviewLimit.people_of(reviewer))
+
     def shown_to(self, reviewer: User) -> MarkingQuerySet:
         """The given ones that they may see: of what they have marked themselves, or nobody is to mark any more.
 
@@ -76,11 +101,12 @@ class MarkingQuerySet(models.QuerySet["Marking"]):
         return self.filter(Exists(mine) | ~Exists(is_open)).exclude(done=None)
 
     def open_to(self, reviewer: User) -> MarkingQuerySet:
-        """What they may be given now: their own, and what nobody has reserved of conversations they have not marked."""
-        mine = Marking.objects.filter(queue=OuterRef("queue"), conversation=OuterRef("conversation"), reviewer=reviewer)
-        free = Q(reviewer=None) | Q(reserved__lte=timezone.now())
+        """What they may be given now: their own, and what is free of conversations they have not marked or skipped."""
+        same = {"queue": OuterRef("queue"), "conversation": OuterRef("conversation"), "reviewer": reviewer}
+        mine = Marking.objects.filter(**same)
+        skipped = Skip.objects.filter(**same, until__gt=timezone.now())
         seen = Conversation.objects.for_reviewer(reviewer).filter(pk=OuterRef("conversation"))
-        return self.filter(Q(reviewer=reviewer) | free & ~Exists(mine), Exists(seen), done=None)
+        return self.filter(Q(reviewer=reviewer) | _free() & ~Exists(mine) & ~Exists(skipped), Exists(seen), done=None)
 
     def claim(self, queue: ReviewQueue, reviewer: User) -> Marking | None:
         """The first one that is open to this reviewer, reserved for them; None if there is none."""
@@ -109,6 +135,8 @@ class Marking(models.Model):
     reserved = models.DateTimeField(null=True)
     done = models.DateTimeField(null=True)
     marks = models.JSONField(default=dict)
+    # The end of the branch that was judged.
+    leaf = models.ForeignKey(Message, null=True, on_delete=models.DB_CASCADE, related_name="+")
     # A better answer, and which one it is about.
     corrected = models.ForeignKey(Message, null=True, on_delete=models.DB_CASCADE, related_name="+")
     correction = models.TextField(blank=True)
@@ -128,17 +156,55 @@ class Marking(models.Model):
 
     def reserve(self, reviewer: User, time: timedelta) -> bool:
         """Whether it was still open to them, and so is theirs for this time."""
-        now = timezone.now()
-        free = Q(reviewer=None) | Q(reserved__lte=now) | Q(reviewer=reviewer)
         try:
             with transaction.atomic():
-                reserved = Marking.objects.filter(free, pk=self.pk, done=None)
-                return bool(reserved.update(reviewer=reviewer, reserved=now + time))
+                reserved = Marking.objects.filter(_free() | Q(reviewer=reviewer), pk=self.pk, done=None)
+                return bool(reserved.update(reviewer=reviewer, reserved=timezone.now() + time))
         except IntegrityError:
             # From another tab they have got another place of this conversation.
             return False
 
-    def give(self, reviewer: User, marks: dict[str, Any], correction: str = "", of: Message | None = None) -> bool:
+    def give(
+        self,
+        reviewer: User,
+        marks: dict[str, Any],
+        correction: str = "",
+        of: Message | None = None,
+        leaf: Message | None = None,
+    ) -> bool:
         """Whether it was still theirs, and so is done."""
-        fields = {"marks": marks, "correction": correction, "corrected": of, "done": timezone.now()}
-        return bool(Marking.objects.filter(pk=self.pk, reviewer=reviewer, done=None).update(**fields))
+        fields = {"marks": marks, "correction": correction, "corrected": of, "leaf": leaf, "done": timezone.now()}
+        return bool(self._held_by(reviewer).update(**fields))
+
+    @transaction.atomic
+    def skip(self, reviewer: User) -> bool:
+        """Whether it was still theirs, and so is free for others, who come first for a while."""
+        if not self._held_by(reviewer).update(reviewer=None, reserved=None):
+            return False
+        same: dict[str, Any] = {
+            "queue_id": self.queue_id,
+            "conversation_id": self.conversation_id,
+            "reviewer": reviewer,
+        }
+        Skip.objects.update_or_create({"until": timezone.now() + SKIPPED_FOR}, **same)
+        return True
+
+    def _held_by(self, reviewer: User) -> models.QuerySet[Marking]:
+        return Marking.objects.filter(pk=self.pk, reviewer=reviewer, done=None)
+
+
+class Skip(models.Model):
+    """A conversation of a queue that a reviewer leaves to others for a while."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    queue = models.ForeignKey(ReviewQueue, on_delete=models.DB_CASCADE, related_name="skips", db_index=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.DB_CASCADE, related_name="+")
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.DB_CASCADE, related_name="+")
+    until = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["queue", "conversation", "reviewer"], name="skip_once")]
+
+    def __str__(self) -> str:
+        return f"skip {self.pk}"

@@ -104,7 +104,8 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server,
         bob = User.objects.create_superuser("bob")
         marking = Marking.objects.claim(queue, bob)
         assert marking
-        assert marking.give(bob, {"Correct": "no", "Comment": HOSTILE}, HOSTILE)
+        answer = marking.conversation.leaf
+        assert marking.give(bob, {"Correct": "no", "Comment": HOSTILE}, HOSTILE, answer, answer)
 
     server.database.run(fill)
     sam.goto("/admin/chat/reviewqueue/")
@@ -135,6 +136,7 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server,
     form.get_by_role("spinbutton").fill("4")
     better = form.get_by_label("A better answer")
     better.fill(HOSTILE)
+    sam.get_by_role("radio", name="My better answer is for this one").press("Space")
     better.press("m")
     expect(better).to_have_value(f"{HOSTILE}m")
     # Outside of fields a letter is a key.
@@ -146,8 +148,12 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server,
     sam.get_by_role("link", name="See the marks of 1 other").press("Enter")
     given = sam.locator(".given")
     expect(given.locator("tr", has_text="Correct")).to_contain_text("0% agree")
-    given.get_by_text("A better answer by bob").press("Enter")
-    expect(given.locator(".given__correction").first).to_contain_text("<script>alert(1)</script>")
-    assert given.locator(":is(script, style, img, a)").count() == 0
+    assert given.locator(":is(script, style, img)").count() == 0
+    given.get_by_role("link", name="A better answer by bob").press("Enter")
+    beside = sam.locator(".entry .remark", has_text="Better answer bob")
+    expect(beside).to_be_in_viewport()
+    expect(beside).to_contain_text("<script>alert(1)</script>")
+    expect(sam.locator(".entry .remark", has_text="Better answer you")).to_be_visible()
+    assert beside.locator(":is(script, style, img, a)").count() == 0
     expect_accessible(sam)
     assert sam.evaluate("document.documentElement.scrollWidth") <= 360
