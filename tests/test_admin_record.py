@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from chat import trash
-from chat.models import AuditHead, AuditRecord, Conversation, Remark, Review, ReviewLabel, ReviewQueue, User
+from chat.models import AuditHead, AuditRecord, Conversation, Marking, Remark, Review, ReviewLabel, ReviewQueue, User
+from chat.search.filling import reindex
 from tests.client import Client
 from tests.test_admin import LIST, change, delete, talk
 
 Action = AuditRecord.Action
+FILE = reverse("admin:chat_conversation_export", args=["csv"])
 
 
 def since(action: Callable[[], object]) -> list[AuditRecord]:
@@ -49,6 +53,66 @@ def test_a_page_is_one_record(
     assert (read.by_id, read.by_name, read.address) == (str(sam.pk), "sam", "127.0.0.1")
     about = (conversation.pk, str(alice.pk), "alice") if address in (change, delete) else (None, "", "")
     assert (read.conversation, read.owner_id, read.owner_name) == about
+
+
+def found_by(words: str) -> str:
+    """The query of a transcript to which a search has led."""
+    return f"?_changelist_filters=q%3D{words}"
+
+
+# Answers without a text of anybody's tell whether there is one: where they lead, or a number.
+ANSWERS: dict[str, Callable[[Client, Conversation], Any]] = {
+    "the next one": lambda browser, one: browser.get(way(one, "next") + found_by("soup")),
+    "the one before": lambda browser, one: browser.get(way(one, "previous") + found_by("soup")),
+    "a hit": lambda browser, one: browser.get(change(one) + found_by("soup")),
+    "an action": lambda browser, _: browser.post(f"{LIST}?q=soup", {**into_queue(), "select_across": "1"}),
+    "a deletion": lambda browser, one: browser.post(f"{LIST}?q=soup", {**deletion(one), "post": "yes"}),
+    "a large file": lambda browser, _: browser.get(f"{FILE}?q=soup"),
+    "a refused file": lambda browser, _: browser.get(f"{FILE}?q=-soup"),
+}
+
+
+def way(conversation: Conversation, name: str) -> str:
+    return reverse(f"admin:chat_conversation_{name}", args=[conversation.pk])
+
+
+def into_queue() -> dict[str, str]:
+    queue = ReviewQueue.objects.create(name="Salt", rubric="Correct: yes, no")
+    return {
+        "action": f"queue_{queue.pk.hex}",
+        "_selected_action": str(Conversation.objects.earliest("pk").pk),
+        "index": "0",
+    }
+
+
+def deletion(conversation: Conversation) -> dict[str, str]:
+    return {"action": "delete_selected", "_selected_action": str(conversation.pk)}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_search_whose_answer_is_no_text_is_recorded(
+    staff: Client, alice: User, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("chat.admin.exports.MANY", 1)
+    conversation = talk(alice, "Soup.")
+    reindex(lambda done, total: None)
+    searched = [entry for entry in since(lambda: ANSWERS[name](staff, conversation)) if entry.action == Action.SEARCHED]
+    (entry,) = searched
+    assert "soup" in entry.detail
+    assert (entry.conversation, entry.owner_name) == ((conversation.pk, "alice") if name == "a hit" else (None, ""))
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_reason_is_asked_before_each_search(staff: Client, alice: User, settings: Settings, name: str) -> None:
+    settings.CHAT_READ_REASON = True
+    conversation = talk(alice, "Soup.")
+    reindex(lambda done, total: None)
+    before = AuditHead.objects.get().number
+    response = ANSWERS[name](staff, conversation)
+    assert response["Location"].startswith(reverse("admin:chat_conversation_reason"))
+    assert AuditHead.objects.get().number == before
+    assert Conversation.objects.count() == 1
+    assert not Marking.objects.exists()
 
 
 def test_what_is_refused_is_no_reading(client: Client, bob: User, alice: User) -> None:

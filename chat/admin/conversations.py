@@ -39,7 +39,7 @@ from chat.admin.listing import (
 )
 from chat.admin.lookups import NamedLookups
 from chat.admin.marks import marking_panel
-from chat.admin.reading import Action, may_read, reading
+from chat.admin.reading import Action, may_read, reading, record_search
 from chat.admin.remarks import show_remarks
 from chat.admin.review import panel
 from chat.admin.stops import FILTERS
@@ -184,8 +184,12 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         def page() -> HttpResponse:
             response = super(ConversationAdmin, self).change_view(request, object_id, form_url, context)
             if isinstance(response, TemplateResponse) and response.context_data:
-                place = opening(request, response.context_data["original"], has_text=may_read(request))
+                conversation = response.context_data["original"]
+                place = opening(request, conversation, has_text=may_read(request))
                 if place:
+                    # It says whether the words of the list are in there. The page itself is recorded when it comes.
+                    if QueryDict(request.GET[FILTERS]).get(SEARCH_VAR):
+                        record_search(request, conversation)
                     return redirect(f"{request.path}{place}")
             return response
 
@@ -194,11 +198,15 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def neighbour(self, request: HttpRequest, pk: UUID, step: int) -> HttpResponse:
         """Lead to the conversation before or after this one in the list that the address names."""
         listed = request.GET.get(FILTERS, "")
+        if may_read(request) and reasons.is_missing(request):
+            return reasons.ask_first(request)
         asked = QueryDict(listed, mutable=True)
         # It goes on where the pages of the list end or begin.
         for name in (PAGE_VAR, filters.BeforeFilter.parameter_name):
             asked.pop(name, None)
         request.GET = QueryDict(asked.urlencode())
+        if asked.get(SEARCH_VAR):
+            record_search(request)
         found = neighbour(self, request, pk, step)
         query = f"?{urlencode({FILTERS: listed})}" if listed else ""
         if found:
@@ -277,12 +285,17 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         if reasons.is_missing(request):
             return reasons.ask_first(request)
         try:
-            return exports.answer(request, everything(self, request), suffix)
+            response = exports.answer(request, everything(self, request), suffix)
+            # What asks how to make a large file says that the words are in many texts. The file has records of its own.
+            if isinstance(response, TemplateResponse) and request.GET.get(SEARCH_VAR):
+                record_search(request)
+            return response
         except NotSearchable as refusal:
             sentence = sentences.search(refusal.code)
         except TooManyFound:
             sentence = gettext("More than %(most)s conversations have this. Add words or filters, then export again.")
             sentence %= {"most": f"{MOST_IN_FILE:,}"}
+        record_search(request)
         self.message_user(request, sentence, messages.WARNING)
         return redirect(f"{reverse('admin:chat_conversation_changelist')}?{request.GET.urlencode()}")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from django.contrib.admin.views.main import PAGE_VAR
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
@@ -22,7 +22,8 @@ def reading(action: Action, request: HttpRequest, view: Callable[[], HttpRespons
     """The page that the view makes, which is not rendered yet, and its record.
 
     The record names the conversation, if the page is about one. A redirect or a refusal shows no text, and
-    neither does any page to people who may not read.
+    neither does any page to people who may not read; but after a search, as an action does it, where a redirect leads
+    is an answer too.
     """
     if may_read(request) and reasons.is_missing(request):
         return reasons.ask_first(request)
@@ -31,8 +32,21 @@ def reading(action: Action, request: HttpRequest, view: Callable[[], HttpRespons
         context = response.context_data or {}
         conversation = context.get("original") or context.get("object")
         about = conversation if isinstance(conversation, Conversation) else None
-        record(action, request, conversation=about, detail=asked_for(request), reason=reasons.reason_of(request))
+        _record(action, request, about)
+    elif request.GET.get(SEARCH_VAR):
+        record_search(request)
     return response
+
+
+def record_search(request: HttpRequest, conversation: Conversation | None = None) -> None:
+    """Record a search whose answer is no page: whether it has found something, in all texts or in a conversation."""
+    if may_read(request):
+        _record(Action.SEARCHED, request, conversation)
+
+
+def _record(action: Action, request: HttpRequest, conversation: Conversation | None) -> None:
+    detail, reason = asked_for(request), reasons.reason_of(request)
+    record(action, request, conversation=conversation, detail=detail, reason=reason)
 
 
 def asked_for(request: HttpRequest) -> str:
