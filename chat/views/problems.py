@@ -34,6 +34,12 @@ TITLES: dict[int | str, str | Promise] = {
     503: _("Temporarily unavailable"),
 }
 
+# The forms of a conversation. A GET of the address of one leads back to it.
+IN_CONVERSATION = {
+    *("ask", "queue", "edit_queued", "withdraw_queued", "send_queued", "show_branch"),
+    *("stop", "resume", "retry", "feedback"),
+}
+
 
 class Refusal(Exception):
     """A request is refused: the arguments of `problem`."""
@@ -78,7 +84,9 @@ def problem(
         response: HttpResponse = JsonResponse({"error": {"code": code, "message": message}}, status=status)
     else:
         title = TITLES.get(code) or TITLES.get(status, _("That didn't work"))
-        context = {"status": status, "title": title, "message": message, "written": written}
+        match = request.resolver_match
+        back = request.path if match and match.url_name in IN_CONVERSATION and status != 404 else ""
+        context = {"status": status, "title": title, "message": message, "written": written, "back": back}
         response = render(request, "problem.html", context, status=status)
     if retry_after is not None:
         response.headers["Retry-After"] = str(retry_after)

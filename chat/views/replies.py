@@ -73,10 +73,16 @@ async def feedback(request: SignedInRequest, pk: UUID) -> HttpResponse:
     if request.method == "GET":
         return SeeOther(place)
     form = FeedbackForm(fields(request))
-    if not form.is_valid():
-        raise Refusal(422, "bad_feedback", form.message)
-    if reply.is_running:
-        raise Refusal(409, "reply_running", gettext("This answer is still being written. Wait for its end."))
+    try:
+        if not form.is_valid():
+            raise Refusal(422, "bad_feedback", form.message)
+        if reply.is_running:
+            raise Refusal(409, "reply_running", gettext("This answer is still being written. Wait for its end."))
+    except Refusal as refusal:
+        if wants_json(request) or not form["reason"].value():
+            raise
+        context = {"reply": reply, "form": form, "message": refusal.message}
+        return await in_thread(render)(request, "chat/feedback.html", context, status=refusal.status)
     await in_thread(reply.judge)(form.cleaned_data["verdict"], form.cleaned_data["reason"])
     return JsonResponse({"verdict": reply.feedback}) if wants_json(request) else SeeOther(place)
 

@@ -11,7 +11,7 @@ from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, button, keep_still, question, words
 from tests.browser.test_survival import sign_in_by_form
 from tests.server import Server
-from tests.upstream import Upstream, finish, hang, pause, text
+from tests.upstream import Upstream, cut, finish, hang, pause, text
 
 pytestmark = pytest.mark.chromium
 
@@ -202,6 +202,37 @@ def test_a_stale_page_comes_back_with_what_it_has_missed(alice: Page, second: Pa
     button(second, "Send").click()
     asked = second.locator("[data-role=user] [data-text]")
     expect(asked).to_have_text(["How are you?", "And now?", "And you?"])
+
+
+def test_a_refusal_leads_back_to_the_answer(alice: Page, visit: Visit, upstream: Upstream, watch: Watch) -> None:
+    watch.expect("status of 409")
+    upstream.script(text("One"), cut())
+    upstream.script(text(" two"), hang())
+    send(alice, "Count.")
+    expect(answer(alice).get_by_text("Interrupted.")).to_be_visible()
+    second = visit("alice")
+    second.goto(alice.url)
+    button(alice, "Continue").click()
+    expect(words(alice)).to_have_text("One two")
+    button(second, "Continue").click()
+    expect(second.get_by_text("This reply can't be continued")).to_be_visible()
+    second.get_by_role("link", name="Back to the conversation").click()
+    expect(second).to_have_url(re.compile("/c/.*#message-"))
+    expect(words(second)).to_have_text("One two")
+
+
+def test_too_long_a_reason_stays_in_its_form(alice: Page, watch: Watch) -> None:
+    watch.expect("status of 422")
+    send(alice, "Hello?")
+    button(answer(alice), "Bad answer").click()
+    answer(alice).get_by_label("What is wrong with it?").fill("x" * 2_001)
+    button(answer(alice), "Save").click()
+    expect(alice.get_by_role("alert")).to_have_text("Your reason has 2,001 characters. The limit is 2,000.")
+    reason = alice.get_by_label("Why do you think so?")
+    expect(reason).to_have_value("x" * 2_001)
+    reason.fill("It is wrong.")
+    button(alice, "Save").click()
+    expect(answer(alice).get_by_label("What is wrong with it?")).to_have_value("It is wrong.")
 
 
 def test_a_question_outlives_its_conversation(alice: Page, second: Page, watch: Watch) -> None:

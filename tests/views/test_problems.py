@@ -156,6 +156,39 @@ def test_the_address_of_a_refused_form_leads_to_its_page(client: Client, ended: 
         assert (response.status_code, response["location"]) == (303, page)
 
 
+REFUSED = {
+    "/replies/{r}/retry/": 409,
+    "/replies/{r}/continue/": 409,
+    "/replies/{r}/feedback/": 409,
+    "/c/{c}/branch/": 422,
+    "/c/{c}/queue/{r}/withdraw/": 409,
+    "/c/{c}/queue/{r}/send/": 409,
+}
+
+
+@pytest.mark.parametrize("path", REFUSED)
+def test_a_page_that_refuses_leads_back_to_the_conversation(client: Client, alice: User, bob: User, path: str) -> None:
+    running = asking.begin(alice, "Hello", "demo")
+    address = path.format(c=running.message.conversation_id, r=running.pk)
+    response = client.post(address, {"verdict": "good"}, headers=HTML)
+    assert response.status_code == REFUSED[path]
+    assert f'<a class="button" href="{address}">Back to the conversation</a>' in response.text
+    response = client.get(address, headers=HTML)
+    assert response["location"].startswith(running.message.conversation.get_absolute_url())
+    client.force_login(bob)
+    assert "Back to Parley" in client.post(address, headers=HTML).text
+
+
+def test_a_refused_reason_stays_in_its_form(client: Client, alice: User, ended: Reply) -> None:
+    running = asking.begin(alice, "Hello", "demo")
+    for reply, reason in ((ended, "<" + "x" * 2_000), (running, "<x")):
+        address = f"/replies/{reply.pk}/feedback/"
+        response = client.post(address, {"verdict": "bad", "reason": reason}, headers=HTML)
+        assert response.status_code == (409 if reply.is_running else 422)
+        assert f"&lt;{reason[1:]}</textarea>" in response.text
+        assert 'name="verdict" value="bad"' in response.text
+
+
 def test_a_refused_question_stays_in_the_form(client: Client, settings: Settings) -> None:
     settings.CHAT_QUESTION_CHARS = 10
     response = client.post("/c/", {"text": "What is <two> and two?"}, headers=HTML)
