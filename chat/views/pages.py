@@ -29,8 +29,9 @@ from chat.views.history import count_of, history
 from chat.views.hits import hits
 from chat.views.problems import Refusal, SignedInRequest, SignedInView, wants_json
 
-# A page shows this many messages of a long branch at first, and never more than the second figure.
-SHOWN = 30
+# A page shows this many messages of a long branch at first, more than a window holds, and never more than the second
+# figure.
+SHOWN = 16
 MOST_SHOWN = 500
 
 
