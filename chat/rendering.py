@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
+from itertools import batched
 
 from asgiref.sync import sync_to_async
 from django.db import Error as DatabaseError
@@ -13,7 +14,7 @@ from django.db import close_old_connections
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from chat.markdown import VERSION, plain, render
+from chat.markdown import HTML_CHARS, TOO_MUCH, VERSION, plain, render
 from chat.models import Message, MessageHtml
 from chat.questions import render_question
 
@@ -21,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 # A page waits at most this many seconds for the HTML of its messages.
 PATIENCE = 5.0
+# All messages of a page together have about this many characters of HTML at most: as many as ten of the longest texts.
+PAGE_CHARS = 10 * HTML_CHARS
+# What is kept is read for this many messages at once: for all that a page shows unless it is asked for more.
+AT_ONCE = 60
 BUSY = _("The server is busy, so this is shown as plain text. Reload the page to see it formatted.")
 
 
@@ -44,27 +49,34 @@ class Rendering:
     async def show(self, messages: Sequence[Message], patience: float = PATIENCE) -> None:
         """Set `html` of the messages.
 
-        After `patience` seconds the rest, the oldest, becomes plain text that says why. Texts are rendered one after
-        another, so a page with many slow ones does not keep other pages from theirs.
+        After `patience` seconds, or PAGE_CHARS, the rest, the oldest, becomes plain text that says why. Texts are
+        rendered one after another, so a page with many slow ones does not keep other pages from theirs.
         """
-        deadline = asyncio.get_running_loop().time() + patience
-        sources = {message.pk: _source(message) for message in messages}
-        kept = await sync_to_async(MessageHtml.objects.made_of)(sources)
-        for message in reversed(messages):
-            if message.pk in kept:
-                message.html = SafeString(kept[message.pk])
-                continue
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message.html = await self._html(message, sources[message.pk])
-            except TimeoutError:
-                message.html = plain(message.text, str(BUSY))
+        deadline, left = asyncio.get_running_loop().time() + patience, PAGE_CHARS
+        for some in batched(reversed(messages), AT_ONCE):
+            sources = {message.pk: _source(message) for message in some}
+            kept = await sync_to_async(MessageHtml.objects.made_of)(sources) if left > 0 else {}
+            for message in some:
+                if left <= 0:
+                    message.html = plain(message.text, TOO_MUCH)
+                elif message.pk in kept:
+                    message.html = SafeString(kept[message.pk])
+                else:
+                    message.html = await self._html_before(deadline, message, sources[message.pk])
+                left -= len(message.html)
         if self._new:
             self._threads.submit(self._keep)
 
     def close(self) -> None:
         """Drop the texts that wait. The thread ends after the one at hand."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _html_before(self, deadline: float, message: Message, source: str) -> SafeString:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._html(message, source)
+        except TimeoutError:
+            return plain(message.text, str(BUSY))
 
     async def _html(self, message: Message, source: str) -> SafeString:
         with self._lock:

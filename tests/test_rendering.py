@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from django.utils.safestring import SafeString
 from chat import asking
 from chat import rendering as module
 from chat.database import in_thread
+from chat.markdown import TOO_MUCH, plain
 from chat.models import Conversation, Message, MessageHtml, Reply, User
 from chat.process import Process
 from chat.rendering import BUSY, Rendering
@@ -143,6 +145,34 @@ async def test_a_page_waits_only_so_long(rendering: Rendering, renderer: Rendere
     await rendering.show([new])
     assert new.html == "<new <b>>"
     assert renderer.texts == ["old", "new <b>"]
+
+
+async def test_a_page_has_only_so_much_html(
+    rendering: Rendering, renderer: Renderer, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oldest, old, new = messages = [await in_thread(stored)(alice, text) for text in ("oldest", "old", "new")]
+    await shown_and_kept(rendering, old)
+    await shown_and_kept(rendering, new)
+    monkeypatch.setattr(module, "PAGE_CHARS", len("<new><"))
+    await rendering.show(messages)
+    assert (new.html, old.html) == ("<new>", "<old>")
+    assert oldest.html == plain("oldest", TOO_MUCH)
+    assert renderer.texts == ["old", "new"]
+
+
+async def test_no_more_html_is_read_than_a_page_has(
+    rendering: Rendering, renderer: Renderer, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = [await in_thread(stored)(alice, text) for text in "abc"]
+    for message in messages:
+        await shown_and_kept(rendering, message)
+    read: list[UUID] = []
+    made_of = MessageHtml.objects.made_of
+    monkeypatch.setattr(MessageHtml.objects, "made_of", lambda sources: read.extend(sources) or made_of(sources))
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    monkeypatch.setattr(module, "PAGE_CHARS", len("<c><"))
+    await rendering.show(messages)
+    assert read == [messages[2].pk, messages[1].pk]
 
 
 async def test_a_failure_is_not_kept(threads: ThreadPoolExecutor) -> None:
