@@ -4,18 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
 
 from chat import asking
 from chat.models import Conversation, Message, QueuedQuestion, Reply, Searchable, User
 from chat.search import filling
 from tests import endings
 from tests.search.test_finding import found
-from tests.server import Databases
+from tests.server import Database, Databases
 
 
 def nothing(done: int, total: int) -> None:
@@ -82,6 +84,84 @@ def test_many_texts_come_in_portions(alice: User, monkeypatch: pytest.MonkeyPatc
 def test_the_command_says_what_it_has_done(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("reindex")
     assert capsys.readouterr().out == "All texts can be found. 5 were new or had changed.\n"
+
+
+# The index itself
+
+DAMAGES = {
+    "sqlite": [
+        ["DROP TABLE chat_words"],
+        ["DROP TABLE chat_words", "DROP TRIGGER chat_searchable_updated"],
+        ["INSERT INTO chat_words (chat_words) VALUES ('delete-all')"],
+        ["UPDATE chat_words_data SET block = x'00'"],
+        ["DELETE FROM chat_words_data"],
+        ["DROP TABLE chat_words_idx"],
+    ],
+    "postgresql": [
+        ["DROP INDEX chat_searchable_vector"],
+        ["DROP INDEX chat_searchable_newest"],
+        [
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'chat_searchable_vector'::regclass",
+            "CREATE INDEX chat_searchable_vector_ccnew ON chat_searchable USING gin (vector)",
+        ],
+    ],
+}[connection.vendor]
+# FTS5 compares its index with the texts, and fails where they differ.
+CHECK = "INSERT INTO chat_words (chat_words, rank) VALUES ('integrity-check', 1)"
+INDEXES = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'chat_searchable'::regclass AND indisvalid"
+
+
+def execute(*statements: str) -> list[str]:
+    """The first column of what the last one returns."""
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return [row[0] for row in cursor.fetchall()] if cursor.description else []
+
+
+def talk() -> User:
+    alice = User.objects.create_user("alice")
+    endings.end(asking.begin(alice, "How much salt?", "demo"), "Two spoons")
+    return alice
+
+
+@pytest.fixture(scope="module")
+def database(databases: Databases) -> Database:
+    """One of our own, whose index can be damaged; Alice has a conversation in it."""
+    database = databases.make()
+    database.run(talk)
+    return database
+
+
+def expect_whole() -> None:
+    call_command("reindex", stdout=StringIO())
+    assert filling.is_whole()
+    assert found("spoons", User.objects.get()) == ["Two spoons"]
+    # What keeps it works, too.
+    Searchable.objects.exclude(message=None).update(words="salt sugar")
+    Searchable.objects.update(words="two spoons")
+    if connection.vendor == "sqlite":
+        execute(CHECK)
+    else:
+        names = execute(INDEXES)
+        assert {"chat_searchable_vector", "chat_searchable_newest"} <= {*names}
+        assert "chat_searchable_vector_ccnew" not in names
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=" ".join)
+def test_an_index_that_is_lost_or_damaged_is_made_again(database: Database, damage: list[str]) -> None:
+    database.run(lambda: execute(*damage))
+    assert not database.run(filling.is_whole)
+    database.run(expect_whole)
+
+
+def test_an_index_is_made_again_on_request(database: Database) -> None:
+    def rebuilt() -> str:
+        call_command("reindex", "--rebuild", stdout=(out := StringIO()))
+        return out.getvalue()
+
+    assert "The index of words is made again." in database.run(rebuilt)
+    database.run(expect_whole)
 
 
 @pytest.mark.usefixtures("reply")
