@@ -19,6 +19,8 @@ export class Editor {
   static async open(link, composer) {
     const message = /** @type {HTMLElement} */ (link.closest("[data-message]"));
     if (message.hasAttribute("data-editing")) return;
+    // What an earlier press has failed to do.
+    find(message, "[data-error]", HTMLElement).replaceChildren();
     const form = find(await fragment(link.href), "[data-edit]", HTMLFormElement);
     // Another click may have opened it meanwhile.
     if (message.hasAttribute("data-editing")) return;

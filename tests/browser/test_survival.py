@@ -247,6 +247,20 @@ def test_a_question_that_cannot_be_sent_stays_in_the_box(remote: Page, proxy: Pr
     expect_end(remote, "complete")
 
 
+def test_an_editor_that_cannot_be_opened_says_so(alice: Page, server: Server, watch: Watch) -> None:
+    watch.expect("ERR_FAILED")
+    alice.goto(store(server, "First", "Hello"))
+    alice.route("**/edit/", lambda route: route.abort())
+    asked = alice.locator("[data-role=user]")
+    asked.hover()
+    asked.get_by_role("link", name="Edit").click()
+    expect(asked.get_by_role("alert")).to_have_text("The server can't be reached. Try again in a moment.")
+    alice.unroute("**/edit/")
+    asked.get_by_role("link", name="Edit").click()
+    expect(asked.get_by_label("New wording")).to_have_value("First")
+    expect(asked.get_by_text("can't be reached")).to_have_count(0)
+
+
 def test_continue_completes_a_cut_reply_in_the_same_message(alice: Page, upstream: Upstream) -> None:
     upstream.script(text("One"), cut())
     upstream.script(text(" two"), pause("rest"), text(" three."), finish())
