@@ -300,6 +300,35 @@ def test_a_reply_that_was_continued_elsewhere_at_its_end_is_followed(alice: Page
     expect_end(alice, "complete")
 
 
+# Half-written words. An input method, for Japanese for example, uses Enter to end a word.
+
+# Press Enter as browsers report it, and return whether the page has left it alone.
+ENTER = """(field, member) => field.dispatchEvent(new KeyboardEvent("keydown", {
+    key: "Enter", bubbles: true, cancelable: true, ...member
+}))"""
+ENDS = pytest.mark.parametrize("end", [{"isComposing": True}, {"keyCode": 229}], ids=["most browsers", "Safari"])
+
+
+@ENDS
+def test_the_end_of_a_word_sends_no_question(alice: Page, upstream: Upstream, end: dict[str, bool | int]) -> None:
+    question(alice).fill("にほ")
+    assert question(alice).evaluate(ENTER, end)
+    question(alice).fill("日本")
+    assert not question(alice).evaluate(ENTER, {})
+    expect(alice.locator("[data-role=user] [data-text]")).to_have_text("日本")
+
+
+@ENDS
+def test_the_end_of_a_word_chooses_nothing_in_the_palette(alice: Page, end: dict[str, bool | int]) -> None:
+    alice.keyboard.press("Control+k")
+    field = alice.get_by_role("combobox", name="Words to search for, or a command")
+    field.fill("Settings")
+    assert field.evaluate(ENTER, end)
+    expect(field).to_be_focused()
+    assert not field.evaluate(ENTER, {})
+    expect(alice).to_have_url(re.compile("/settings/$"))
+
+
 # The session
 
 
