@@ -16,9 +16,15 @@
   }
 
   function show() {
-    root.dataset.theme = localStorage.getItem(KEY) ?? COOKIE.exec(document.cookie)?.[1] ?? "auto";
+    const theme = localStorage.getItem(KEY) ?? COOKIE.exec(document.cookie)?.[1] ?? "auto";
+    root.dataset.theme = theme;
+    for (const colour of document.getElementsByName("theme-color")) {
+      const { scheme } = colour.dataset;
+      const chosen = theme === scheme ? "all" : "not all";
+      colour.setAttribute("media", theme === "auto" ? `(prefers-color-scheme: ${scheme})` : chosen);
+    }
     for (const choice of document.getElementsByName("theme")) {
-      if (choice instanceof HTMLInputElement) choice.checked = choice.value === root.dataset.theme;
+      if (choice instanceof HTMLInputElement) choice.checked = choice.value === theme;
     }
   }
 

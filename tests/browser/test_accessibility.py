@@ -327,6 +327,40 @@ def test_the_drawer_of_a_phone_opens_and_closes(visit: Visit) -> None:
     expect(drawer).to_be_hidden()
 
 
+UNSAFE = """([left, right, bottom]) => [...document.querySelectorAll("button, a:not(.skip-link), textarea")]
+    .filter((control) => control.checkVisibility({ opacityProperty: true, visibilityProperty: true }))
+    .filter((control) => {
+        const box = control.getBoundingClientRect();
+        if (box.left < left || box.right > innerWidth - right) return true;
+        return control.closest(".dock, .sidebar__footer") && box.bottom > innerHeight - bottom;
+    })
+    .map((control) => control.outerHTML)
+"""
+
+
+@pytest.mark.parametrize("width", [800, 930])
+def test_nothing_is_under_the_camera_or_the_rounded_corners(visit: Visit, width: int) -> None:
+    page = visit("alice", viewport={"width": width, "height": 440}, has_touch=True, is_mobile=True)
+    insets = {"left": 59, "right": 59, "bottom": 34}
+    page.context.new_cdp_session(page).send("Emulation.setSafeAreaInsetsOverride", {"insets": insets})
+    page.goto("/")
+    question(page).fill("Hello?")
+    button(page, "Send").click()
+    expect_end(page, "complete")
+    assert page.evaluate(UNSAFE, [*insets.values()]) == []
+    button(page, "This conversation").click()
+    assert page.evaluate(UNSAFE, [*insets.values()]) == []
+    page.keyboard.press("Escape")
+    if width < 896:
+        button(page, "Menu").click()
+    button(page, "alice").click()
+    name, menu = button(page, "alice").bounding_box(), page.locator("#account").bounding_box()
+    assert name
+    assert menu
+    assert 0 < menu["y"] < menu["y"] + menu["height"] <= name["y"]
+    assert page.evaluate(UNSAFE, [*insets.values()]) == []
+
+
 def test_on_a_phone_enter_starts_a_new_line(visit: Visit, upstream: Upstream) -> None:
     page = visit("alice", **PHONE)
     page.goto("/")

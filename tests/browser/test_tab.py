@@ -1,8 +1,9 @@
-"""What a page shows while another tab is in front: title, icon and notification. And Parley as an app."""
+"""What a page shows around it: title, icon and notification while another tab is in front. And Parley as an app."""
 
 import json
 import re
 from collections.abc import Callable
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -111,6 +112,31 @@ def test_a_browser_that_blocks_notifications_says_so(visit: Visit) -> None:
     choice.click()
     expect(bob.get_by_text("This browser blocks notifications")).to_be_visible()
     expect(choice).not_to_be_checked()
+
+
+BAR_AND_PAGE = """() => {
+    const bars = [...document.querySelectorAll("meta[name=theme-color]")];
+    const { style } = new Option();
+    style.color = bars.find(({ media }) => matchMedia(media).matches).content;
+    return [style.color, getComputedStyle(document.documentElement).backgroundColor];
+}"""
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_the_bar_of_the_window_has_the_colour_of_the_page(visit: Visit, system: Literal["light", "dark"]) -> None:
+    alice = visit("alice", color_scheme=system)
+    alice.goto("/")
+    button(alice, "alice").click()
+    colours = set()
+    for theme in ("System", "Light", "Dark"):
+        alice.get_by_text(theme, exact=True).click()
+        bar, page = alice.evaluate(BAR_AND_PAGE)
+        assert bar == page, theme
+        colours.add(bar)
+    assert len(colours) == 2
+    alice.reload()
+    bar, page = alice.evaluate(BAR_AND_PAGE)
+    assert bar == page
 
 
 def test_parley_can_be_installed_as_an_app(alice: Page) -> None:
