@@ -76,7 +76,20 @@ SENT = {
     "kind": "flag",
     "reason": "Changed",
 }
+OTHER_METHODS = "HEAD PUT PATCH DELETE OPTIONS"
 OF_TEXT = [Action for Action in AuditRecord.Action if Action in ("listed", "searched", "read", "watched", "exported")]
+
+
+class AnyMethod(Client):
+    """A browser that can be made to send what no page lets it send."""
+
+    def ask(self, method: str, path: str) -> Any:
+        return self._ask(getattr(self._client, method.lower()), path)
+
+
+@pytest.fixture
+def client() -> AnyMethod:
+    return AnyMethod()
 
 
 def routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
@@ -159,6 +172,11 @@ def addresses(start: str = "") -> list[str]:
     return ["/" + re.sub(r"<(?:\w+:)?(\w+)>", partial(_filled, route), route) for route in found]
 
 
+def others() -> list[str]:
+    """Those of the chat itself."""
+    return [address for address in addresses() if not address.startswith(("/admin/", "/accounts/"))]
+
+
 def _filled(route: str, match: re.Match[str]) -> str:
     return str(argument(route, match[1]))
 
@@ -167,16 +185,30 @@ def allow(user: User, *codenames: str) -> None:
     user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
 
 
+LABELS = ("view_reviewlabel", "delete_reviewlabel")
+QUEUES = ("view_reviewqueue", "add_reviewqueue", "change_reviewqueue")
+
+
 def limited(user: User) -> None:
     """Sees and reads, but nobody of Alice's."""
-    allow(user, "view_conversation", "read_conversation", "delete_conversation", "review_conversation")
+    allow(user, "view_conversation", "read_conversation", "delete_conversation", "review_conversation", *LABELS)
     ReviewLimit.objects.create(reviewer=user).groups.add(Group.objects.create(name="Others"))
 
 
+# What they may do would change something: they only see what asks before that.
+ASKED_FIRST = {"deletes without reading"}
 # By name: what they may do, and what no answer to them has.
 ROLES: dict[str, tuple[Callable[[User], None], list[str]]] = {
     "without permissions": (lambda user: None, [SECRET, LABEL, MODEL]),
     "may only see": (lambda user: allow(user, "view_conversation"), [SECRET, LABEL]),
+    "deletes without reading": (
+        lambda user: allow(user, "view_conversation", "delete_conversation", "delete_reviewqueue", *LABELS),
+        [SECRET, LABEL],
+    ),
+    "manages queues without reading": (lambda user: allow(user, "view_conversation", *QUEUES), [SECRET, LABEL]),
+    "looks at labels": (lambda user: allow(user, *LABELS), [SECRET, LABEL, MODEL]),
+    # Reads everything, and changes nothing.
+    "reads without reviewing": (lambda user: allow(user, "view_conversation", "read_conversation"), []),
     "reviews without reading": (lambda user: allow(user, "view_conversation", "review_conversation"), [SECRET, LABEL]),
     "may only read": (lambda user: allow(user, "read_conversation"), [SECRET, LABEL, MODEL]),
     "limited to others": (limited, [SECRET, LABEL, MODEL, "alice"]),
@@ -219,23 +251,30 @@ def state() -> list[Any]:
 
 
 def answers(
-    client: Client,
+    client: AnyMethod,
     address: str,
     pk: UUID,
     methods: str = "GET POST",
     streams: str = EXPORTS,
+    is_asked_first: bool = False,
 ) -> Iterator[tuple[str, Any]]:
-    """What a browser gets there, by method. A stream, which nobody reads here, only where it is expected."""
+    """What a browser gets there, by method. A stream, which nobody reads here, only where it is expected.
+
+    Where it is asked first, it does not say yes.
+    """
+    sent = {**SENT, "_selected_action": str(pk)}
+    if is_asked_first:
+        # A page that asks takes whatever is sent to it for a yes; a list takes its own word for it.
+        sent = {} if address.endswith("/delete/") else {name: value for name, value in sent.items() if name != "post"}
     for method in methods.split():
-        data = {**SENT, "_selected_action": str(pk)}
-        response = client.get(address) if method == "GET" else client.post(address, data)
+        response = client.post(address, sent) if method == "POST" else client.ask(method, address)
         assert not response.streaming or re.search(streams, address), f"{method} {address}"
         yield f"{method} {address}", response
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_the_administration_keeps_what_somebody_may_not_have(
-    client: Client, bob: User, rows: None, secrets: Conversation, role: str
+    client: AnyMethod, bob: User, rows: None, secrets: Conversation, role: str
 ) -> None:
     allowed, hidden = ROLES[role]
     User.objects.filter(pk=bob.pk).update(is_staff=True)
@@ -247,21 +286,34 @@ def test_the_administration_keeps_what_somebody_may_not_have(
         f"/admin/chat/conversation/?q={WORD}",
         "/admin/chat/conversation/owners/?term=al",
     ]:
-        for request, response in answers(client, address, secrets.pk):
-            text = content(response) if response.streaming else response.text
+        streams = EXPORTS if hidden else f"{EXPORTS}|/events/"
+        for request, response in answers(client, address, secrets.pk, "GET POST", streams, role in ASKED_FIRST):
+            text = "" if not hidden else content(response) if response.streaming else response.text
             assert not [word for word in hidden if word in text], f"{request} shows it"
+    assert state() == before
+
+
+def test_no_other_method_is_a_way_around(client: AnyMethod, bob: User, rows: None, secrets: Conversation) -> None:
+    """One role is enough: whatever a view does with another method than POST, it does as with GET."""
+    allowed, hidden = ROLES["may only see"]
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+    allowed(bob)
+    client.force_login(bob)
+    before = state()
+    for address in [*addresses("admin/"), *others()]:
+        for request, response in answers(client, address, secrets.pk, OTHER_METHODS):
+            assert response.streaming or not [word for word in hidden if word in response.text], f"{request} shows it"
     assert state() == before
 
 
 @pytest.mark.parametrize("is_staff", [False, True], ids=["stranger", "superuser"])
 def test_the_chat_shows_nobody_what_is_somebody_elses(
-    client: Client, bob: User, sam: User, rows: None, secrets: Conversation, settings: Settings, is_staff: bool
+    client: AnyMethod, bob: User, sam: User, rows: None, secrets: Conversation, settings: Settings, is_staff: bool
 ) -> None:
     settings.CHAT_SHOW_READERS = True
     client.force_login(sam if is_staff else bob)
     before = state()
-    others = [address for address in addresses() if not address.startswith(("/admin/", "/accounts/"))]
-    for address in [*others, f"/search/?q={WORD}", f"/search/offers/?q={WORD}"]:
+    for address in [*others(), f"/search/?q={WORD}", f"/search/offers/?q={WORD}"]:
         # What has no id starts or changes something of one's own.
         methods = "GET POST" if re.search(r"\d", address) else "GET"
         for request, response in answers(client, address, secrets.pk, methods):
@@ -270,7 +322,7 @@ def test_the_chat_shows_nobody_what_is_somebody_elses(
 
 
 def test_each_page_with_somebodys_text_is_recorded_once(
-    client: Client, sam: User, rows: None, secrets: Conversation
+    client: AnyMethod, sam: User, rows: None, secrets: Conversation
 ) -> None:
     client.force_login(sam)
     recorded = 0
@@ -282,4 +334,20 @@ def test_each_page_with_somebodys_text_is_recorded_once(
             assert count == is_text, f"{request} has {count} records"
             recorded += is_text
     # The list, the search, the transcript, a message of it, its events, what asks before a deletion, and four exports.
-    assert recorded == 10
+    assert recorded >= 10
+
+
+def test_each_search_that_leads_somewhere_is_recorded_once(
+    client: AnyMethod, sam: User, rows: None, secrets: Conversation
+) -> None:
+    client.force_login(sam)
+    ways = [
+        address
+        for address in addresses("admin/chat/conversation/")
+        if re.search(r"\d.*/(next|previous|change)/$", address)
+    ]
+    assert len(ways) == 3
+    for address in ways:
+        before = AuditHead.objects.get().number
+        assert client.get(f"{address}?_changelist_filters=q%3D{WORD}").status_code == 302
+        assert AuditRecord.objects.filter(pk__gt=before).get().action == "searched", address

@@ -157,10 +157,16 @@ def again(request: HttpRequest, conversation: Conversation, form: ReviewForm, st
 
 @admin.register(ReviewLabel)
 class ReviewLabelAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
-    """Labels are made where they are given. Here they are deleted, from all conversations."""
+    """Labels are made where they are given. Here they are deleted, from all conversations.
+
+    Each reviewer finds those that they may know of.
+    """
 
     list_display = ["name"]
     ordering = ["key"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ReviewLabel]:
+        return ReviewLabel.objects.for_reviewer(cast("User", request.user))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -119,13 +119,13 @@ def _save(request: HttpRequest, rule: QueueRule) -> None:
     """Whoever saves a rule becomes its owner: it chooses among what they may read."""
     fields = {"owner": rule.owner, "share": rule.share, "conditions": rule.conditions, "since": timezone.now()}
     QueueRule.objects.update_or_create(queue=rule.queue, defaults=fields)
-    audit.record(AuditRecord.Action.RULE, request, detail=f"queue {rule.queue}: +{rule}")
+    audit.record(AuditRecord.Action.RULE, request, detail=f"queue {rule.queue}: +{rule.summary}")
 
 
 @transaction.atomic
 def _remove(request: HttpRequest, rule: QueueRule) -> None:
     if QueueRule.objects.filter(pk=rule.pk).delete()[0]:
-        audit.record(AuditRecord.Action.RULE, request, detail=f"queue {rule.queue}: -{rule}")
+        audit.record(AuditRecord.Action.RULE, request, detail=f"queue {rule.queue}: -{rule.summary}")
 
 
 def _done(request: HttpRequest, sentence: str) -> HttpResponse:

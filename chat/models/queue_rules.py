@@ -47,6 +47,11 @@ class QueueRule(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
+        return f"rule of queue {self.queue_id}"
+
+    @property
+    def summary(self) -> str:
+        """What it chooses, for the record. Its conditions may name labels, which not everybody may know of."""
         wanted = " ".join(f"{name}={value}" for name, value in self.conditions.items())
         return f"{self.share}% of {wanted or 'all'}"
 
