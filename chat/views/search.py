@@ -71,20 +71,15 @@ async def search(request: SignedInRequest) -> HttpResponse:
 @signed_in
 @queued_per_person
 async def search_offers(request: SignedInRequest) -> HttpResponse:
-    """The newest titles and messages for what is in the palette, as a fragment of a page."""
+    """The newest titles and messages for what is in the palette, as a fragment of a page.
+
+    While there is nothing in it, the newest conversations.
+    """
     words = request.GET.get("q", "")
 
     def fragment() -> HttpResponse:
-        rows = _rows(request)
-        try:
-            query = parse(words)
-            titles = newest(rows, query, request.user.pk, OFFERED, most=LOOKED_THROUGH, titles=True).rows
-            texts = newest(rows.texts(), query, request.user.pk, OFFERED, most=LOOKED_THROUGH).rows
-        except NotSearchable:
-            # It may become searchable with the next letter.
-            titles = texts = []
-        offers = [(row, snippet(row.text, query)) for row in [*titles, *texts]]
-        return render(request, "chat/_search_offers.html", {"offers": offers, "words": words})
+        context = _offers(request, words) if words.strip() else _recent(request)
+        return render(request, "chat/_search_offers.html", context)
 
     return await in_thread(fragment)()
 
@@ -128,6 +123,25 @@ def _of_model(model: str) -> Q:
     its = Q(conversation__model=model) | Q(has_line("conversation__models_used", model))
     has_none = Q(message__reply=None, note=None, queued=None)
     return Q(message__reply__model=model) | Q(note__model=model) | Q(queued__model=model) | (has_none & its)
+
+
+def _offers(request: SignedInRequest, words: str) -> dict[str, Any]:
+    """What is offered for these words, or the sentence that says why nothing is."""
+    rows = _rows(request)
+    try:
+        query = parse(words)
+        titles = newest(rows, query, request.user.pk, OFFERED, most=LOOKED_THROUGH, titles=True).rows
+        texts = newest(rows.texts(), query, request.user.pk, OFFERED, most=LOOKED_THROUGH).rows
+    except NotSearchable as refusal:
+        return {"refusal": sentences.search(refusal.code)}
+    return {"offers": [(row, snippet(row.text, query)) for row in [*titles, *texts]], "words": words}
+
+
+def _recent(request: SignedInRequest) -> dict[str, Any]:
+    listed = Conversation.objects.for_user(request.user).listed().only("title", "updated")
+    # The list has the pinned ones first, however old they are. In its order, an index finds both.
+    rows = [row for pinned in (True, False) for row in listed.filter(pinned=pinned)[:OFFERED]]
+    return {"recent": sorted(rows, key=lambda row: row.updated, reverse=True)[:OFFERED]}
 
 
 def _results(request: SignedInRequest, form: SearchForm) -> dict[str, Any]:

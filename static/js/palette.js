@@ -13,8 +13,10 @@ export class Palette {
   #text;
   #list;
   #status;
-  /** @type {Element[]} the titles and messages that were found last */
+  /** @type {Element[]} the titles and messages that were found last; without words, the newest conversations */
   #found = [];
+  /** The words by which they were found. */
+  #sought = "";
   /** Ends a search when the next letter is typed. */
   #searching = new AbortController();
 
@@ -43,25 +45,27 @@ export class Palette {
     this.#searching.abort();
     this.#searching = new AbortController();
     const { signal } = this.#searching;
-    if (!this.#words) this.#found = [];
+    if (!this.#words || !this.#sought) this.#found = [];
     this.#show();
-    if (!this.#words) return;
-    await new Promise((resolve) => setTimeout(resolve, TYPING_MS));
+    await new Promise((resolve) => setTimeout(resolve, this.#words ? TYPING_MS : 0));
     if (!signal.aborted) await this.#search(signal);
   }
 
   /** @param {AbortSignal} signal */
   async #search(signal) {
-    const query = new URLSearchParams({ q: this.#words });
+    const words = this.#words;
     try {
-      const offers = await fragment(`${this.#dialog.dataset.searchUrl}?${query}`, signal);
+      const offers = await fragment(`${this.#dialog.dataset.searchUrl}?${new URLSearchParams({ q: words })}`, signal);
       if (signal.aborted) return;
-      this.#found = [...offers.children];
+      this.#sought = words;
+      this.#found = [...offers.querySelectorAll("[role=option]")];
       this.#show();
-      this.#status.textContent = countOffers(this.#found.length);
+      const sentence = offers.querySelector("[data-sentence]")?.textContent;
+      this.#status.textContent = sentence ?? (words ? countOffers(this.#found.length) : "");
     } catch (error) {
       const problem = Problem.from(error);
-      if (!signal.aborted) problem.show(this.#status);
+      // The commands work without a server.
+      if (!signal.aborted && words) problem.show(this.#status);
     }
   }
 
@@ -76,7 +80,8 @@ export class Palette {
     const offers = names.map((name, index) => option(name, `command-${index}`));
     // The first one is chosen unless a person has chosen another.
     const chosen = this.#chosen?.previousElementSibling ? this.#chosen.id : "";
-    this.#list.replaceChildren(...offers, ...this.#found, ...this.#everything());
+    const all = this.#words ? [...offers, ...this.#found, ...this.#everything()] : [...this.#found, ...offers];
+    this.#list.replaceChildren(...all);
     this.#status.textContent = "";
     this.#choose([...this.#list.children].find(({ id }) => id === chosen) ?? this.#list.firstElementChild);
   }

@@ -100,6 +100,31 @@ def test_only_the_answer_to_the_last_words_is_shown(show: Show, server: Server) 
     expect(alice.get_by_text("Nothing was found.")).to_be_visible()
 
 
+def test_the_palette_offers_the_newest_conversations(show: Show, server: Server) -> None:
+    alice = show("Hello?", "Hello!")
+    address = remember(server, *TALK)
+    alice.keyboard.press("Control+k")
+    offers = palette(alice).get_by_role("option")
+    expect(offers.first).to_contain_text(TALK[0])
+    expect(offers.nth(1)).to_contain_text("Hello?")
+    expect(palette(alice).get_by_role("option", selected=True)).to_contain_text(TALK[0])
+    expect_accessible(alice)
+    # They are not what a search has found.
+    with held(alice, "**/search/offers/**"):
+        with alice.expect_request("**/search/offers/?q=nowhere"):
+            alice.keyboard.type("nowhere")
+        expect(offers).to_have_text(["All results for “nowhere”"])
+    alice.keyboard.press("Control+a")
+    alice.keyboard.type("-salt")
+    expect(palette(alice).get_by_role("status")).to_contain_text("so far there is only what you don't want")
+    alice.keyboard.press("Control+a")
+    alice.keyboard.press("Delete")
+    expect(offers.first).to_contain_text(TALK[0])
+    expect(palette(alice).get_by_role("status")).to_be_empty()
+    alice.keyboard.press("Enter")
+    expect(alice).to_have_url(re.compile(f"{address}$"))
+
+
 def test_a_search_that_fails_says_so(show: Show, watch: Watch) -> None:
     watch.expect("ERR_FAILED")
     alice = show("Hello?", "Hello!")

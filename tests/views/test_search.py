@@ -205,13 +205,47 @@ def test_titles_are_offered_before_messages(client: Client, ended: Reply) -> Non
     offers = client.get("/search/offers/?q=two").text
     assert results(offers) == ["What is **[two]** and [two]?"] * 2
     assert offers.count('role="option"') == 2
-    assert offers.count("offer__title") == 1
-    assert offers.index("offer__text") < offers.index("offer__title")
+    assert offers.count("<bdi>What is **two** and two?</bdi>") == 1
+    assert offers.rindex("offer__text") < offers.index("<bdi>")
 
 
-@pytest.mark.parametrize("words", ["", "-", "-two", "a" * 300, "nowhere"])
-def test_nothing_is_offered_for_nothing(client: Client, ended: Reply, words: str) -> None:
-    assert client.get("/search/offers/", {"q": words}).text.strip() == ""
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("-", "Write a word to look for."),
+        ("-two", "so far there is only what you don&#x27;t want"),
+        ("a" * 300, "too long for a search"),
+        ("a a a a a a a a a a a a a", "Use at most twelve."),
+        ("nowhere", ""),
+    ],
+)
+def test_nothing_is_offered_for_nothing(client: Client, ended: Reply, words: str, sentence: str) -> None:
+    offers = client.get("/search/offers/", {"q": words}).text.strip()
+    assert results(offers) == []
+    assert sentence in offers
+    assert bool(offers) == bool(sentence)
+
+
+def test_the_newest_conversations_are_offered_without_words(client: Client, alice: User, bob: User) -> None:
+    for number in range(20):
+        updated = datetime(2026, 3, number + 1, 12, tzinfo=UTC)
+        made = Conversation.objects.create(
+            owner=alice, title=f"Number {number}", model="demo", pinned=number in (3, 17)
+        )
+        Conversation.objects.filter(pk=made.pk).update(updated=updated)
+    Conversation.objects.create(owner=bob, title="His", model="demo")
+    trash.put(alice, [Conversation.objects.get(title="Number 19").pk])
+    offers = client.get("/search/offers/?q=%20").text
+    assert results(offers) == [f"Number {number}" for number in (18, 17, 16, 15, 14, 13)]
+    assert f'data-href="{Conversation.objects.get(title="Number 18").get_absolute_url()}"' in offers
+    assert "19 March 2026" in offers
+
+
+def test_offers_have_dates_in_the_persons_language(client: Client, alice: User, ended: Reply) -> None:
+    User.objects.update(date_language="de")
+    Conversation.objects.update(updated=datetime(2025, 3, 1, 12, tzinfo=UTC))
+    assert "1. März 2025" in client.get("/search/offers/?q=two").text
+    assert "1. März 2025" in client.get("/search/offers/").text
 
 
 # The way to a hit
