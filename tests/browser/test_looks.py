@@ -1,12 +1,17 @@
-"""What a reader tells apart by eye: tints and figures."""
+"""What a reader tells apart by eye: tints, figures, and the side on which a text begins."""
 
 from typing import Literal
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import Show
+from tests.browser.pages import answer, ask, button, question, words
+from tests.upstream import Upstream, hang, text
 
 pytestmark = pytest.mark.chromium
+
+ARABIC = "كيف حالك؟"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -26,3 +31,23 @@ def test_figures_in_titles_are_lining(show: Show) -> None:
         page.goto(path)
         titles = page.locator("h1, h2, .topbar__title, .history__title")
         assert set(titles.evaluate_all(figures)) == {"lining-nums"}, path
+
+
+def test_a_field_has_the_direction_of_what_is_written(show: Show, upstream: Upstream) -> None:
+    page = show("Hello?", "Hello!")
+    button(answer(page), "Good answer").click()
+    page.locator("[data-edit-link]").click()
+    for name in ("New wording", "What is good about it?", "Your question"):
+        field = page.get_by_role("textbox", name=name)
+        for written, direction in ((ARABIC, "rtl"), ("Hello", "ltr")):
+            field.fill(written)
+            expect(field).to_have_css("direction", direction)
+    page.get_by_role("link", name="Cancel").click()
+    upstream.script(text("So far"), hang())
+    ask(page, "And now?")
+    expect(words(page)).to_have_text("So far")
+    question(page).fill(ARABIC)
+    question(page).press("Enter")
+    queue = page.get_by_role("region", name="Queued questions")
+    queue.get_by_text("Edit").click()
+    expect(queue.get_by_label("Queued question")).to_have_css("direction", "rtl")
