@@ -168,7 +168,12 @@ async def test_no_more_html_is_read_than_a_page_has(
         await shown_and_kept(rendering, message)
     read: list[UUID] = []
     made_of = MessageHtml.objects.made_of
-    monkeypatch.setattr(MessageHtml.objects, "made_of", lambda sources: read.extend(sources) or made_of(sources))
+
+    def noted(sources: dict[UUID, str]) -> dict[UUID, str]:
+        read.extend(sources)
+        return made_of(sources)
+
+    monkeypatch.setattr(MessageHtml.objects, "made_of", noted)
     monkeypatch.setattr(module, "AT_ONCE", 1)
     monkeypatch.setattr(module, "PAGE_CHARS", len("<c><"))
     await rendering.show(messages)

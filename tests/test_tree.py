@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from chat import asking
 from chat.generation import PROMPT_MESSAGES
-from chat.models import Conversation, LedgerEntry, Message, Reply, User, tree
+from chat.models import Conversation, LedgerEntry, Message, MessageHtml, Reply, Searchable, User, tree
 from tests.conversations import conversation_of
 
 pytestmark = pytest.mark.django_db
@@ -135,6 +135,28 @@ def test_the_database_deletes_a_conversation_in_one_statement(alice: User) -> No
     assert (Message.objects.count(), Reply.objects.count()) == (2, 1)
 
 
+def test_a_conversation_is_deleted_quickly_with_all_its_texts(alice: User) -> None:
+    """It takes the thread about 2 ms, in which nobody else can write on SQLite."""
+    conversation = conversation_of(alice, ["A few words to be found. " * 4] * 60)
+    messages = list(conversation.messages.all())
+    Searchable.objects.put([Searchable.of_title(conversation), *map(Searchable.of_message, messages)])
+    MessageHtml.objects.bulk_create(MessageHtml(message=message, html="<p>word</p>" * 500) for message in messages)
+    began = time.thread_time()
+    conversation.delete()
+    assert time.thread_time() - began < 0.010
+    assert not Searchable.objects.exists()
+    assert not MessageHtml.objects.exists()
+
+
+def test_a_conversation_of_any_length_is_deleted(alice: User) -> None:
+    """SQLite allows a thousand cascades within each other."""
+    conversation = conversation_of(alice, ["text"] * 1200)
+    began = time.thread_time()
+    conversation.delete()
+    assert time.thread_time() - began < 0.5
+    assert not Message.objects.exists()
+
+
 def test_deleted_messages_find_their_conversation_by_an_index(alice: User) -> None:
     """The database looks once per message for conversations whose leaf it is."""
     (field,) = [field for field in Conversation._meta.fields if field.name == "leaf"]
@@ -145,15 +167,16 @@ def test_deleted_messages_find_their_conversation_by_an_index(alice: User) -> No
     assert index in plan_of(Conversation.objects.filter(leaf=conversation.leaf).values("pk"))
 
 
-# The database may look at all rows once when a person is deleted, and nothing deletes a row of the ledger.
-MAY_SCAN = {User, LedgerEntry}
+# What the database looks for when a row is deleted. It may look at all rows once when a person is, and nothing deletes
+# a row of the ledger.
+BY_THE_DATABASE = (models.DB_CASCADE, models.DB_SET_NULL, models.DO_NOTHING)
 FOLLOWING = [
     field
     for model in apps.get_models()
     for field in model._meta.local_fields
     if field.remote_field
-    and field.remote_field.on_delete in (models.DB_CASCADE, models.DB_SET_NULL)
-    and field.related_model not in MAY_SCAN
+    and field.remote_field.on_delete in BY_THE_DATABASE
+    and field.related_model not in (User, LedgerEntry)
 ]
 
 

@@ -326,7 +326,9 @@ class Message(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.DB_CASCADE, related_name="messages", db_index=False)
-    parent = models.ForeignKey("self", null=True, on_delete=models.DB_CASCADE, related_name="children", db_index=False)
+    # Messages go with their conversation, all at once. If they went with their parents too, one deletion would nest in
+    # the other: SQLite takes time with the square of their number, and refuses at a thousand.
+    parent = models.ForeignKey("self", null=True, on_delete=models.DO_NOTHING, related_name="children", db_index=False)
     role = models.CharField(max_length=9, choices=Role)
     text = models.TextField(blank=True)
     created = models.DateTimeField(default=timezone.now, editable=False)
