@@ -33,6 +33,10 @@ class Criterion:
         """Names the criterion in forms: another name or other values have another key, another place has the same."""
         return blake2b(repr(self).encode(), digest_size=8).hexdigest()
 
+    @property
+    def is_text(self) -> bool:
+        return not self.choices and self.least is None
+
     def reads(self, value: str) -> bool:
         """Whether this is one of its marks. A text may be empty."""
         if self.choices:

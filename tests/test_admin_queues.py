@@ -416,6 +416,110 @@ def test_marks_of_another_queue_are_not_shown(client: Client, soup: Conversation
     assert "salty" not in html
 
 
+# What is in a queue
+
+
+def items(browser: Client, queue: ReviewQueue, query: str = "") -> list[str]:
+    """A row for each conversation, in words."""
+    html = page(browser, f"{address('items', queue.pk)}{query}").partition("<tbody>")[2].partition("</tbody>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
+    return [" ".join(re.sub(r"<.*?>", " ", row).split()) for row in rows]
+
+
+def test_a_reviewer_sees_what_is_in_a_queue(
+    client: Client, sam: User, bob: User, queue: ReviewQueue, soup: Conversation
+) -> None:
+    assert f'<a href="{address("items", queue.pk)}">0 of 4 marked</a>' in page(staff_of(client, sam), QUEUES)
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    tea, salt = (row.partition("2026, noon ")[2] for row in reversed(items(client, queue)))
+    assert re.fullmatch(r"Reserved for sam until .*; 1 reviewer wanted", salt)
+    assert tea == "2 reviewers wanted"
+    give(client, marking)
+    assert "On soup alice" in items(client, queue, "?state=open")[0]
+    assert items(client, queue, "?state=marked") == []
+    second = queue.markings.get(conversation=soup, done=None)
+    assert second.reserve(bob, timedelta(minutes=1))
+    assert second.give(bob, {"Correct": "no", "Tone": "3"})
+    (row,) = items(client, queue, "?state=marked")
+    assert row.endswith("Marked by sam and bob Marks differ")
+    assert items(client, queue, "?state=differ") == [row]
+    recorded = AuditRecord.objects.filter(action="listed", by_name="sam").latest("pk")
+    assert recorded.detail == "queue=Salt p=1 state=differ"
+
+
+def staff_of(client: Client, person: User) -> Client:
+    client.force_login(person)
+    return client
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_in_a_queue_tells_nothing_of_marks_before_ones_own(
+    client: Client, soup: Conversation, three: list[User]
+) -> None:
+    marks(three[1], "yes", "3", "")
+    queue = ReviewQueue.objects.get(name="Thrice")
+    (row,) = items(staff_of(client, three[2]), queue)
+    assert row.endswith("Marked by ada and ben; 1 reviewer wanted")
+    assert items(client, queue, "?state=differ") == []
+    assert len(items(staff_of(client, three[1]), queue, "?state=differ")) == 1
+
+
+def test_conversations_are_taken_out_of_a_queue(
+    client: Client, sam: User, bob: User, queue: ReviewQueue, soup: Conversation
+) -> None:
+    out = address("take_out", queue.pk)
+    data = {
+        "conversation": [str(pk) for pk in Conversation.objects.values_list("pk", flat=True)],
+        "query": "state=open",
+    }
+    client.force_login(allow(bob, *RIGHTS))
+    assert 'type="checkbox" name="conversation"' not in page(client, address("items", queue.pk))
+    assert client.post(out, data).status_code == 403
+    client.force_login(allow(bob, "change_reviewqueue"))
+    assert " checked" in page(client, f"{address('items', queue.pk)}?all=1")
+    assert queue.markings.get(conversation=soup, place=0).reserve(sam, timedelta(minutes=1))
+    assert client.post(out, data)["Location"] == f"{address('items', queue.pk)}?state=open"
+    assert "2 conversations are taken out." in page(client, address("items", queue.pk))
+    assert queue.markings.count() == 1
+    client.post(out, data)
+    assert "0 conversations are taken out. What is marked or reserved stays." in page(client, QUEUES)
+    client.post(out, {"conversation": "x"})
+    assert queue.markings.count() == 1
+
+
+def test_a_limited_reviewer_sees_and_takes_out_nothing_of_others(client: Client, bob: User, queue: ReviewQueue) -> None:
+    ReviewLimit.objects.create(reviewer=allow(bob, *RIGHTS, "change_reviewqueue"))
+    client.force_login(bob)
+    assert items(client, queue) == []
+    client.post(
+        address("take_out", queue.pk), {"conversation": list(queue.markings.values_list("conversation", flat=True))}
+    )
+    assert queue.markings.count() == 4
+
+
+def test_a_reviewer_skips_one(client: Client, sam: User, bob: User, queue: ReviewQueue, soup: Conversation) -> None:
+    client.force_login(sam)
+    assert work(client, queue)["Location"] == change(soup)
+    first = Marking.objects.get(reviewer=sam)
+    assert "Skip for now" in page(client, change(soup))
+    second = client.post(address("skip", first.pk))["Location"]
+    assert second != change(soup)
+    assert client.post(address("skip", Marking.objects.get(reviewer=sam).pk))["Location"] == QUEUES
+    sentence = "Nothing in this queue is open to you now. What you have skipped comes back after a day."
+    assert sentence in page(client, QUEUES)
+    assert not Marking.objects.exclude(reviewer=None).exists()
+    # Whoever it goes to keeps it.
+    mine = Marking.objects.claim(queue, bob := allow(bob, *RIGHTS))
+    assert mine
+    client.post(address("skip", mine.pk))
+    mine.refresh_from_db()
+    assert mine.reviewer == bob
+    bob.user_permissions.clear()
+    client.force_login(bob)
+    assert client.post(address("skip", mine.pk)).status_code == 403
+
+
 # Who may
 
 

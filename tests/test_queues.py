@@ -95,6 +95,57 @@ def test_a_reservation_expires(alice: User, three: list[User]) -> None:
     assert queue.progress(alice) == {"all": 1, "done": 1}
 
 
+def test_what_is_skipped_goes_to_others(alice: User, three: list[User]) -> None:
+    queue = fill(alice, 2)
+    rob, rae, _ = three
+    first = claim(queue, rob)
+    assert first
+    assert first.skip(rob)
+    second = claim(queue, rob)
+    assert second
+    assert second != first
+    assert claim(queue, rae) == first
+    assert not first.skip(rob), "it is another one's"
+    assert second.skip(rob)
+    assert claim(queue, rob) is None
+    assert queue.has_skipped(rob)
+    assert not queue.has_skipped(rae)
+    assert first.give(rae, {"Correct": "yes"})
+    assert not first.skip(rae), "it is done"
+    # After its time it comes back, and can be skipped again.
+    queue.skips.update(until=timezone.now())
+    again = claim(queue, rob)
+    assert again == second
+    assert again.skip(rob)
+    assert claim(queue, rob) is None
+
+
+def test_another_place_of_what_is_skipped_goes_to_others_too(alice: User, three: list[User]) -> None:
+    queue = fill(alice, 1, reviewers=2)
+    first = claim(queue, three[0])
+    assert first
+    assert first.skip(three[0])
+    assert claim(queue, three[0]) is None
+    assert claim(queue, three[1])
+    assert claim(queue, three[2])
+
+
+def test_only_what_nobody_has_is_taken_out(alice: User, three: list[User]) -> None:
+    queue = fill(alice, 4)
+    done, held, expired, free = queue.markings.order_by("conversation")
+    rob, rae, ron = three
+    assert [claim(queue, reviewer) for reviewer in three] == [done, held, expired]
+    assert done.give(rob, {"Correct": "yes"})
+    Marking.objects.filter(pk=expired.pk).update(reserved=timezone.now())
+    pks = [marking.conversation_id for marking in (done, held, expired, free)]
+    assert queue.take_out(pks[:1]) == 0
+    assert queue.take_out(pks) == 2
+    assert set(queue.markings.all()) == {done, held}
+    assert queue.put(pks) == 2
+    assert held.give(rae, {"Correct": "yes"})
+    assert not expired.give(ron, {"Correct": "yes"})
+
+
 def test_nobody_marks_a_conversation_twice(alice: User, three: list[User]) -> None:
     queue = fill(alice, 1, reviewers=2)
     rob, rae, ron = three

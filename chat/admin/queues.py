@@ -22,17 +22,17 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from chat import audit, rubric
-from chat.admin import reasons, rules
+from chat.admin import queue_items, reasons, rules
 from chat.admin.files import attachment
 from chat.admin.lookups import NamedLookups
 from chat.admin.marks import AnswerChangedError, MarkForm, agreements
 from chat.admin.queue_files import incomplete, lines
+from chat.admin.queue_items import MANAGE
 from chat.admin.review import may_review, seen_conversation
 from chat.database import retry_on_deadlock
 from chat.models import AuditRecord, Conversation, Marking, QueueRule, ReviewQueue, User
 from chat.rubric import RubricError
 
-MANAGE = "chat.change_reviewqueue"
 # Queues that are offered to put a conversation in.
 OFFERED = 50
 
@@ -121,8 +121,11 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
             path("<uuid:pk>/work/", view(self.work_through), name="chat_reviewqueue_work"),
             path("<uuid:pk>/export/", view(self.export), name="chat_reviewqueue_export"),
             path("<uuid:pk>/rule/", view(self.rule), name="chat_reviewqueue_rule"),
+            path("<uuid:pk>/items/", view(self.items), name="chat_reviewqueue_items"),
+            path("<uuid:pk>/items/take-out/", view(self.take_out), name="chat_reviewqueue_take_out"),
             path("put/<uuid:conversation>/", view(self.put), name="chat_reviewqueue_put"),
             path("markings/<uuid:marking>/", view(self.mark), name="chat_reviewqueue_mark"),
+            path("markings/<uuid:marking>/skip/", view(self.skip), name="chat_reviewqueue_skip"),
         ]
         return [*own, *super().get_urls()]
 
@@ -143,8 +146,9 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         return [column for column in self.list_display if column != "filled" or rules.may_rule(request)]
 
     @admin.display(description=_("progress"))
-    def progress(self, queue: ReviewQueue) -> str:
-        return gettext("%(done)d of %(all)d marked") % queue.progress(queue.reader)
+    def progress(self, queue: ReviewQueue) -> SafeString:
+        words = gettext("%(done)d of %(all)d marked") % queue.progress(queue.reader)
+        return format_html('<a href="{}">{}</a>', reverse("admin:chat_reviewqueue_items", args=[queue.pk]), words)
 
     @admin.display(description=_("agreement"))
     def agreement(self, queue: ReviewQueue) -> str:
@@ -179,11 +183,21 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         marking = Marking.objects.claim(queue, cast("User", request.user))
         if marking:
             return HttpResponseRedirect(reverse("admin:chat_conversation_change", args=[marking.conversation_id]))
-        self.message_user(request, gettext("Nothing in this queue is open to you now."), messages.INFO)
+        sentence = gettext("Nothing in this queue is open to you now.")
+        if queue.has_skipped(cast("User", request.user)):
+            sentence += " " + gettext("What you have skipped comes back after a day.")
+        self.message_user(request, sentence, messages.INFO)
         return HttpResponseRedirect(reverse("admin:chat_reviewqueue_changelist"))
 
     def rule(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         return rules.page(request, get_object_or_404(ReviewQueue, pk=pk))
+
+    def items(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        return queue_items.page(request, get_object_or_404(ReviewQueue, pk=pk))
+
+    @method_decorator(require_POST)
+    def take_out(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        return queue_items.take_out(self, request, get_object_or_404(ReviewQueue, pk=pk))
 
     @method_decorator(require_POST)
     def put(self, request: HttpRequest, conversation: UUID) -> HttpResponse:
@@ -225,6 +239,14 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         }
         status = 409 if is_valid else 422
         return TemplateResponse(request, "admin/chat/review/mark_again.html", context, status=status)
+
+    @method_decorator(require_POST)
+    def skip(self, request: HttpRequest, marking: UUID) -> HttpResponse:
+        """Leave the conversation to others for a while, and lead to the next one."""
+        mine = get_object_or_404(Marking.objects.select_related("queue"), pk=marking)
+        seen_conversation(request, mine.conversation_id)
+        mine.skip(cast("User", request.user))
+        return self._next(request, mine.queue)
 
     def _tell_of_others(self, request: HttpRequest, mine: Marking) -> None:
         """Lead to the marks of others, if there are some: the next conversation comes at once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -76,6 +76,9 @@ class ReviewQueue(models.Model):
     def is_in_use(self) -> bool:
         """Whether somebody has given marks, or has reserved a conversation to give them."""
         return self.markings.filter(Q(done__isnull=False) | Q(reserved__gt=timezone.now())).exists()
+
+    def has_skipped(self, reviewer: User) -> bool:
+        return self.skips.filter(reviewer=reviewer, until__gt=timezone.now()).exists()
 
     def progress(self, reviewer: User) -> dict[str, int]:
         """How many marks are wanted in `all`, and `done`. Without a limit indexes tell both, however many there are."""
@@ -153,6 +156,12 @@ class Marking(models.Model):
 
     def __str__(self) -> str:
         return f"marking {self.pk}"
+
+    @property
+    def held_until(self) -> datetime | None:
+        """Until when nobody else can have it; None if anybody can, or if it is done."""
+        is_held = self.done is None and self.reviewer_id and self.reserved and self.reserved > timezone.now()
+        return self.reserved if is_held else None
 
     def reserve(self, reviewer: User, time: timedelta) -> bool:
         """Whether it was still open to them, and so is theirs for this time."""
