@@ -1,4 +1,5 @@
 import { pause } from "./backoff.js";
+import { find } from "./dom.js";
 
 const TYPING_MS = 600;
 // Browsers send no more than this after the page is gone, for all drafts together.
@@ -12,7 +13,7 @@ const PATIENCE_MS = 2000;
 export class Draft {
   #url;
   #key;
-  #headers;
+  #token;
   #timer = 0;
   #saved = Promise.resolve();
 
@@ -20,8 +21,7 @@ export class Draft {
   constructor(form) {
     this.#url = form.dataset.draftUrl ?? "";
     this.#key = `draft ${form.dataset.draft}`;
-    const token = form.querySelector("[name=csrfmiddlewaretoken]");
-    this.#headers = { Accept: "application/json", "X-CSRFToken": token instanceof HTMLInputElement ? token.value : "" };
+    this.#token = find(form, "[name=csrfmiddlewaretoken]", HTMLInputElement);
     addEventListener("pagehide", () => this.save());
     document.addEventListener("visibilitychange", () => document.hidden && this.save());
   }
@@ -57,7 +57,8 @@ export class Draft {
     if (text === null || !this.#url) return;
     const { ok, redirected } = await fetch(this.#url, {
       method: "POST",
-      headers: this.#headers,
+      // The token of the form may be renewed.
+      headers: { Accept: "application/json", "X-CSRFToken": this.#token.value },
       body: new URLSearchParams({ text }),
       keepalive: text.length < MOST_KEPT_ALIVE,
     }).catch(() => ({ ok: false, redirected: false }));

@@ -453,6 +453,9 @@ def test_a_page_goes_on_after_signing_in_in_another_tab(old: Page, server: Serve
     with old.expect_response("**/feedback/") as response:
         button(answer(old), "Good answer").click()
     assert response.value.ok
+    with old.expect_response("**/draft/") as response:
+        question(old).fill("Third")
+    assert response.value.ok
 
 
 def test_a_question_is_not_sent_in_the_name_of_somebody_else(old: Page, server: Server, watch: Watch) -> None:
