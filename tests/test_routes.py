@@ -145,7 +145,7 @@ def argument(route: str, name: str) -> object:
         "admin/account/emailaddress/": EmailAddress,
     }
     values: dict[str, Callable[[], object]] = {
-        "message": lambda: Message.objects.get(role="assistant").pk,
+        "message": lambda: Message.objects.filter(role="assistant").latest("pk").pk,
         "marking": lambda: Marking.objects.earliest("pk").pk,
         "conversation": lambda: Conversation.objects.get().pk,
         "remark": lambda: Remark.objects.earliest("pk").pk,
