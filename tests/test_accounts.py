@@ -1,21 +1,30 @@
 """Signing in: what is limited, what an attempt costs, and where it may lead."""
 
+import asyncio
 import re
+import threading
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import httpx
 import pytest
+from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator, default_token_generator
 from django.core.mail import EmailMessage
 from django.urls import reverse
 from pytest_django import Settings
 
 from chat.models import User
-from tests.client import Client
+from chat.process import Process
+from config.server.middleware import Handler
+from config.server.threads import PASSWORD_THREADS, THREADS, SharedThreads
+from tests.client import AsyncClient, Client
 from tests.passwords import QuickHasher
 from tests.server import Server, Servers
 from tests.test_settings import load
+from tests.visitor import PATIENCE
 
 LOGIN = reverse("account_login")
 LIMITED = "Too many attempts"
@@ -91,6 +100,39 @@ def test_every_attempt_hashes_one_password(login: str) -> None:
     with patch.object(QuickHasher, "encode", autospec=True, side_effect=QuickHasher.encode) as encode:
         sign_in(login)
     assert encode.call_count == 1
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_many_who_sign_in_keep_no_page_from_others(bob: User) -> None:
+    """Each hash lasts until the test lets it go."""
+    hashing, go, encode = threading.Semaphore(0), threading.Event(), QuickHasher.encode
+
+    def slowly(*arguments: Any) -> str:
+        hashing.release()
+        assert go.wait(PATIENCE)
+        return encode(*arguments)
+
+    process = Process.from_settings()
+    pages = SharedThreads(process.serving(Handler()))  # type: ignore[arg-type]
+    browser = AsyncClient()
+    await browser.aforce_login(bob)
+    token = "a" * 32
+    cookies = {name: morsel.value for name, morsel in browser.cookies.items()}
+    visit = partial(httpx.AsyncClient, transport=httpx.ASGITransport(pages), base_url="http://127.0.0.1")
+    with patch.object(QuickHasher, "encode", autospec=True, side_effect=slowly):
+        async with (
+            visit(cookies=cookies) as his,
+            visit(cookies={settings.CSRF_COOKIE_NAME: token}, headers={"x-csrftoken": token}) as theirs,
+        ):
+            logins = [{"login": f"nobody-{number}", "password": GUESS} for number in range(THREADS + 2)]
+            signing_in = [asyncio.create_task(theirs.post(LOGIN, data=login)) for login in logins]
+            for _ in range(PASSWORD_THREADS):
+                await asyncio.to_thread(hashing.acquire)
+            assert (await his.get("/history/")).status_code == 200
+            assert not any(answer.done() for answer in signing_in)
+            go.set()
+            assert [WRONG in (await answer).text for answer in signing_in] == [True] * len(logins)
+    await process.close()
 
 
 # Which account a login leads to

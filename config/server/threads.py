@@ -11,6 +11,10 @@ from chat.database import DatabaseThreads
 from config.server.asgi import Application, Message, Receive, Scope, Send
 
 THREADS = 6
+# At most this many of them hash passwords, which is slow on purpose. The others serve pages, however many sign in.
+PASSWORD_THREADS = 2
+# Below this, people sign in and up, and change passwords.
+ACCOUNTS = "/accounts/"
 
 
 class _Thread:
@@ -29,7 +33,9 @@ class SharedThreads:
         self._threads = [_Thread(number) for number in range(count)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        thread = min(self._threads, key=lambda thread: thread.waiting)
+        hashes = scope["method"] == "POST" and scope["path"].startswith(ACCOUNTS)
+        threads = self._threads[:PASSWORD_THREADS] if hashes else self._threads
+        thread = min(threads, key=lambda thread: thread.waiting)
         thread.waiting += 1
         answering = False
 
