@@ -283,7 +283,7 @@ async def test_queued_readers_give_up_together_on_a_silent_redis(
 async def asking(log: RedisLog) -> AsyncIterator[None]:
     """Has one of the connections for readers and claims."""
     async with log._ask() as client:
-        connection = await client.connection_pool.get_connection()
+        connection = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
         yield
         await client.connection_pool.release(connection)
 
