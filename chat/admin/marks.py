@@ -92,7 +92,8 @@ class MarkForm(forms.Form):
 
     def open_again(self) -> None:
         """Take it that the reviewer sees the answer as it is now."""
-        self.data = {**self.data, "opened": str(time())}
+        # Not `{**self.data}`, which would have a list of values for each name.
+        self.data = {name: self.data[name] for name in self.data} | {"opened": str(time())}
 
 
 def _field(criterion: Criterion) -> forms.Field:
