@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from chat.admin import filters, listing
 from chat.admin.transcripts import MESSAGES_PER_PAGE
-from chat.models import Comparison, Conversation, Message, Reply, Review, ReviewLimit, User
+from chat.models import Comparison, Conversation, Message, Remark, Reply, Review, ReviewLimit, User
 from chat.search.filling import reindex
 from tests.client import Client
 from tests.test_admin import LIST, NOON, add_answer, change, page, talk
@@ -135,6 +135,30 @@ def test_a_transcript_leads_from_problem_to_problem(staff: Client, alice: User) 
     html = page(staff, change(conversation) + second)
     assert "Next problem" not in html
     assert link(html, "Previous problem") == first
+
+
+@pytest.mark.parametrize(
+    ("listed", "name"),
+    [
+        ("status=complete", "Answer"),
+        ("feedback=good", "Answer"),
+        ("status=complete&error=stalled", "Answer"),
+        ("status=failed", "Problem"),
+        ("error=stalled", "Problem"),
+        ("status=failed&feedback=bad", "Problem"),
+        ("flagged=yes", "Flag"),
+        ("flagged=report", "Flag"),
+    ],
+)
+def test_what_a_transcript_stops_at_has_its_name(staff: Client, sam: User, alice: User, listed: str, name: str) -> None:
+    good = talk(alice, "Answer.", "No.", feedback="good")
+    Reply.objects.filter(message__text="No.").update(status="failed", error_code="stalled", feedback="bad")
+    message = good.messages.get(text="Answer.")
+    Remark.objects.add(good.pk, message, sam, "flag", "Look")
+    Remark.objects.report(message, alice, "Look")
+    response = staff.get(change(good) + found_in(listed))
+    html = page(staff, response["Location"])
+    assert re.search(rf"\b{name} 1 of \d", re.sub(r"\s+", " ", html))
 
 
 def test_a_conversation_without_problems_has_no_ways_to_them(staff: Client, alice: User) -> None:

@@ -63,7 +63,7 @@ async def transcript(
         "branches": place.branches,
         "is_on_screen": place.is_on_screen,
         "stops": place.stops,
-        "are_hits": place.all_stops.are_hits,
+        "kind_of_stop": place.all_stops.kind,
         "terms": place.all_stops.terms,
         "listed": request.GET.get(FILTERS, ""),
     }
