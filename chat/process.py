@@ -119,6 +119,8 @@ class Process:
         self._ending = asyncio.Event()
         # Set when there may be queued questions to be asked.
         self._look = asyncio.Event()
+        # What else ends with the process.
+        self._closing: list[Callable[[], None]] = []
         self._closed = False
 
     @classmethod
@@ -173,8 +175,15 @@ class Process:
             await asyncio.wait(tasks, timeout=self.options.drain.total_seconds())
         await self._leave()
 
+    def closes(self, close: Callable[[], None]) -> None:
+        """Call this too, at the end of `close`."""
+        self._closing.append(close)
+
     async def close(self) -> None:
-        """Close all that the process has opened, after its last request."""
+        """Close all that the process has opened, after its last request.
+
+        Only Django's pool of connections stays, until the interpreter ends (chat/apps.py): threads may still have some.
+        """
         if self._closed:
             return
         self.draining = self._closed = True
@@ -185,6 +194,9 @@ class Process:
         await self.catalog.aclose()
         await self.log.close()
         self.threads.shutdown(wait=False)
+        # Nothing waits from here on, so that no request comes between.
+        for close in self._closing:
+            close()
 
     async def _leave(self) -> None:
         """Give back the lease, and with it all replies."""

@@ -17,6 +17,7 @@ from config.server.threads import SharedThreads  # noqa: E402
 
 process = Process.from_settings()
 pages = SharedThreads(process.serving(Handler()))  # type: ignore[arg-type]
+process.closes(pages.close)
 application = Protocols(Health(pages, process), process)
 
 # Only where Daphne has imported this module, so that other servers need no Twisted.

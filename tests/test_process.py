@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import count
 from typing import Any
 
+import httpx
 import pytest
 from django.db import InterfaceError, OperationalError
 from django.db.backends.utils import CursorWrapper
@@ -21,6 +22,8 @@ from chat.models import Reply, ServerProcess, User
 from chat.models.replies import ReplyQuerySet
 from chat.replylog import LogUnreachable
 from chat.tasks import spawn
+from config.server.middleware import Handler
+from config.server.threads import SharedThreads
 from tests.client import AsyncClient
 from tests.hosts import LONG, PATIENCE, Host, StartHost, expire, hosts, status, stored
 from tests.upstream import Upstream, error, finish, hang, pause, reasoning, sleep, text
@@ -348,11 +351,19 @@ async def test_a_process_waits_for_no_thread_of_another(start_host: StartHost) -
 
 
 async def test_a_closed_process_has_no_threads(upstream: Upstream) -> None:
+    others = set(threading.enumerate())
     host = Host.asking(upstream)
+    pages = SharedThreads(host.serving(Handler()))  # type: ignore[arg-type]
+    host.closes(pages.close)
     async with hosts(host):
         await in_background(host, host.reconcile())
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        host.threads.submit(int)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(pages), base_url="http://127.0.0.1") as browser:
+            assert (await browser.get("/accounts/login/")).status_code == 200
+    # Those of the event loop and the daemon that watches PostgreSQL belong to no process.
+    own = [thread for thread in set(threading.enumerate()) - others if not thread.daemon]
+    left = [thread for thread in own if not thread.name.startswith("asyncio")]
+    await asyncio.gather(*(asyncio.to_thread(thread.join, PATIENCE) for thread in left))
+    assert not [thread.name for thread in left if thread.is_alive()]
 
 
 # The lease

@@ -32,6 +32,11 @@ class SharedThreads:
         self._application = application
         self._threads = [_Thread(number) for number in range(count)]
 
+    def close(self) -> None:
+        """End the threads after what they are doing."""
+        for thread in self._threads:
+            thread.executor.shutdown(wait=False)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hashes = scope["method"] == "POST" and scope["path"].startswith(ACCOUNTS)
         threads = self._threads[:PASSWORD_THREADS] if hashes else self._threads
