@@ -17,7 +17,7 @@ SHOWN = 50
 
 
 def shelf(request: SignedInRequest, template: str, rows: QuerySet[Any], **context: Any) -> HttpResponse:
-    """The page of the query, with what has the label of the query if that names one."""
+    """The page of the query, with what has the label of the query if that names one; with `all`, all are selected."""
     labels = Label.objects.names(request.user)
     label = chosen_label(request, labels)
     if label:
@@ -26,4 +26,5 @@ def shelf(request: SignedInRequest, template: str, rows: QuerySet[Any], **contex
     Labelling.objects.show_on(list(shown), labels)
     # As in the sidebar.
     history = {"labels": labels, "label": label}
-    return render(request, template, {"shown": shown, "history": history, "deleted": deleted(request), **context})
+    context |= {"shown": shown, "history": history, "deleted": deleted(request), "are_all": "all" in request.GET}
+    return render(request, template, context)

@@ -43,6 +43,7 @@ export class Selecting {
       this.#begin();
     });
     find(this.#bar, "[data-done]", HTMLElement).addEventListener("click", () => this.#end());
+    find(this.#bar, "[data-all]", HTMLElement).addEventListener("click", () => this.#chooseAll());
     const labels = find(this.#bar, "[data-labels-url]", HTMLElement);
     labels.addEventListener("click", () => around.label(labels.dataset.labelsUrl ?? ""));
     list.addEventListener("click", (event) => this.#clicked(event));
@@ -99,6 +100,8 @@ export class Selecting {
       if (title instanceof HTMLElement) title.tabIndex = this.#isOn ? -1 : 0;
     }
     find(this.#bar, "[data-count]", HTMLElement).textContent = selected(this.#selected.size);
+    find(this.#bar, "[data-is-all]", HTMLElement).hidden = this.#areAll;
+    find(this.#bar, "[data-is-none]", HTMLElement).hidden = !this.#areAll;
     const pinned = this.#pinned;
     const arePinned = this.#selected.size > 0 && [...this.#selected].every((id) => pinned.has(id));
     find(this.#bar, "[data-pin]", HTMLElement).hidden = arePinned;
@@ -137,6 +140,18 @@ export class Selecting {
       else this.#selected.delete(value);
     }
     this.#last = box.value;
+    this.show();
+  }
+
+  /** Whether all that the list shows are selected. */
+  get #areAll() {
+    return this.#boxes.length > 0 && this.#boxes.every(({ value }) => this.#selected.has(value));
+  }
+
+  /** Select all that the list shows, or none if they are. */
+  #chooseAll() {
+    if (this.#areAll) this.#selected.clear();
+    else for (const { value } of this.#boxes) this.#selected.add(value);
     this.show();
   }
 

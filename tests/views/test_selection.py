@@ -179,6 +179,35 @@ def test_pages_filter_by_label(client: Client, alice: User, three: list[Conversa
     assert len(titles(client, f"{address}?label={uuid4()}")) == 3
 
 
+@pytest.mark.parametrize("address", ["/select/", "/archive/", "/trash/"])
+def test_all_of_a_page_are_selected_on_request(
+    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(shelf, "SHOWN", 3)
+    Conversation.objects.filter(pk__in=[each.pk for each in several(alice, 5)]).update(
+        archived=address == "/archive/", trashed=datetime.now(UTC) if address == "/trash/" else None
+    )
+    make(alice, "Work")
+    page = client.get(address).text
+    assert " checked" not in page
+    [way] = re.findall(r'<a href="([^"]+)">Select all 3 on this page</a>', page)
+    page = client.get(address + way).text
+    assert page.count(" checked") == 3
+    assert "All 3 on this page have been selected." in page
+    # What leads to others leaves them as they are.
+    ways = [way for way in re.findall(r'href="(\?[^"]*)"', page) if "all=" in way]
+    assert ways == []
+    assert 'name="all"' not in page
+    page = client.get(f"{address}?page=2").text
+    assert "Select all 2 on this page" in page
+    assert 'href="?page=2&amp;all=1"' in page
+
+
+def test_one_is_selected_without_more(client: Client, alice: User) -> None:
+    several(alice, 1)
+    assert "Select all" not in client.get("/select/").text.split("<main")[1]
+
+
 @pytest.mark.parametrize("address", ["/archive/", "/trash/"])
 def test_dates_are_in_the_persons_language(
     client: Client, alice: User, three: list[Conversation], address: str
