@@ -16,6 +16,9 @@ type Condition = Callable[[QuerySet[Any], str], QuerySet[Any]]
 # A reply with an error has ended in one of these ways.
 WITH_ERROR = {*ending(Reply.Status.FAILED), *ending(Reply.Status.INTERRUPTED)}
 
+# In place of a reviewer's name. No name has parentheses.
+NOBODY = "(nobody)"
+
 
 def _status(rows: QuerySet[Any], value: str) -> QuerySet[Any]:
     if value in Reply.RUNNING:
@@ -45,6 +48,8 @@ def _review(rows: QuerySet[Any], value: str) -> QuerySet[Any]:
 
 
 def _reviewer(rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+    if value == NOBODY:
+        return rows.filter(~Exists(Review.objects.filter(conversation=OuterRef("pk"), assignee__isnull=False)))
     return rows.filter(pk__in=Review.objects.filter(assignee__username=value).values("pk"))
 
 

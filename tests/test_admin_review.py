@@ -213,6 +213,8 @@ def test_only_reviewers_can_be_given_one(staff: Client, soup: Conversation, revi
         ("?review=done", {"Tea"}),
         ("?reviewer=sam", {"Soup", "Tea"}),
         ("?reviewer=bob", set()),
+        ("?reviewer=(nobody)", {"Beer"}),
+        ("?reviewer=(nobody)&review=new", {"Beer"}),
         ("?label=too+salty", {"Soup"}),
         ("?label=x", set()),
         ("?review=x", set()),

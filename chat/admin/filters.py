@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat import sentences
-from chat.conditions import CONDITIONS
+from chat.conditions import CONDITIONS, NOBODY
 from chat.days import midnight
 from chat.forms import PeriodForm
 from chat.models import Conversation, Reply, Review, ReviewLabel, ReviewLimit, Searchable, User
@@ -137,7 +137,7 @@ class ReviewerFilter(FieldFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         having = User.objects.filter(Exists(Review.objects.filter(assignee=OuterRef("pk"))))
         names = {*having.values_list("username", flat=True), request.user.get_username()}
-        return [(name, name) for name in sorted(names)]
+        return [(NOBODY, gettext("Nobody")), *((name, name) for name in sorted(names))]
 
 
 class ReviewLabelFilter(FieldFilter):
