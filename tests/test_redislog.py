@@ -154,7 +154,7 @@ async def test_a_lost_stream_does_not_harm_other_replies(log: RedisLog, alice: U
     assert results[1] is None
 
 
-async def test_an_end_that_cannot_be_stored_does_not_harm_the_others_of_its_commit(
+async def test_an_end_that_cannot_be_stored_harms_no_other(
     log: RedisLog, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, healthy = [await in_thread(claimed_reply)(alice) for _ in range(2)]
@@ -368,7 +368,7 @@ async def test_nothing_is_shown_before_the_row_says_that_it_is(
     assert (written, end.status) == ("shown", "complete")
 
 
-async def test_a_reply_is_asked_for_again_if_nothing_of_it_may_be_shown(
+async def test_a_reply_that_nobody_may_have_seen_begins_again(
     redis: RedisServer,
     settings: Settings,
     start_host: StartHost,

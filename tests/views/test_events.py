@@ -63,7 +63,7 @@ async def test_a_change_in_one_process_is_told_in_another(
     assert (event.name, event.data) == ("change", {**shown, "version": shown["version"] + 1})
 
 
-async def test_a_page_that_was_away_hears_at_once_that_it_is_out_of_date(start_host: StartHost, alice: User) -> None:
+async def test_a_page_that_was_away_hears_at_once_of_other_versions(start_host: StartHost, alice: User) -> None:
     host = await start_host()
     reply, run = await host.ask(alice)
     await run.task
