@@ -21,6 +21,9 @@ QUESTIONS = [
     "What is a lease, and why does it run out?",
 ]
 LAST_QUESTION = "Show me what a reply can look like."
+LABELLED = QUESTIONS[:2]
+# Found in a title, in a question and in the demo's answers.
+WORDS = "reply"
 # The demo's answer has then come to the end of its table; the question is still on screen.
 MIDDLE = "you can retry"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -70,6 +73,30 @@ def take(page: Page, name: str) -> None:
         page.screenshot(path=HERE / f"{name}-{scheme}.png", animations="disabled")
 
 
+def people(page: Page) -> None:
+    """What people have for their conversations: labels, several at once, the search."""
+    # At its end.
+    page.goto(page.url)
+    select = page.get_by_role("link", name="Select", exact=True)
+    select.click()
+    for title in LABELLED:
+        page.get_by_role("checkbox", name=f"Select “{title}”").check()
+    page.get_by_role("button", name="Labels…").click()
+    page.get_by_label("New label").fill("Work")
+    page.get_by_role("button", name="Give").click()
+    expect(page.locator(".history__labels")).to_have_count(len(LABELLED))
+    page.get_by_role("button", name="Pin", exact=True).click()
+    expect(page.get_by_role("heading", name="Pinned")).to_be_visible()
+    select.click()
+    for title in LABELLED:
+        page.get_by_role("checkbox", name=f"Select “{title}”").check()
+    take(page, "selecting")
+    page.get_by_role("button", name="Done").click()
+    page.goto(f"/search/?q={WORDS}")
+    expect(page.locator(".result").first).to_be_visible()
+    take(page, "search")
+
+
 def pictures(page: Page) -> None:
     page.goto("/")
     page.get_by_label("Username or email").fill("demo")
@@ -82,6 +109,7 @@ def pictures(page: Page) -> None:
     expect(answer).to_contain_text(MIDDLE, timeout=60_000)
     take(page, "conversation")
     expect(answer).to_have_attribute("data-status", "complete", timeout=60_000)
+    people(page)
     page.goto("/admin/chat/conversation/")
     take(page, "list")
     page.get_by_role("link", name=LAST_QUESTION).click()
