@@ -10,8 +10,8 @@ from playwright.sync_api import FloatRect, Page, Request, expect
 from chat import asking
 from chat.models import Conversation, Message, Reply, User
 from tests.browser.axe import expect_accessible
-from tests.browser.conftest import Visit, Watch
-from tests.browser.pages import answer, ask, button, expect_end, question, words
+from tests.browser.conftest import Show, Visit, Watch
+from tests.browser.pages import answer, ask, button, choose, expect_end, question, store, words
 from tests.server import Server, SharedServers
 from tests.upstream import Upstream, finish, hang, pause, reasoning, text
 
@@ -183,6 +183,57 @@ def test_axe_finds_nothing_in_what_the_page_says_and_hides(alice: Page, watch: W
     button(alice, "Hide the sidebar").click()
     expect(button(alice, "Menu")).to_be_focused()
     expect_accessible(alice)
+
+
+def test_axe_finds_nothing_in_a_long_conversation_and_what_it_says(
+    alice: Page, server: Server, upstream: Upstream, watch: Watch
+) -> None:
+    watch.expect("status of 422", "status of 404", "ERR_INTERNET_DISCONNECTED")
+    alice.goto(store(server, *["Long?", "It is long. " * 60] * 60))
+    button(answer(alice), "demo").click()
+    expect(answer(alice).get_by_text("Asked")).to_be_visible()
+    expect_accessible(alice)
+    alice.keyboard.press("Escape")
+    button(answer(alice), "Bad answer").click()
+    answer(alice).get_by_label("What is wrong with it?").fill("x" * 2001)
+    button(answer(alice), "Save").click()
+    expect(alice.get_by_text("The limit is 2,000.")).to_be_visible()
+    alice.mouse.wheel(0, -900)
+    expect(button(alice, "Jump to latest")).to_be_visible()
+    expect(alice.get_by_role("link", name="Earlier messages")).to_be_visible()
+    expect_accessible(alice)
+    upstream.script(text("So far"), hang())
+    ask(alice, "And now?")
+    expect(words(alice)).to_have_text("So far")
+    alice.context.set_offline(True)
+    expect(alice.get_by_text("Reconnecting…")).to_be_visible()
+    expect_accessible(alice)
+    alice.context.set_offline(False)
+    tab = alice.context.new_page()
+    tab.goto("/")
+    choose(tab, "Delete", "Long?")
+    expect(button(tab, "Undo")).to_be_visible()
+    expect_accessible(tab)
+    expect(alice.get_by_role("alert").filter(has_text="This conversation has been deleted")).to_be_visible()
+    expect_accessible(alice)
+
+
+def test_axe_finds_nothing_on_pages_of_forms_without_scripts(show: Show, server: Server, watch: Watch) -> None:
+    # The page has scripts: without them axe never ends.
+    watch.expect("status of 422", "status of 404")
+    page = show("Hello?", "Hello!")
+    retry = page.locator(".again")
+    page.goto(page.locator("[data-edit-link]").get_attribute("href") or "")
+    page.get_by_label("New wording").fill(" ")
+    button(page, "Send").click()
+    expect(page.get_by_text("Write a question first.")).to_be_visible()
+    expect_accessible(page)
+    page.get_by_role("link", name="Cancel").click()
+    expect(retry).to_be_visible()
+    server.database.run(lambda: Conversation.objects.get().delete())
+    retry.evaluate("(form) => form.submit()")
+    expect(page.get_by_text("It doesn't exist, or it belongs to someone else.")).to_be_visible()
+    expect_accessible(page)
 
 
 def test_axe_finds_nothing_on_the_first_page_of_an_administrator(visit: Visit, share_server: SharedServers) -> None:
