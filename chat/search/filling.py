@@ -126,17 +126,25 @@ def _finds() -> bool:
 @transaction.atomic
 def _rebuild_sqlite() -> None:
     with connection.cursor() as cursor:
-        # Where a part is lost, SQLite cannot open the table, not even to drop it. So it forgets the table, whose parts
-        # are then usual ones.
-        cursor.execute("PRAGMA writable_schema = ON")
-        cursor.execute("DELETE FROM sqlite_master WHERE name = 'chat_words'")
-        cursor.execute("PRAGMA writable_schema = RESET")
-        cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'chat_words_*'")
-        for (name,) in cursor.fetchall():
-            cursor.execute(f"DROP TABLE {name}")
-        for statement in _lacking(cursor, NAMES):
-            cursor.execute(statement)
-        cursor.execute("INSERT INTO chat_words (chat_words) VALUES ('rebuild')")
+        try:
+            with transaction.atomic():
+                _fill_sqlite(cursor)
+        except DatabaseError:
+            # Where a part is lost, SQLite cannot open the table, not even to drop it. So it forgets the table, whose
+            # parts are then usual ones.
+            cursor.execute("PRAGMA writable_schema = ON")
+            cursor.execute("DELETE FROM sqlite_master WHERE name = 'chat_words'")
+            cursor.execute("PRAGMA writable_schema = RESET")
+            cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'chat_words_*'")
+            for (name,) in cursor.fetchall():
+                cursor.execute(f"DROP TABLE {name}")
+            _fill_sqlite(cursor)
+
+
+def _fill_sqlite(cursor: CursorWrapper) -> None:
+    for statement in _lacking(cursor, NAMES):
+        cursor.execute(statement)
+    cursor.execute("INSERT INTO chat_words (chat_words) VALUES ('rebuild')")
 
 
 # An index that was being made when the process died is there, but invalid.
