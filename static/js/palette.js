@@ -63,9 +63,10 @@ export class Palette {
       const sentence = offers.querySelector("[data-sentence]")?.textContent;
       this.#status.textContent = sentence ?? (words ? countOffers(this.#found.length) : "");
     } catch (error) {
+      if (signal.aborted) return;
       const problem = Problem.from(error);
       // The commands work without a server.
-      if (!signal.aborted && words) problem.show(this.#status);
+      if (words) problem.show(this.#status);
     }
   }
 

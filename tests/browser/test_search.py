@@ -10,7 +10,7 @@ from chat.models import Conversation, Reply, User
 from chat.search.filling import reindex
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Show, Visit, Watch
-from tests.browser.pages import button, held, store
+from tests.browser.pages import button, held, several_frames, store
 from tests.server import Server
 
 pytestmark = pytest.mark.chromium
@@ -30,6 +30,15 @@ IN_VIEW = """() => {
     if (!hit) return false;
     const { left, top, width, height } = hit.getBoundingClientRect();
     return document.elementFromPoint(left + width / 2, top + height / 2)?.contains(hit.startContainer) ?? false;
+}"""
+# Bodies of responses arrive once `arrive` is called.
+SLOW = """() => {
+    const { text } = Response.prototype;
+    const arrival = new Promise((resolve) => (window.arrive = resolve));
+    Response.prototype.text = async function () {
+        await arrival;
+        return text.call(this);
+    };
 }"""
 LONG = "\n\n".join(f"Line {number} has {'salt' if number == 200 else 'nothing'}." for number in range(300))
 FOLDED = "\n".join(f"Line {number} has {'thyme' if number == 50 else 'nothing'}." for number in range(60))
@@ -123,6 +132,18 @@ def test_the_palette_offers_the_newest_conversations(show: Show, server: Server)
     expect(palette(alice).get_by_role("status")).to_be_empty()
     alice.keyboard.press("Enter")
     expect(alice).to_have_url(re.compile(f"{address}$"))
+
+
+def test_an_answer_that_nobody_waits_for_is_no_error(show: Show) -> None:
+    alice = show("Hello?", "Hello!")
+    alice.evaluate(SLOW)
+    with alice.expect_response("**/search/offers/**"):
+        alice.keyboard.press("Control+k")
+    alice.keyboard.press("Escape")
+    expect(palette(alice)).to_be_hidden()
+    alice.evaluate("arrive()")
+    # The watch would have seen an error by then.
+    several_frames(alice)
 
 
 def test_a_search_that_fails_says_so(show: Show, watch: Watch) -> None:
