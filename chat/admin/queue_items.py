@@ -96,7 +96,7 @@ def _words(markings: list[Marking]) -> list[str]:
     held = [(_name(marking), marking.held_until) for marking in markings if marking.held_until]
     words = [gettext("marked by %(names)s") % {"names": get_text_list(done, gettext("and"))}] if done else []
     for name, moment in held:
-        until = format_date(timezone.localtime(moment), "N j, P")
+        until = format_date(timezone.localtime(moment), gettext("N j, P"))
         words.append(gettext("reserved for %(name)s until %(until)s") % {"name": name, "until": until})
     if free := len(markings) - len(done) - len(held):
         words.append(ngettext("%(count)d reviewer wanted", "%(count)d reviewers wanted", free) % {"count": free})
