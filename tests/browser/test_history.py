@@ -133,12 +133,12 @@ def test_a_conversation_far_below_stands_apart_at_first(alice: Page, server: Ser
     remember(server, "alice", *map(str, range(50)))
     url = server.database.run(lambda: Conversation.objects.get(title="45").get_absolute_url())
     alice.goto(url)
-    headings = alice.get_by_role("navigation", name="History").get_by_role("heading")
-    expect(headings).to_have_text(["Open now", "Today", "Yesterday"])
+    heading = alice.get_by_role("navigation", name="History").get_by_role("heading").first
+    expect(heading).to_have_text("Open now")
     expect(entries(alice)).to_have_count(41)
     expect(alice.locator("[data-history] [aria-current]")).to_have_text("45")
     entries(alice).last.scroll_into_view_if_needed()
-    expect(headings).to_have_text(["Today", "Yesterday"])
+    expect(heading).to_have_text("Today")
     expect(entries(alice)).to_have_count(50)
     expect(alice.locator("[data-history] [aria-current]")).to_have_text("45")
 
