@@ -3,6 +3,7 @@
 Whoever adds an address finds it here. If it takes an argument that no other one takes, `argument` has to know it.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -85,6 +86,12 @@ class AnyMethod(Client):
 
     def ask(self, method: str, path: str) -> Any:
         return self._ask(getattr(self._client, method.lower()), path)
+
+
+@pytest.fixture(autouse=True)
+def _no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most answers are refusals, each of which takes longer to log than to give."""
+    monkeypatch.setattr(logging.getLogger("django.request"), "disabled", True)
 
 
 @pytest.fixture
