@@ -168,9 +168,11 @@ def _given(queue: ReviewQueue, markings: list[Marking], reviewer: User) -> Given
 
 
 def _name(of: User | None, reviewer: User) -> str:
-    if of is None:
-        return gettext("a deleted account")
-    return gettext("you") if of == reviewer else of.get_username()
+    return gettext("you") if of == reviewer else name_of(of)
+
+
+def name_of(reviewer: User | None) -> str:
+    return reviewer.get_username() if reviewer else gettext("a deleted account")
 
 
 def _line(criterion: Criterion, names: list[str], marks: list[str]) -> Line:

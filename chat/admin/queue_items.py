@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from chat import audit, rubric
 from chat.admin import reasons
-from chat.admin.marks import AGREEMENT_OF
+from chat.admin.marks import AGREEMENT_OF, name_of
 from chat.admin.reading import asked_for
 from chat.admin.review import came_from, may_review
 from chat.database import retry_on_deadlock
@@ -92,8 +92,8 @@ def _states(queue: ReviewQueue, conversations: list[Conversation]) -> dict[UUID,
 
 
 def _words(markings: list[Marking]) -> list[str]:
-    done = [_name(marking) for marking in markings if marking.done]
-    held = [(_name(marking), marking.held_until) for marking in markings if marking.held_until]
+    done = [name_of(marking.reviewer) for marking in markings if marking.done]
+    held = [(name_of(marking.reviewer), marking.held_until) for marking in markings if marking.held_until]
     words = [gettext("marked by %(names)s") % {"names": get_text_list(done, gettext("and"))}] if done else []
     for name, moment in held:
         until = format_date(timezone.localtime(moment), gettext("N j, P"))
@@ -101,10 +101,6 @@ def _words(markings: list[Marking]) -> list[str]:
     if free := len(markings) - len(done) - len(held):
         words.append(ngettext("%(count)d reviewer wanted", "%(count)d reviewers wanted", free) % {"count": free})
     return words
-
-
-def _name(marking: Marking) -> str:
-    return marking.reviewer.get_username() if marking.reviewer else gettext("a deleted account")
 
 
 def take_out(model_admin: Any, request: HttpRequest, queue: ReviewQueue) -> HttpResponse:

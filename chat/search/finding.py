@@ -61,31 +61,35 @@ def newest(
     return Found(found, before)
 
 
-def for_staff(
-    listed: QuerySet[Conversation], text: str, *, owner: int | None = None, before: int = END, count: int | None = None
-) -> Found:
+def for_staff(listed: QuerySet[Conversation], text: str, *, owner: int | None = None, before: int = END) -> Found:
     """The newest texts in these conversations, of whatever people, in which all of this is found.
 
     If all of the conversations belong to one owner, it is quicker to say so. `before` is as in `newest`, which also
-    tells when there are fewer than `count`. A term is also found in whatever belongs to a person whose name or address
-    contains it. Raises NotSearchable.
+    tells when there are fewer than FOR_STAFF. A term is also found in whatever belongs to a person whose name or
+    address contains it. Raises NotSearchable.
     """
-    query = parse(text)
-    query = replace(query, wanted=tuple(replace(term, owners=_owners(term)) for term in query.wanted))
-    lasting = listed.filter(temporary=False).order_by()
-    rows = Searchable.objects.filter(Exists(lasting.filter(pk=OuterRef("conversation"))))
-    return newest(rows.defer("words"), query, owner, count or FOR_STAFF, before=before, most=MOST)
+    return newest(*_of_staff(listed, text), owner, FOR_STAFF, before=before, most=MOST)
 
 
 def all_for_staff(
     listed: QuerySet[Conversation], text: str, *, owner: int | None = None, before: int = END
 ) -> Iterator[UUID]:
     """The conversations of all the texts that `for_staff` finds, some more than once. Raises NotSearchable."""
+    rows, query = _of_staff(listed, text)
     following: int | None = before
     while following is not None:
-        found = for_staff(listed, text, owner=owner, before=following, count=MOST)
+        found = newest(rows, query, owner, MOST, before=following, most=MOST)
         yield from (row.conversation_id for row in found.rows)
         following = found.next
+
+
+def _of_staff(listed: QuerySet[Conversation], text: str) -> tuple[SearchableQuerySet, Query]:
+    """The texts in these conversations, and what to look for in them."""
+    query = parse(text)
+    query = replace(query, wanted=tuple(replace(term, owners=_owners(term)) for term in query.wanted))
+    lasting = listed.filter(temporary=False).order_by()
+    rows = Searchable.objects.filter(Exists(lasting.filter(pk=OuterRef("conversation"))))
+    return rows.defer("words"), query
 
 
 def in_conversation(conversation: Conversation, text: str, most: int) -> tuple[list[UUID], list[Term]]:

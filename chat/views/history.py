@@ -1,5 +1,6 @@
 """The history: a person's conversations in the sidebar, in groups, a batch at a time."""
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
@@ -49,22 +50,14 @@ def history(request: SignedInRequest, here: UUID | None = None) -> dict[str, Any
     Labelling.objects.show_on([*apart, *shown], [other for other in labels if other != label])
     for conversation in [*apart, *shown]:
         conversation.mark = "running" if conversation.pk in running else _mark(conversation)
-    language = request.user.date_language
-    known = _group(before[0], before[1], language) if before else None
-    groups = [
-        # The previous batch already shows the heading of its last group.
-        ("" if group == known else group, list(conversations))
-        for group, conversations in groupby(shown, key=lambda each: _group(each.pinned, each.updated, language))
-    ]
-    if apart:
-        groups.insert(0, (gettext("Open now"), apart))
     asked = {"label": str(label.pk)} if label else {}
     following = ""
     if len(listed) > count:
         last = shown[-1]
         following = urlencode({"before": f"{last.pinned:d}_{last.updated.isoformat()}_{last.pk}", **asked})
+    open_now = [(gettext("Open now"), apart)] if apart else []
     return {
-        "groups": groups,
+        "groups": [*open_now, *_groups(shown, before, request.user.date_language)],
         "is_apart": bool(apart),
         "next": following,
         "running": number_of(running),
@@ -118,6 +111,16 @@ def _id(value: str) -> UUID | None:
 
 def _day(moment: datetime) -> date:
     return timezone.localtime(moment).date()
+
+
+def _groups(
+    shown: Iterable[Conversation], before: Place | None, language: str
+) -> Iterator[tuple[str, list[Conversation]]]:
+    """Conversations that follow each other and have the same heading, with that."""
+    known = _group(before[0], before[1], language) if before else None
+    for group, conversations in groupby(shown, key=lambda each: _group(each.pinned, each.updated, language)):
+        # The previous batch already shows the heading of its last group.
+        yield "" if group == known else group, list(conversations)
 
 
 def _group(pinned: bool, updated: datetime, language: str) -> str:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from chat.database import in_thread
 from chat.forms import FeedbackForm
 from chat.live import read_live
-from chat.models import Message
+from chat.models import Message, Reply
 from chat.process import Process
 from chat.views.admission import stop_reply
 from chat.views.pages import SeeOther, fields, find_message, form_methods, get_reply, question_form
@@ -73,18 +73,22 @@ async def feedback(request: SignedInRequest, pk: UUID) -> HttpResponse:
     if request.method == "GET":
         return SeeOther(place)
     form = FeedbackForm(fields(request))
-    try:
-        if not form.is_valid():
-            raise Refusal(422, "bad_feedback", form.message)
-        if reply.is_running:
-            raise Refusal(409, "reply_running", gettext("This answer is still being written. Wait for its end."))
-    except Refusal as refusal:
+    if refusal := _refusal(reply, form):
         if wants_json(request) or not form["reason"].value():
-            raise
+            raise refusal
         context = {"reply": reply, "form": form, "message": refusal.message}
         return await in_thread(render)(request, "chat/feedback.html", context, status=refusal.status)
     await in_thread(reply.judge)(form.cleaned_data["verdict"], form.cleaned_data["reason"])
     return JsonResponse({"verdict": reply.feedback}) if wants_json(request) else SeeOther(place)
+
+
+def _refusal(reply: Reply, form: FeedbackForm) -> Refusal | None:
+    """Why this cannot be kept, if it cannot."""
+    if not form.is_valid():
+        return Refusal(422, "bad_feedback", form.message)
+    if reply.is_running:
+        return Refusal(409, "reply_running", gettext("This answer is still being written. Wait for its end."))
+    return None
 
 
 def _render_message(request: SignedInRequest, message: Message) -> HttpResponse:
