@@ -1,12 +1,15 @@
 """Test clients that ask as a server does: through the asynchronous handler, whose middleware is asynchronous too."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from http.cookies import SimpleCookie
-from threading import Barrier
+from threading import Barrier, Thread
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.current_thread_executor import CurrentThreadExecutor
+from asgiref.sync import ThreadSensitiveContext
 from django import test
 from django.test.client import AsyncClientHandler
 
@@ -68,7 +71,6 @@ class Client:
     ) -> None:
         self._client = AsyncClient(enforce_csrf_checks)
         self._client.handler.address = address
-        # Each request has its own event loop.
         self._client.handler.process = Still.from_settings()
         self._headers = headers or {}
 
@@ -79,9 +81,9 @@ class Client:
         return self._ask(self._client.post, path, *args, headers=self._headers | (headers or {}), **kwargs)
 
     def _ask(self, method: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
-        response = async_to_sync(method)(*args, **kwargs)
-        # A reply that the request has begun ended with the event loop, but not what it does in a thread. After the test
-        # that may no longer use the database, and could not close its connection.
+        response = wait_for(method(*args, **kwargs))
+        # A reply that the request has begun is cancelled by now, but not what it does in a thread. After the test that
+        # may no longer use the database, and could not close its connection.
         await_rest(self._client.handler.process.threads)
         return response
 
@@ -108,6 +110,40 @@ class Client:
     @raise_request_exception.setter
     def raise_request_exception(self, value: bool) -> None:
         self._client.raise_request_exception = value
+
+
+def wait_for[T](coroutine: Coroutine[Any, Any, T]) -> T:
+    """Its result. What it runs in threads runs in this one, and what it leaves running is cancelled.
+
+    One thread at a time may call this. It is `async_to_sync` with one event loop for all calls: with a loop and three
+    threads for each, a request takes 2 ms longer, which is half of it.
+    """
+    this_thread = CurrentThreadExecutor(None)
+
+    async def run() -> T:
+        async with ThreadSensitiveContext(executor=this_thread):
+            try:
+                return await coroutine
+            finally:
+                await cancel_others()
+
+    future = asyncio.run_coroutine_threadsafe(run(), event_loop())
+    this_thread.run_until_future(future)
+    return future.result()
+
+
+async def cancel_others() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@cache
+def event_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, daemon=True).start()
+    return loop
 
 
 def await_rest(pool: ThreadPoolExecutor) -> None:

@@ -114,13 +114,11 @@ class Idler:
         return received
 
 
-WORDS = "".join(f"{number} " for number in range(900_000))
-
-
 @pytest.fixture
 def talkative(upstream: Upstream) -> Upstream:
     """A model that writes more than the system buffers for a reader."""
-    upstream.default = [text(WORDS[start : start + 50_000]) for start in range(0, len(WORDS), 50_000)] + [finish()]
+    words = "".join(f"{number} " for number in range(900_000))
+    upstream.default = [text(words[start : start + 50_000]) for start in range(0, len(words), 50_000)] + [finish()]
     return upstream
 
 
