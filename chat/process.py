@@ -34,6 +34,7 @@ from chat.limits import OverLimit
 from chat.models import Export, Job, QueuedQuestion, Reply, ServerProcess, User
 from chat.rendering import Rendering
 from chat.replylog import open_log
+from chat.sessions import OpenSessions
 from chat.shares import Shares
 from chat.tasks import spawn
 from chat.titling import Titling
@@ -93,6 +94,7 @@ class Process:
         self.rendering = Rendering(self.threads)
         self.shares = Shares()
         self.changes = Changes(self.threads)
+        self.sessions = OpenSessions(self.threads)
         self.draining = False
         self.lease = Lease(self.name, options.lease)
         self._resources = Resources(
@@ -202,6 +204,7 @@ class Process:
         """Give back the lease, and with it all replies."""
         await self._hand_over(list(self._runs.values()))
         self.changes.close()
+        self.sessions.close()
         if self._ending.is_set():
             return
         self._ending.set()

@@ -86,7 +86,7 @@ async def test_staff_watch_a_reply_until_its_end(
 async def test_watching_ends_with_the_right_to_read(
     start_host: StartHost, upstream: Upstream, alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "SESSION_LOOK", 0.0)
+    monkeypatch.setattr(stream, "RIGHTS_LOOK", 0.0)
     monkeypatch.setattr(stream, "SIGN_OF_LIFE", 0.02)
     host = await start_host()
     upstream.script(text("One "), pause("more"), text("two."), finish())

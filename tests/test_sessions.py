@@ -11,9 +11,10 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from chat.models import User
-from chat.sessions import STAFF_SECONDS, session_is_valid
+from chat.sessions import STAFF_SECONDS, valid_sessions
 from tests.client import Client
 
 IDLE = settings.SESSION_COOKIE_AGE
@@ -91,11 +92,29 @@ def test_a_day_of_staff_is_not_prolonged_by_use(signed_in: Client, alice: User) 
 # Asked from outside of a request
 
 
-session_is_still_valid: Callable[[str], bool] = async_to_sync(session_is_valid)
+still_valid: Callable[[set[str]], set[str]] = async_to_sync(valid_sessions)
+
+
+def session_is_still_valid(key: str) -> bool:
+    return still_valid({key}) == {key}
 
 
 def session_holds(signed_in: Client) -> bool:
     return session_is_still_valid(key(signed_in))
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_many_sessions_are_looked_up_in_two_queries(
+    count: int, alice: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    clients = [Client() for _ in range(count)]
+    for client in clients:
+        client.force_login(alice)
+    keys = [key(client) for client in clients]
+    clients[0].logout()
+    with django_assert_num_queries(2):
+        valid = still_valid(set(keys))
+    assert sorted(valid) == sorted(keys[1:])
 
 
 def test_a_session_is_valid_until_its_person_signs_out(signed_in: Client) -> None:

@@ -5,7 +5,7 @@ That of a page has the same of all replies that are being written on it, and say
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
@@ -21,7 +21,6 @@ from chat.limits import OverLimit
 from chat.models import Reply, User
 from chat.process import Process
 from chat.replylog import LogUnreachable
-from chat.sessions import session_is_valid
 from chat.views.blocks import ReplyBlocks, encode_event
 from chat.views.problems import SignedInRequest
 
@@ -29,9 +28,8 @@ logger = logging.getLogger(__name__)
 
 # The browser waits this long before it reconnects, in milliseconds.
 RETRY = 2000
-# Seconds that pass at least between two checks of the session. The first block after them checks, and a quiet stream
-# has one every ten seconds: together less than the 15 seconds for which a reader may outlive its session.
-SESSION_LOOK = 4.0
+# Seconds that pass at least between two checks of the right to watch somebody else's conversation.
+RIGHTS_LOOK = 4.0
 # Seconds between two signs of life on the stream of a page; that of a reply has one after replylog.base.IDLE.
 SIGN_OF_LIFE = 10.0
 # Seqs are stored as positive 32-bit integers.
@@ -89,49 +87,44 @@ def page_stream(
     process = Process.of(request)
     blocks = [ReplyBlocks(process, reply, {"reply": str(reply.pk)}).after(page.cursors[reply.pk]) for reply in replies]
     merged = _merged(_changes(process.changes, owner or request.user.pk, page), _signs_of_life(), *blocks)
-    return _response(request, f"conversation {page.conversation}", merged, may_read=may_read)
+    shown = _while_allowed(merged, may_read) if may_read else merged
+    return _response(request, f"conversation {page.conversation}", shown)
 
 
 def _response(
-    request: SignedInRequest,
-    subject: str,
-    blocks: AsyncGenerator[bytes],
-    first: bytes = b"",
-    may_read: Callable[[], Awaitable[bool]] | None = None,
+    request: SignedInRequest, subject: str, blocks: AsyncGenerator[bytes], first: bytes = b""
 ) -> StreamingHttpResponse:
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    counted = _counted(Process.of(request), request.user, subject, blocks)
-    stream = _while_signed_in(counted, request.session.session_key, sse.retry(RETRY) + first, may_read)
+    process = Process.of(request)
+    counted = _counted(process, request.user, subject, blocks)
+    stream = _while_signed_in(counted, process, request.session.session_key or "", sse.retry(RETRY) + first)
     return StreamingHttpResponse(stream, content_type="text/event-stream", headers=headers)
 
 
 async def _while_signed_in(
-    blocks: AsyncGenerator[bytes],
-    session_key: str | None,
-    first: bytes,
-    may_read: Callable[[], Awaitable[bool]] | None,
-) -> AsyncIterator[bytes]:
-    """The blocks, preceded by `first`, up to the end of the session, or until the reader may no longer read.
+    blocks: AsyncGenerator[bytes], process: Process, session_key: str, first: bytes
+) -> AsyncGenerator[bytes]:
+    """The blocks, preceded by `first`, up to the end of the session. When it reconnects, the reader finds out why."""
+    with process.sessions.open(session_key) as session:
+        async with aclosing(blocks):
+            yield first
+            async for block in blocks:
+                if session.ended:
+                    return
+                yield block
 
-    The reader finds out why when it reconnects.
-    """
+
+async def _while_allowed(
+    blocks: AsyncGenerator[bytes], may_read: Callable[[], Awaitable[bool]]
+) -> AsyncGenerator[bytes]:
     looked = monotonic()
     async with aclosing(blocks):
-        yield first
         async for block in blocks:
-            if monotonic() - looked > SESSION_LOOK:
+            if monotonic() - looked > RIGHTS_LOOK:
                 looked = monotonic()
-                if not await _is_signed_in(session_key) or (may_read and not await may_read()):
+                if not await may_read():
                     return
             yield block
-
-
-async def _is_signed_in(session_key: str | None) -> bool:
-    try:
-        return await session_is_valid(session_key)
-    except AWAY:
-        # Nobody can have signed out meanwhile.
-        return True
 
 
 async def _counted(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from chat import asking, sse
+from chat import asking, sessions, sse
 from chat.changes import number_of
 from chat.database import in_thread
 from chat.models import Conversation, Reply, User
@@ -152,7 +152,7 @@ async def test_a_page_hears_of_the_end_of_a_reply_that_is_over(start_host: Start
 async def test_a_quiet_stream_ends_with_its_session(
     start_host: StartHost, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "SESSION_LOOK", 0)
+    monkeypatch.setattr(sessions, "LOOK", 0)
     monkeypatch.setattr(stream, "SIGN_OF_LIFE", 0.01)
     host = await start_host()
     client = await host.browser(alice)

@@ -7,10 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.conf import settings
 from django.db import OperationalError
 
-from chat import sse
+from chat import sessions, sse
 from chat.models import User
 from chat.replylog import base
 from chat.views import blocks, stream
@@ -45,48 +44,26 @@ async def test_a_stream_ends_with_its_session(
     reading = events(answer)
     while (await anext(reading)).event != "delta":
         pass
-    monkeypatch.setattr(stream, "SESSION_LOOK", 0)
     if how == "signs out":
         await browser.alogout()
     else:
         alice.is_active = False
         await alice.asave()
+    await browser.handler.process.sessions.look()
     upstream.release("rest")
     assert [event async for event in reading] == []
 
 
-# In seconds: how long a reader may outlive its session, and the pause between two blocks of a quiet stream.
-OUTLIVES, QUIET = 15, max(stream.SIGN_OF_LIFE, base.IDLE + base.POLL)
-
-
-@pytest.mark.parametrize("delta", range(1, int(QUIET) + 1))
-async def test_no_delta_puts_the_end_of_a_session_off(
-    browser: AsyncClient, monkeypatch: pytest.MonkeyPatch, delta: int
-) -> None:
-    """Alice signs out right after a delta, and maybe a look at her session, on a clock that the test turns."""
-    clock = 0.0
-    monkeypatch.setattr(stream, "monotonic", lambda: clock)
-
-    async def blocks() -> AsyncGenerator[bytes]:
-        nonlocal clock
-        for moment in (QUIET, QUIET + delta):
-            clock = moment
-            yield b"block"
-        await browser.alogout()
-        for moment in (2 * QUIET, 3 * QUIET):
-            clock = moment
-            yield b"sign of life"
-
-    session_key = browser.cookies[settings.SESSION_COOKIE_NAME].value
-    seen = [block async for block in stream._while_signed_in(blocks(), session_key, b"", None)]
-    assert seen[:3] == [b"", b"block", b"block"]
-    assert clock - (QUIET + delta) < OUTLIVES
+def test_no_reader_outlives_its_session_by_more_than_15_seconds() -> None:
+    """The stream ends with the first block after the look that has noticed."""
+    pause_between_blocks = max(stream.SIGN_OF_LIFE, base.IDLE + base.POLL)
+    assert sessions.LOOK + pause_between_blocks < 15
 
 
 async def test_a_stream_goes_on_with_its_session(
     browser: AsyncClient, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "SESSION_LOOK", 0)
+    monkeypatch.setattr(sessions, "LOOK", 0)
     upstream.script(text("Hello"), finish())
     answer = await browser.post("/c/", {"text": "Hello?", "model": "small"}, headers={"accept": "text/event-stream"})
     names = [event.event async for event in events(answer)]
