@@ -9,9 +9,10 @@ from django.core.files.storage import FileSystemStorage
 from pygments.lexers import JavascriptLexer
 from pygments.token import Comment, Text, Whitespace
 
-from config.server.staticfiles import SCRIPTS, Minified
+from config.server.staticfiles import MINIFIERS, Minified
 
-OURS = sorted(Path(settings.BASE_DIR, "static", SCRIPTS).glob("*.js"))
+STATIC = Path(settings.BASE_DIR, "static")
+SCRIPTS, STYLES = sorted(STATIC.glob("js/*.js")), sorted(STATIC.glob("css/*.css"))
 
 
 def code(script: str) -> Iterator[str]:
@@ -20,16 +21,23 @@ def code(script: str) -> Iterator[str]:
             yield text
 
 
-@pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
+def minified(path: Path) -> str:
+    minify = MINIFIERS[f"{path.parent.name}/"]
+    return Minified(FileSystemStorage(path.parent), minify).open(path.name).read().decode()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_a_minified_script_has_the_same_code(path: Path) -> None:
-    minified = Minified(FileSystemStorage(path.parent)).open(path.name).read().decode()
-    assert "".join(code(minified)) == "".join(code(path.read_text()))
-    assert len(minified) < path.stat().st_size
+    script = minified(path)
+    assert "".join(code(script)) == "".join(code(path.read_text()))
+    assert len(script) < path.stat().st_size
 
 
 @pytest.mark.process
-def test_only_our_own_scripts_are_minified(collected_static: None) -> None:
+def test_only_our_own_files_are_minified(collected_static: None) -> None:
     collected = Path(settings.STATIC_ROOT)
+    (style,) = collected.glob("css/tokens.????????????.css")
+    assert "/*" not in style.read_text()
     (ours,) = collected.glob("js/markup.????????????.js")
     (theirs,) = collected.glob("vendor/markdown-it/markdown-it.????????????.js")
     assert "//" not in ours.read_text().replace("://", "")

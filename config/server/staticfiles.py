@@ -1,5 +1,6 @@
 """Static files: how they are collected, and WhiteNoise as asynchronous middleware."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,19 +15,29 @@ from rjsmin import jsmin
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
-# Where our own scripts are. What others have published stays as it is.
-SCRIPTS = "js/"
+
+def smaller_style(style: bytes) -> bytes:
+    """The style without comments and indentation.
+
+    That is most of what can be saved, and cannot change a rule: rcssmin makes `.a:is(.b)` of `.a :is(.b)` in a query.
+    """
+    return re.sub(rb"/\*.*?\*/|(?<=\n)\s+", b"", style, flags=re.DOTALL)
+
+
+# What makes our own scripts and styles smaller, by folder. What others have published stays as it is.
+MINIFIERS: dict[str, Callable[[bytes], bytes]] = {"js/": jsmin, "css/": smaller_style}
 
 
 class Minified:
-    """What a storage holds, as scripts without comments and without the white space that they do not need."""
+    """What a storage holds, without comments and without the white space that it does not need."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, minify: Callable[[bytes], bytes]) -> None:
         self._storage = storage
+        self._minify = minify
 
     def open(self, name: str) -> "ContentFile[bytes]":
-        with self._storage.open(name) as script:
-            return ContentFile(jsmin(script.read()))
+        with self._storage.open(name) as file:
+            return ContentFile(self._minify(file.read()))
 
 
 class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):
@@ -35,10 +46,10 @@ class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
 
     def post_process(self, paths: Mapping[str, tuple[Any, str]], *args: Any, **options: Any) -> Any:
-        minified = {
-            name: (Minified(storage), path) if name.startswith(SCRIPTS) else (storage, path)
-            for name, (storage, path) in paths.items()
-        }
+        minified = dict(paths)
+        for folder, minify in MINIFIERS.items():
+            ours = {name: file for name, file in paths.items() if name.startswith(folder)}
+            minified |= {name: (Minified(storage, minify), path) for name, (storage, path) in ours.items()}
         return super().post_process(minified, *args, **options)
 
     def stored_name(self, name: str) -> str:
