@@ -1,4 +1,5 @@
-// What a reviewer does with a transcript by keyboard. Each key presses the link that names it.
+// What a reviewer does with a transcript by keyboard. Each key presses the link or button that names it, opens the form
+// that does, or leads to what it would press.
 
 import { find } from "./dom.js";
 import { isComposing, isField } from "./typing.js";
@@ -20,11 +21,41 @@ export function listenForKeys(page) {
     const { key, target, ctrlKey, altKey, metaKey, repeat } = event;
     const isPlain = !ctrlKey && !altKey && !metaKey && !repeat && !isComposing(event) && !isField(target);
     if (!isPlain || !hasSingleKeys() || page.querySelector("dialog:modal")) return;
-    const pressed = key === "?" ? show : page.querySelector(`[data-key="${CSS.escape(key.toLowerCase())}"]`);
-    if (!(pressed instanceof HTMLElement)) return;
+    const pressed = key === "?" ? show : meant(page, key.toLowerCase());
+    if (!pressed) return;
     event.preventDefault();
-    pressed.click();
+    if (pressed.parentElement instanceof HTMLDetailsElement) writeIn(pressed.parentElement);
+    // Nobody settles what they have not seen.
+    else if (pressed.hasAttribute("data-key-leads")) pressed.focus();
+    else pressed.click();
   });
+}
+
+/**
+ * What a key means. Where several have it, each time the next one, and at first that of the message at which the
+ * reviewer is.
+ * @param {Document} page
+ * @param {string} key
+ */
+function meant(page, key) {
+  const all = /** @type {HTMLElement[]} */ ([...page.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)]);
+  const focused = all.findIndex((one) => one.matches(":focus"));
+  if (focused >= 0) return all[(focused + 1) % all.length];
+  const here = page.activeElement?.closest("[data-entry]") ?? page.querySelector("[data-entry]:has(:target)");
+  const own = here && isInWindow(here) && all.find((one) => here.contains(one));
+  return own || all.find((one) => one.getBoundingClientRect().bottom > 0) || all.at(-1);
+}
+
+/** @param {Element} element */
+function isInWindow(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return top < innerHeight && bottom > 0;
+}
+
+/** @param {HTMLDetailsElement} form */
+function writeIn(form) {
+  form.open = true;
+  find(form, "textarea", HTMLTextAreaElement).focus();
 }
 
 /** Speech input may press single keys by mistake, so a person can switch them off. */

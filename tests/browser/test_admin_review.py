@@ -1,5 +1,7 @@
 """A reviewer works through conversations by keyboard."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -169,3 +171,41 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server,
     assert beside.locator(":is(script, style, img, a)").count() == 0
     expect_accessible(sam)
     assert sam.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_reviewer_writes_and_settles_remarks_by_keyboard(sam: Page, server: Server) -> None:
+    transcript = talk(server, "Salt", *[ANSWER] * 3)
+
+    def write(text: str, tabs: int) -> None:
+        sam.keyboard.press("f")
+        # There the keys are letters.
+        sam.keyboard.type(f"{text} fx")
+        for _ in range(tabs):
+            sam.keyboard.press("Tab")
+        with sam.expect_navigation():
+            sam.keyboard.press("Enter")
+
+    sam.goto(transcript)
+    write("All of it", 2)
+    expect(sam.locator(".review > .remark--open")).to_contain_text("All of it fx")
+    answer = sam.locator(".entry").last
+    sam.goto(f"{transcript}#{answer.locator('article').get_attribute('id')}")
+    write("Too sweet", 2)
+    write("Ask a cook", 1)
+    expect(answer.locator(".remark", has_text="Note sam")).to_contain_text("Ask a cook fx")
+    flag = answer.locator(".remark--open")
+    expect(flag).to_contain_text("Too sweet fx")
+    sam.keyboard.press("x")
+    expect(flag.get_by_role("button", name="Settle")).to_be_focused()
+    sam.keyboard.press("x")
+    expect(sam.locator(".review .remark--open").get_by_role("button", name="Settle")).to_be_focused()
+    sam.keyboard.press("x")
+    with sam.expect_navigation():
+        sam.keyboard.press("Enter")
+    expect(answer.locator(".remark", has_text="Settled by sam")).to_contain_text("Too sweet fx")
+    expect(sam.locator(".remark--open")).to_have_text(re.compile("All of it fx"))
+    sam.get_by_role("button", name="Keys").click()
+    sam.keyboard.press("f")
+    expect(sam.locator(".shortcuts")).to_contain_text("Write a note or a flag")
+    expect(sam.locator("details.remark-new[open]")).to_have_count(0)
+    expect_accessible(sam)
