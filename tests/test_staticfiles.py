@@ -23,7 +23,8 @@ def code(script: str) -> Iterator[str]:
 
 def minified(path: Path) -> str:
     minify = MINIFIERS[f"{path.parent.name}/"]
-    return Minified(FileSystemStorage(path.parent), minify).open(path.name).read().decode()
+    file = Minified(FileSystemStorage(path.parent), minify).open(path.name)
+    return str(file.read(), "utf-8")
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
