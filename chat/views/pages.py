@@ -153,9 +153,13 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
     is_choosing = not has_later and bool(shown) and shown[-1].role == Message.Role.USER
     if is_choosing:
         shown += await in_thread(conversation.compared)()
+    queued = [question async for question in QueuedQuestion.objects.shown_after(None if has_later else end)]
+    # What they will be, so that they look as when they have been asked.
+    questions = [Message(role=Message.Role.USER, text=question.text) for question in queued]
     process = Process.of(request)
     await read_live(process.log, shown)
-    await process.rendering.show(shown)
+    await process.rendering.show([*shown, *questions])
+    models = [process.model_for(request.user, question.model) for question in queued]
     return {
         "conversation": conversation,
         "form": question_form(request, model=conversation.model),
@@ -163,7 +167,7 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
         "is_choosing": is_choosing,
         "earlier": _earlier(last, end if has_later else None, shown[0]) if len(branch) > last else None,
         "later": f"?from={end}&last={SHOWN}#message-{end}" if has_later else None,
-        "queued": QueuedQuestion.objects.shown_after(None if has_later else end),
+        "queued": list(zip(queued, questions, models, strict=True)),
         "running": [message.reply for message in shown if _is_running(message)],
     }
 

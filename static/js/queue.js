@@ -2,6 +2,9 @@ import { find } from "./dom.js";
 import { counterpart } from "./swap.js";
 import { isComposing } from "./typing.js";
 
+// The form for another wording of a question, open or not.
+const EDIT = "[data-queued-edit]";
+
 /** @param {HTMLElement} element the questions that are queued, which change by their forms and from elsewhere */
 export function closeEdits(element) {
   element.addEventListener("sent", (event) => closeEdit(/** @type {CustomEvent} */ (event)), { capture: true });
@@ -37,13 +40,14 @@ export function showQueued(element, next) {
   let again = () => /** @type {HTMLElement | null | undefined} */ (null);
   for (const question of element.querySelectorAll("article")) {
     const same = next.querySelector(`#${question.id}`);
-    const edit = find(question, "details", HTMLDetailsElement);
+    const edit = find(question, EDIT, HTMLDetailsElement);
     const { value, defaultValue } = find(edit, "textarea", HTMLTextAreaElement);
     if (!(same instanceof HTMLElement)) {
       if (value !== defaultValue) lost.push(value);
       continue;
     }
-    if (edit.open || value !== defaultValue) same.querySelector("details")?.replaceWith(edit);
+    if (edit.open || value !== defaultValue) same.querySelector(EDIT)?.replaceWith(edit);
+    keepText(question, same);
     keepErrors(question, same);
     if (question.contains(focused)) {
       const inOther = counterpart(question);
@@ -57,6 +61,18 @@ export function showQueued(element, next) {
   return lost.filter((text) => text.trim());
 }
 
+/**
+ * Leave unfolded what a person has unfolded. A text that is still the same stays, with its code wrapped or not.
+ * @param {HTMLElement} question @param {HTMLElement} same
+ */
+function keepText(question, same) {
+  const text = find(question, "[data-text]", HTMLElement);
+  const next = find(same, "[data-text]", HTMLElement);
+  const isUnfolded = text.querySelector(".fold[open]") !== null;
+  next.querySelector(".fold")?.toggleAttribute("open", isUnfolded);
+  if (text.isEqualNode(next)) next.replaceWith(text);
+}
+
 /** @param {HTMLElement} question @param {HTMLElement} same */
 function keepErrors(question, same) {
   const errors = same.querySelectorAll("[data-error]");
@@ -65,7 +81,10 @@ function keepErrors(question, same) {
   }
 }
 
-/** @param {EventTarget | null} target in a queued question */
+/**
+ * @param {EventTarget | null} target in a queued question
+ * @returns {HTMLDetailsElement | null | undefined} the form for another wording of it
+ */
 function editOf(target) {
-  return target instanceof Element ? target.closest("article")?.querySelector("details") : null;
+  return target instanceof Element ? target.closest("article")?.querySelector(EDIT) : null;
 }

@@ -47,6 +47,25 @@ def test_a_queued_question_keeps_its_lines(writing: Page) -> None:
     assert queued(writing).inner_text() == "Second:\n  one\n  two"
 
 
+def test_a_long_queued_question_stays_unfolded(writing: Page, server: Server) -> None:
+    send(writing, "```\na\n```\n" + "Second\n" * 30)
+    expect(button(queued(writing), "Copy")).to_be_visible()
+    folded = queued(writing).bounding_box()
+    queued(writing).get_by_text("Show all").click()
+    unfolded = queued(writing).bounding_box()
+    assert folded
+    assert unfolded
+    assert unfolded["height"] > folded["height"]
+    queued(writing).get_by_text("Wrap").click()
+    change_elsewhere(writing, server)
+    expect(queued(writing).get_by_text("Show less")).to_be_visible()
+    expect(queued(writing).get_by_label("Wrap")).to_be_checked()
+    queue(writing).get_by_text("Edit", exact=True).click()
+    queue(writing).get_by_label("Queued question").fill("2nd")
+    button(queue(writing), "Save").click()
+    expect(queued(writing)).to_have_text(["2nd"])
+
+
 def test_questions_are_queued_and_sent_in_order(writing: Page, upstream: Upstream) -> None:
     send(writing, "Second")
     expect(queued(writing)).to_have_text(["Second"])

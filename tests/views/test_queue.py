@@ -6,7 +6,10 @@ import pytest
 from pytest_django import Settings
 
 from chat import asking, queued
+from chat.catalog import Catalog, Model
+from chat.demo import Demo
 from chat.models import Conversation, Message, QueuedQuestion, Reply, User
+from chat.questions import FOLDED_LINES, render_question
 from tests import endings
 from tests.client import Client
 
@@ -67,6 +70,27 @@ def test_the_page_shows_what_is_queued_and_when_it_is_sent(
     page = client.get(conversation.get_absolute_url()).text
     assert "Not sent, because the reply before it isn't complete." in page
     assert "Send now" in page
+
+
+def test_a_queued_question_looks_as_it_will_when_it_is_sent(client: Client, conversation: Conversation) -> None:
+    text = "Why?\n\n```python\ndef f(): ...\n```\n" + "It fails.\n" * FOLDED_LINES
+    queued.add(conversation, text, "demo")
+    html = render_question(text)
+    assert '<span class="k">def</span>' in html
+    assert '<details class="fold">' in html
+    assert html in client.get(conversation.get_absolute_url()).text
+
+
+def test_a_queued_question_names_its_model_if_that_is_another_one(
+    client: Client, conversation: Conversation, question: QueuedQuestion
+) -> None:
+    client.process.catalog = Catalog([Model(name, Demo(False, 0)) for name in ("demo", "large")])
+    assert "It will be answered by" not in client.get(conversation.get_absolute_url()).text
+    queued.add(conversation, "Third", "large")
+    assert client.get(conversation.get_absolute_url()).text.count("It will be answered by large.") == 1
+    # The first one answers instead of a model that is gone.
+    QueuedQuestion.objects.update(model="gone")
+    assert "It will be answered by" not in client.get(conversation.get_absolute_url()).text
 
 
 def test_a_page_says_that_a_question_waits_for_room(
