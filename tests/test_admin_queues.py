@@ -106,6 +106,26 @@ def test_a_queue_is_filled_from_the_list(staff: Client, queue: ReviewQueue, alic
     assert "1 conversation is new in the queue." in page(staff, LIST)
 
 
+def test_a_queue_is_filled_with_as_many_as_the_list_has_pages_for(
+    staff: Client, queue: ReviewQueue, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"action": f"queue_{queue.pk.hex}", "select_across": "1", "index": "0"}
+
+    def put() -> str:
+        staff.post(LIST, {**data, "_selected_action": str(Conversation.objects.first().pk)})  # type: ignore[union-attr]
+        return page(staff, LIST)
+
+    # Two are in the queue, and two are new.
+    talk(alice, "Answer.")
+    talk(alice, "Answer.")
+    monkeypatch.setattr("chat.admin.conversations.MOST", 3)
+    shown = put()
+    assert "2 conversations are new in the queue." in shown
+    assert "These were the first 3 conversations of the list. There are more" in shown
+    monkeypatch.setattr("chat.admin.conversations.MOST", 4)
+    assert "There are more" not in put()
+
+
 def test_a_queue_is_filled_from_a_transcript(staff: Client, queue: ReviewQueue, alice: User) -> None:
     new = talk(alice, "Answer.")
     assert "Put into this queue" in page(staff, change(new))

@@ -315,10 +315,18 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Conversation], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        if request.POST.get("select_across") == "1":
-            # All are those on the pages of the list, as it says.
-            queryset = queryset.filter(pk__in=list(queryset.values_list("pk", flat=True)[:MOST]))
-        return super().response_action(request, queryset, *args, **kwargs)
+        if request.POST.get("select_across") != "1":
+            return super().response_action(request, queryset, *args, **kwargs)
+        # All are those on the pages of the list, as it says.
+        pks = list(queryset.values_list("pk", flat=True)[: MOST + 1])
+        response = super().response_action(request, queryset.filter(pk__in=pks[:MOST]), *args, **kwargs)
+        if response and len(pks) > MOST:
+            sentence = gettext(
+                "These were the first %(most)s conversations of the list. There are more: choose them by “Older "
+                "conversations” below the list, or by a filter."
+            )
+            self.message_user(request, sentence % {"most": f"{MOST:,}"}, messages.WARNING)
+        return response
 
     def get_deleted_objects(
         self, objs: Sequence[Conversation] | QuerySet[Conversation], request: HttpRequest
