@@ -1,7 +1,8 @@
 """Fills queues by their rules: a share of the new conversations that meet the conditions of each.
 
 A rule goes round: from the conversation at which it was last to the newest, and then again from the start, as one may
-fail or be judged long after it was begun. Whether one is in the share never changes, and none comes into a queue twice.
+fail or be judged long after it was begun. Whether one is in the share never changes, and none comes into a queue twice,
+also if somebody has taken it out.
 """
 
 from collections.abc import Callable
@@ -55,9 +56,11 @@ def fill(queue: str) -> Callable[[], None]:
 
 
 def _new(rule: QueueRule, among: ConversationQuerySet) -> list[UUID]:
-    """Those among these that the rule chooses and that are not in its queue, in order of their ids."""
+    """Those among these that the rule chooses and that have not been in its queue, in order of their ids."""
     chosen = list(filter(rule.chooses, meeting(rule, among).order_by("pk").values_list("pk", flat=True)))
-    known = set(rule.queue.markings.filter(conversation__in=chosen).values_list("conversation", flat=True))
+    there = rule.queue.markings.filter(conversation__in=chosen).values_list("conversation", flat=True)
+    taken_out = rule.queue.taken_out.filter(conversation__in=chosen).values_list("conversation", flat=True)
+    known = {*there, *taken_out}
     return [pk for pk in chosen if pk not in known]
 
 

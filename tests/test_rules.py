@@ -74,6 +74,17 @@ def test_a_share_is_about_so_many_and_differs_by_queue(sam: User) -> None:
     assert not any(map(rule.chooses, ids))
 
 
+def test_what_somebody_takes_out_stays_out(alice: User, sam: User) -> None:
+    soup, tea = talk(alice, "Two spoons.").pk, talk(alice, "Three spoons.").pk
+    rule = set_rule(sam)
+    assert fill(rule) == {soup, tea}
+    assert rule.queue.take_out([soup]) == 1
+    assert fill(rule) == {tea}
+    assert rule.queue.put([soup, tea]) == 1, "by hand it comes in again"
+    assert rule.queue.take_out([soup]) == 1
+    assert fill(set_rule(sam)) == {tea}, "a rule that is saved again leaves it out too"
+
+
 def test_what_fails_or_is_judged_later_is_chosen_later(alice: User, sam: User) -> None:
     soup, tea = talk(alice, "Two spoons."), talk(alice, "Three spoons.", feedback="good")
     rule = set_rule(sam, feedback="bad", owner="alice")

@@ -33,6 +33,12 @@ def _free() -> Q:
     return Q(reviewer=None) | Q(reserved__lte=timezone.now())
 
 
+def _locked(conversations: Iterable[UUID]) -> list[UUID]:
+    """Those of these conversations that exist; nobody can erase them before the transaction ends."""
+    there = Conversation.objects.filter(pk__in=list(conversations)).order_by("pk").select_for_update(no_key=True)
+    return [conversation.pk for conversation in there.only("pk")]
+
+
 class ReviewQueue(models.Model):
     """Conversations that so many reviewers each mark by the rubric (see chat/rubric.py)."""
 
@@ -58,20 +64,22 @@ class ReviewQueue(models.Model):
     @transaction.atomic
     def put(self, conversations: Iterable[UUID]) -> int:
         """Put in those of these conversations that exist and are not in it; returns how many that are."""
-        there = Conversation.objects.filter(pk__in=list(conversations)).order_by("pk").select_for_update(no_key=True)
-        pks = [conversation.pk for conversation in there.only("pk")]
+        pks = _locked(conversations)
         known = set(self.markings.filter(conversation__in=pks).values_list("conversation", flat=True))
         new = [pk for pk in pks if pk not in known]
         rows = [Marking(queue=self, conversation_id=pk, place=place) for pk in new for place in range(self.reviewers)]
         Marking.objects.bulk_create(rows)
         return len(new)
 
+    @transaction.atomic
     def take_out(self, conversations: Iterable[UUID]) -> int:
         """Take out what nobody has marked or holds of these; returns of how many conversations that was something."""
-        free = self.markings.filter(_free(), conversation__in=list(conversations), done=None)
-        count = free.values("conversation").distinct().count()
+        free = self.markings.filter(_free(), conversation__in=_locked(conversations), done=None)
+        out = set(free.values_list("conversation", flat=True))
         free.delete()
-        return count
+        rows = [TakenOut(queue=self, conversation_id=pk) for pk in out]
+        TakenOut.objects.bulk_create(rows, ignore_conflicts=True)
+        return len(out)
 
     def is_in_use(self) -> bool:
         """Whether somebody has given marks, or has reserved a conversation to give them."""
@@ -217,3 +225,18 @@ class Skip(models.Model):
 
     def __str__(self) -> str:
         return f"skip {self.pk}"
+
+
+class TakenOut(models.Model):
+    """A conversation that somebody has taken out of a queue. The queue's rule leaves it out; a person may put it in."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    queue = models.ForeignKey(ReviewQueue, on_delete=models.DB_CASCADE, related_name="taken_out", db_index=False)
+    conversation = models.ForeignKey(Conversation, on_delete=models.DB_CASCADE, related_name="+")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["queue", "conversation"], name="taken_out_once")]
+
+    def __str__(self) -> str:
+        return f"taken out {self.pk}"
