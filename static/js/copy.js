@@ -33,6 +33,8 @@ async function copy(button, text) {
     () => COPIED,
     () => NOT_COPIED,
   );
+  // A key or the palette may have pressed it out of sight.
+  document.querySelector("[data-announcer]")?.replaceChildren(button.textContent);
   button.disabled = true;
   setTimeout(() => {
     button.textContent = label;

@@ -2,7 +2,7 @@
 
 import { find } from "./dom.js";
 import { hasLater } from "./paging.js";
-import { Palette } from "./palette.js";
+import { commands, Palette } from "./palette.js";
 import { isComposing, isField } from "./typing.js";
 
 const IS_MAC = navigator.platform.startsWith("Mac");
@@ -22,7 +22,7 @@ export function listenForKeys(page) {
     if (isCommand && event.key === "k") palette.toggle();
     else if ((isCommand && event.key === "/") || isQuestionMark(event)) shortcuts.showModal();
     else if (isUpInEmptyComposer(event)) editLastQuestion(page);
-    else return;
+    else if (!runCommandOf(event)) return;
     event.preventDefault();
   });
 }
@@ -35,6 +35,20 @@ function isUpInEmptyComposer({ key, repeat, target, ctrlKey, altKey, metaKey, sh
   );
 }
 
+/**
+ * Run the command that the page gives to this letter with Alt+Shift, on a Mac with ⌃⇧. With Ctrl+Shift or ⌘⇧, browsers
+ * open their own lists and tools; with ⌥, a Mac writes characters.
+ * @param {KeyboardEvent} event
+ * @returns {boolean} whether there is one
+ */
+function runCommandOf({ key, repeat, shiftKey, altKey, ctrlKey, metaKey }) {
+  const isHeld = shiftKey && !metaKey && altKey === !IS_MAC && ctrlKey === IS_MAC;
+  if (!isHeld || repeat) return false;
+  const control = [...commands().values()].find(({ dataset }) => dataset.key === key.toLowerCase());
+  control?.click();
+  return control !== undefined;
+}
+
 /** @param {Document} page */
 function editLastQuestion(page) {
   if (hasLater()) return;
@@ -45,6 +59,7 @@ function editLastQuestion(page) {
 /** @param {HTMLDialogElement} shortcuts */
 function describe(shortcuts) {
   if (IS_MAC) for (const key of document.querySelectorAll("[data-modifier]")) key.textContent = "⌘";
+  if (IS_MAC) for (const key of document.querySelectorAll("[data-alt]")) key.textContent = "⌃";
   const choice = find(shortcuts, "[data-single-keys]", HTMLInputElement);
   choice.checked = hasSingleKeys();
   choice.addEventListener("change", () => localStorage.setItem(SINGLE, choice.checked ? "on" : "off"));

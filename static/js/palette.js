@@ -139,7 +139,7 @@ export class Palette {
  * What the page offers now, by name. Of controls with one name, such as those of each message, the last one counts, if it
  * is that of the last message.
  */
-function commands() {
+export function commands() {
   /** @type {Map<string, HTMLElement>} */
   const found = new Map();
   const unavailable = `[hidden], :disabled, [aria-disabled=true]${hasLater() ? ", [data-message]" : ""}`;

@@ -169,6 +169,45 @@ def test_the_list_of_shortcuts_opens_by_key_and_from_the_menu(alice: Page) -> No
     expect(shortcuts(alice)).to_be_visible()
 
 
+def test_keys_copy_the_last_answer_and_start_a_new_conversation(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("Four."), finish())
+    alice.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    # There is nothing to copy yet, so the key keeps the meaning that it has elsewhere.
+    question(alice).press("Alt+Shift+C")
+    ask(alice, "Two and two?")
+    expect_end(alice, "complete")
+    conversation = alice.url
+    question(alice).fill("a draft")
+    # Browsers have these for themselves.
+    for key in ("Control+Shift+O", "Control+Shift+C", "Control+Alt+n", "Alt+n", "Shift+N"):
+        question(alice).press(key)
+    expect(alice).to_have_url(conversation)
+    expect(button(answer(alice), "Copied")).to_have_count(0)
+    question(alice).press("Alt+Shift+C")
+    expect(button(answer(alice), "Copied")).to_be_visible()
+    expect(alice.locator("[data-announcer]")).to_have_text("Copied")
+    assert alice.evaluate("navigator.clipboard.readText()") == "Four."
+    question(alice).press("Alt+Shift+N")
+    expect(alice).to_have_url(re.compile(r"//[^/]+/$"))
+    expect(question(alice)).to_be_focused()
+    alice.goto(conversation)
+    expect(question(alice)).to_have_value("a draftN")
+
+
+def test_on_a_mac_the_keys_are_other_ones(visit: Visit, upstream: Upstream) -> None:
+    alice = visit("alice")
+    alice.add_init_script("Object.defineProperty(navigator, 'platform', { value: 'MacIntel' })")
+    alice.goto("/search/")
+    alice.keyboard.press("Meta+/")
+    expect(shortcuts(alice)).to_contain_text("⌃ Shift N")
+    alice.keyboard.press("Escape")
+    # It writes a character there.
+    alice.keyboard.press("Alt+Shift+N")
+    expect(alice).to_have_url(re.compile("/search/$"))
+    alice.keyboard.press("Control+Shift+N")
+    expect(question(alice)).to_be_focused()
+
+
 def test_a_question_mark_opens_the_list_until_switched_off(alice: Page) -> None:
     alice.keyboard.type("Why?")
     expect(question(alice)).to_have_value("Why?")
