@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Protocol
 
 import pytest
@@ -11,7 +12,7 @@ from pytest_playwright import CreateContextCallback
 from tests.browser.pages import store
 from tests.nginx import HOST
 from tests.programs import program
-from tests.server import Databases, Server, Servers
+from tests.server import Databases, Server, Servers, SharedServers
 from tests.upstream import Upstream
 
 # A busy machine is slow.
@@ -118,16 +119,36 @@ def new_context(new_context: CreateContextCallback, watch: Watch, start_server: 
     return watched
 
 
-# Servers and people. The tests of a module share a server, and each finds it as if nobody had used it.
+# Servers and people. Tests share servers, of which each test finds one as if nobody had used it.
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[Upstream]:
+    """The endpoint of all servers."""
+    with Upstream() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def share_server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[SharedServers]:
+    """Gives all tests that ask for the same settings the same server."""
+    with Servers(databases) as servers:
+        yield SharedServers(servers)
+        # Servers let their replies end before they stop; those that hang would keep them.
+        endpoint.stop()
 
 
 @pytest.fixture(scope="module")
-def server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[Server]:
+def settings_of_server() -> dict[str, str]:
+    """What the server of a module has been set to beside the usual."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def server(share_server: SharedServers, endpoint: Upstream, settings_of_server: dict[str, str]) -> Server:
     """A real server as in production, in front of the scripted endpoint."""
-    with Servers(databases) as start:
-        yield start(DEBUG="0", OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="scripted")
-        # A server lets its replies end before it stops; those that hang would keep it.
-        endpoint.stop()
+    usual = {"DEBUG": "0", "OPENAI_BASE_URL": endpoint.url, "OPENAI_API_KEY": KEY, "OPENAI_MODEL": "scripted"}
+    return share_server(**usual | settings_of_server)
 
 
 class Visit(Protocol):
@@ -140,19 +161,23 @@ def context_options(server: Server) -> dict[str, Any]:
     return {"base_url": server.url, "ignore_https_errors": True}
 
 
-@pytest.fixture(scope="module")
-def kept_context(
-    browser: Browser, browser_context_args: dict[str, Any], context_options: dict[str, Any]
-) -> Iterator[BrowserContext]:
-    """The tests of a module use it in turn, so that it fetches and compiles the scripts of pages once."""
-    context = browser.new_context(**browser_context_args, **context_options)
-    yield context
-    context.close()
+@pytest.fixture(scope="session")
+def keep_context(browser: Browser, browser_context_args: dict[str, Any]) -> NewContext:
+    """Contexts that tests use in turn, so that each fetches and compiles the scripts of pages once."""
+
+    @cache
+    def keep(**options: Any) -> BrowserContext:
+        return browser.new_context(**browser_context_args, **options)
+
+    return keep
 
 
 @pytest.fixture
-def first_context(kept_context: BrowserContext, watch: Watch, start_server: Servers) -> Iterator[BrowserContext]:
-    """The kept one, as if it were new."""
+def first_context(
+    keep_context: NewContext, context_options: dict[str, Any], watch: Watch, start_server: Servers
+) -> Iterator[BrowserContext]:
+    """A kept one, as if it were new."""
+    kept_context = keep_context(**context_options)
     kept_context.set_offline(False)
     kept_context.set_storage_state({})
     kept_context.clear_permissions()

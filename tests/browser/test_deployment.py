@@ -103,10 +103,9 @@ def server(
         # Its port, and so its address, differs from that of the example.
         environment["CSRF_TRUSTED_ORIGINS"] = nginx.url
         for process in processes:
-            stack.callback(process.stop)
+            stack.callback(process.kill)
             process.start()
         yield Deployment(nginx, processes)
-        endpoint.stop()
 
 
 def test_another_process_continues_the_reply_of_a_dead_one(

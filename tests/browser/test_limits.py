@@ -1,30 +1,19 @@
 """What a person sees when more is asked than the server makes at once."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, words
-from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, finish, pause, text
 
 pytestmark = pytest.mark.chromium
 
 
 @pytest.fixture(scope="module")
-def server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[Server]:
-    """A server that makes one reply at a time and lets one more wait."""
-    with Servers(databases) as start:
-        yield start(
-            DEBUG="0",
-            OPENAI_BASE_URL=endpoint.url,
-            OPENAI_MODEL="scripted",
-            CHAT_PROCESS_RUNNING="1",
-            CHAT_PROCESS_QUEUED="1",
-        )
-        endpoint.stop()
+def settings_of_server() -> dict[str, str]:
+    """It makes one reply at a time and lets one more wait."""
+    return {"CHAT_PROCESS_RUNNING": "1", "CHAT_PROCESS_QUEUED": "1"}
 
 
 def another_tab(page: Page) -> Page:

@@ -1,15 +1,13 @@
 """Which model answers: the one that is chosen, for questions, for examples, and for another try."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.axe import expect_accessible
-from tests.browser.conftest import KEY, Visit, Watch
+from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, ask, button, choose, expect_end, keep_still, question, words
-from tests.server import Databases, Server, Servers
 from tests.upstream import Upstream, error, finish, hang, pause, text
 
 pytestmark = pytest.mark.chromium
@@ -18,11 +16,9 @@ EXAMPLE = "Compare three ways to sort a list"
 
 
 @pytest.fixture(scope="module")
-def server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[Server]:
-    """A server with two models."""
-    with Servers(databases) as start:
-        yield start(DEBUG="0", OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="small,large")
-        endpoint.stop()
+def settings_of_server() -> dict[str, str]:
+    """It has two models."""
+    return {"OPENAI_MODEL": "small,large"}
 
 
 def models(page: Page) -> Locator:

@@ -1,7 +1,6 @@
 """The audit record in a browser: a reviewer gives a reason and reads, the person sees that, and the record has it."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -10,23 +9,15 @@ from chat.models import AuditRecord, Conversation
 from tests.browser.axe import violations
 from tests.browser.conftest import Visit
 from tests.browser.test_admin import ANSWER, LIST, talk
-from tests.server import Databases, Server, Servers
-from tests.upstream import Upstream
+from tests.server import Server
 
 pytestmark = pytest.mark.chromium
 
 
 @pytest.fixture(scope="module")
-def server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[Server]:
+def settings_of_server() -> dict[str, str]:
     """As of an operator who asks for reasons and shows readers."""
-    with Servers(databases) as start:
-        yield start(
-            DEBUG="0",
-            OPENAI_BASE_URL=endpoint.url,
-            OPENAI_MODEL="scripted",
-            CHAT_READ_REASON="1",
-            CHAT_SHOW_READERS="1",
-        )
+    return {"CHAT_READ_REASON": "1", "CHAT_SHOW_READERS": "1"}
 
 
 def fits(page: Page) -> None:

@@ -1,27 +1,23 @@
 """The sidebar of a wide window can be hidden, and every control is large enough for a finger."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
 from chat.models import Label, User
-from tests.browser.conftest import KEY, Visit, Watch
+from tests.browser.conftest import Visit, Watch
 from tests.browser.pages import answer, button, choose, expect_end, store, words
 from tests.browser.test_accessibility import PHONE
 from tests.browser.test_history import remember
-from tests.server import Databases, Server, Servers
+from tests.server import Server
 from tests.upstream import Upstream, error, finish, hang, reasoning, text
 
 pytestmark = pytest.mark.chromium
 
 
 @pytest.fixture(scope="module")
-def server(databases: Databases, collected_static: None, endpoint: Upstream) -> Iterator[Server]:
-    """A server with two models."""
-    with Servers(databases) as start:
-        yield start(DEBUG="0", OPENAI_BASE_URL=endpoint.url, OPENAI_API_KEY=KEY, OPENAI_MODEL="small,large")
-        endpoint.stop()
+def settings_of_server() -> dict[str, str]:
+    """It has two models."""
+    return {"OPENAI_MODEL": "small,large"}
 
 
 def test_a_hidden_sidebar_stays_hidden_until_the_menu_shows_it(alice: Page) -> None:
