@@ -55,7 +55,7 @@ CORRECT, TONE, COMMENT = map(name, RUBRIC.splitlines())
 def give(browser: Client, marking: Marking, **fields: str) -> Any:
     shown = {"leaf": str(marking.conversation.leaf_id), "about": "", "opened": str(time())}
     data = {CORRECT: "yes", TONE: "3", COMMENT: "", "correction": "", **shown, **fields}
-    return browser.post(address("mark", marking.pk), data)
+    return browser.post(address("mark", marking.queue_id, marking.pk), data)
 
 
 def work(browser: Client, queue: ReviewQueue) -> Any:
@@ -161,7 +161,10 @@ def test_a_reviewer_works_through_a_queue(client: Client, bob: User, queue: Revi
     assert "mark-form" not in page(client, change(soup))
 
 
-@pytest.mark.parametrize("fields", [{CORRECT: "maybe"}, {CORRECT: ""}, {TONE: "6"}, {TONE: "x"}, {COMMENT: "x" * 2001}])
+@pytest.mark.parametrize(
+    "fields",
+    [{CORRECT: "maybe"}, {CORRECT: ""}, {CORRECT: "", "leaf": ""}, {TONE: "6"}, {TONE: "x"}, {COMMENT: "x" * 2001}],
+)
 def test_marks_are_by_the_rubric(staff: Client, sam: User, queue: ReviewQueue, fields: dict[str, str]) -> None:
     marking = Marking.objects.claim(queue, sam)
     assert marking
@@ -280,6 +283,27 @@ def test_whoever_has_lost_the_reservation_is_told(staff: Client, sam: User, bob:
     assert "\nKept &lt;b&gt;</textarea>" in response.text
     Marking.objects.filter(pk=marking.pk).update(reviewer=sam, done=timezone.now())
     assert "you have given them already" in give(staff, marking).text
+
+
+def test_whoever_marks_what_has_been_taken_out_keeps_what_they_wrote(
+    staff: Client, sam: User, queue: ReviewQueue, soup: Conversation
+) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    Marking.objects.filter(pk=marking.pk).update(reserved=timezone.now() - timedelta(minutes=1))
+    assert queue.take_out([soup.pk]) == 1
+    response = give(staff, marking, **{TONE: "", COMMENT: "Kept <i>"}, correction="Kept <b>")
+    assert response.status_code == 409
+    assert "somebody has taken this conversation out of the queue" in response.text
+    for kept in ["\nKept &lt;b&gt;</textarea>", "\nKept &lt;i&gt;</textarea>"]:
+        assert kept in response.text
+    assert re.search(r'value="yes"[^>]* checked', response.text)
+    assert 'class="errorlist' not in response.text
+    assert "Save marks" not in response.text
+    assert f'action="{address("work", queue.pk)}"' in response.text
+    # To skip it is no mistake.
+    following = staff.post(address("skip", queue.pk, marking.pk))["Location"]
+    assert following == change(Conversation.objects.get(title="On tea"))
 
 
 def test_agreement_is_shown(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
@@ -523,21 +547,21 @@ def test_a_reviewer_skips_one(client: Client, sam: User, bob: User, queue: Revie
     assert work(client, queue)["Location"] == change(soup)
     first = Marking.objects.get(reviewer=sam)
     assert "Skip for now" in page(client, change(soup))
-    second = client.post(address("skip", first.pk))["Location"]
+    second = client.post(address("skip", queue.pk, first.pk))["Location"]
     assert second != change(soup)
-    assert client.post(address("skip", Marking.objects.get(reviewer=sam).pk))["Location"] == QUEUES
+    assert client.post(address("skip", queue.pk, Marking.objects.get(reviewer=sam).pk))["Location"] == QUEUES
     sentence = "Nothing in this queue is open to you now. What you have skipped comes back after a day."
     assert sentence in page(client, QUEUES)
     assert not Marking.objects.exclude(reviewer=None).exists()
     # Whoever it goes to keeps it.
     mine = Marking.objects.claim(queue, bob := allow(bob, *RIGHTS))
     assert mine
-    client.post(address("skip", mine.pk))
+    client.post(address("skip", queue.pk, mine.pk))
     mine.refresh_from_db()
     assert mine.reviewer == bob
     bob.user_permissions.clear()
     client.force_login(bob)
-    assert client.post(address("skip", mine.pk)).status_code == 403
+    assert client.post(address("skip", queue.pk, mine.pk)).status_code == 403
 
 
 # Who may

@@ -124,8 +124,8 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
             path("<uuid:pk>/items/", view(self.items), name="chat_reviewqueue_items"),
             path("<uuid:pk>/items/take-out/", view(self.take_out), name="chat_reviewqueue_take_out"),
             path("put/<uuid:conversation>/", view(self.put), name="chat_reviewqueue_put"),
-            path("markings/<uuid:marking>/", view(self.mark), name="chat_reviewqueue_mark"),
-            path("markings/<uuid:marking>/skip/", view(self.skip), name="chat_reviewqueue_skip"),
+            path("<uuid:pk>/markings/<uuid:marking>/", view(self.mark), name="chat_reviewqueue_mark"),
+            path("<uuid:pk>/markings/<uuid:marking>/skip/", view(self.skip), name="chat_reviewqueue_skip"),
         ]
         return [*own, *super().get_urls()]
 
@@ -214,39 +214,57 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
         return HttpResponseRedirect(reverse("admin:chat_conversation_change", args=[seen.pk]))
 
     @method_decorator(require_POST)
-    def mark(self, request: HttpRequest, marking: UUID) -> HttpResponse:
+    def mark(self, request: HttpRequest, pk: UUID, marking: UUID) -> HttpResponse:
         """Keep the marks, and lead to the next conversation."""
-        mine = get_object_or_404(Marking.objects.select_related("queue"), pk=marking)
+        queue, mine = self._asked(request, pk, marking)
+        criteria = rubric.parse(queue.rubric)
+        if mine is None:
+            # Unbound: there is nothing to correct.
+            form = MarkForm(criteria)
+            form.initial = request.POST.dict()
+            return self._again(request, Marking(pk=marking, queue=queue), form, 409, is_gone=True)
         conversation = seen_conversation(request, mine.conversation_id)
-        form = MarkForm(rubric.parse(mine.queue.rubric), request.POST)
+        form = MarkForm(criteria, request.POST)
         is_valid, has_changed = form.is_valid(), False
         try:
             if is_valid and self._give(mine, request, form, conversation):
                 self._tell_of_others(request, mine)
-                return self._next(request, mine.queue)
+                return self._next(request, queue)
         except AnswerChangedError:
             has_changed = True
             form.open_again()
+        problem = {"original": conversation, "has_changed": has_changed, "is_late": is_valid and not has_changed}
+        return self._again(request, mine, form, 409 if is_valid else 422, **problem)
+
+    def _asked(self, request: HttpRequest, pk: UUID, marking: UUID) -> tuple[ReviewQueue, Marking | None]:
+        """The queue, and the marking in it, unless its conversation has been taken out or erased."""
+        if not may_review(request):
+            raise PermissionDenied
+        queue = get_object_or_404(ReviewQueue, pk=pk)
+        return queue, queue.markings.select_related("queue").filter(pk=marking).first()
+
+    def _again(
+        self, request: HttpRequest, marking: Marking, form: MarkForm, status: int, **problem: Any
+    ) -> HttpResponse:
+        """The marks on a page of their own, with why they were not saved."""
         context = {
             **admin.site.each_context(request),
-            "title": mine.queue.name,
-            "original": conversation,
-            "marking": mine,
+            "title": marking.queue.name,
+            "marking": marking,
             "mark_form": form,
-            "has_changed": has_changed,
-            "is_late": is_valid and not has_changed,
             "opts": Conversation._meta,
+            **problem,
         }
-        status = 409 if is_valid else 422
         return TemplateResponse(request, "admin/chat/review/mark_again.html", context, status=status)
 
     @method_decorator(require_POST)
-    def skip(self, request: HttpRequest, marking: UUID) -> HttpResponse:
+    def skip(self, request: HttpRequest, pk: UUID, marking: UUID) -> HttpResponse:
         """Leave the conversation to others for a while, and lead to the next one."""
-        mine = get_object_or_404(Marking.objects.select_related("queue"), pk=marking)
-        seen_conversation(request, mine.conversation_id)
-        mine.skip(cast("User", request.user))
-        return self._next(request, mine.queue)
+        queue, mine = self._asked(request, pk, marking)
+        if mine:
+            seen_conversation(request, mine.conversation_id)
+            mine.skip(cast("User", request.user))
+        return self._next(request, queue)
 
     def _tell_of_others(self, request: HttpRequest, mine: Marking) -> None:
         """Lead to the marks of others, if there are some: the next conversation comes at once."""
