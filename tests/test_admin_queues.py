@@ -229,6 +229,19 @@ def test_a_better_answer_can_be_about_an_earlier_one(staff: Client, sam: User, q
     assert (marking.corrected_id, marking.leaf_id) == (first, last.pk)
 
 
+def test_the_words_of_the_answer_are_no_better_one(staff: Client, sam: User, queue: ReviewQueue) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    answer = marking.conversation.leaf
+    assert answer
+    Message.objects.filter(pk=answer.pk).update(text="\nTwo\n\nspoons. \n")
+    # As a browser sends it.
+    assert give(staff, marking, correction="\r\nTwo\r\n\r\nspoons. \r\n").status_code == 302
+    marking.refresh_from_db()
+    assert (marking.correction, marking.corrected) == ("", None)
+    assert marking.done
+
+
 @pytest.mark.parametrize("now", ["running", "continued", "on another branch", "a question", "of another conversation"])
 def test_a_better_answer_to_what_is_not_there_is_kept(
     staff: Client, sam: User, queue: ReviewQueue, alice: User, now: str

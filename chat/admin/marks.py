@@ -69,13 +69,14 @@ class MarkForm(forms.Form):
         """The end of the branch that the reviewer saw."""
         return conversation.messages.filter(pk=self.cleaned_data["leaf"]).first()
 
-    def corrected(self, conversation: Conversation, leaf: Message | None) -> Message | None:
-        """The answer of this branch that the better one is about, if there is a better one.
+    def corrected(self, conversation: Conversation, leaf: Message | None) -> tuple[Message | None, str]:
+        """The answer of this branch that the better one is about, and the better one; None and "" without one.
 
         Raises AnswerChangedError.
         """
-        if not self.cleaned_data["correction"]:
-            return None
+        correction: str = self.cleaned_data["correction"]
+        if not correction:
+            return None, ""
         branch, about = tree.path(leaf.pk, LONGEST_BRANCH) if leaf else [], self.cleaned_data["about"]
         # Below the last answer there may be a question.
         sought = branch[:2] if about is None else {about} & set(branch)
@@ -83,7 +84,9 @@ class MarkForm(forms.Form):
         answer = answers.order_by("created", "pk").last()
         if answer is None or answer.reply.is_running or self._ended_since(answer):
             raise AnswerChangedError
-        return answer
+        # Whoever begins with its words and leaves it at that has corrected nothing. Browsers change the line ends.
+        is_same = correction.splitlines() == answer.text.strip().splitlines()
+        return (None, "") if is_same else (answer, correction)
 
     def _ended_since(self, answer: Message) -> bool:
         """Whether it was still being written when the reviewer opened it, or has been continued since."""

@@ -278,8 +278,8 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
 
     def _give(self, marking: Marking, request: HttpRequest, form: MarkForm, conversation: Conversation) -> bool:
         leaf = form.judged(conversation)
-        corrected = form.corrected(conversation, leaf)
-        return marking.give(cast("User", request.user), form.marks, form.cleaned_data["correction"], corrected, leaf)
+        corrected, correction = form.corrected(conversation, leaf)
+        return marking.give(cast("User", request.user), form.marks, correction, corrected, leaf)
 
     def export(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
         """What has been marked, a line for each conversation that the reviewer sees."""

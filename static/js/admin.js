@@ -1,3 +1,4 @@
+import { beginWithAnswers } from "./better.js";
 import { copyOnClick } from "./copy.js";
 import { downloadOnClick } from "./download.js";
 import { markHits } from "./hits.js";
@@ -6,6 +7,7 @@ import { followNotes } from "./notes.js";
 import { listenForKeys } from "./review.js";
 import { watch } from "./watch.js";
 
+beginWithAnswers(document);
 copyOnClick();
 downloadOnClick();
 drawFormulas();

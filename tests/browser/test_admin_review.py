@@ -149,8 +149,13 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server,
     form.get_by_role("radio", name="yes").press("Space")
     form.get_by_role("spinbutton").fill("4")
     better = form.get_by_label("A better answer")
+    # The letter that begins with the words of the answer: outside of fields it is a key.
+    form.get_by_role("heading").click()
+    sam.keyboard.press("b")
+    expect(better).to_have_value(ANSWER)
+    expect(better).to_be_focused()
+    expect(sam.get_by_role("radio", name="My better answer is for this one")).to_be_checked()
     better.fill(HOSTILE)
-    sam.get_by_role("radio", name="My better answer is for this one").press("Space")
     better.press("m")
     expect(better).to_have_value(f"{HOSTILE}m")
     # Outside of fields a letter is a key.
