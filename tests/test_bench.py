@@ -1,6 +1,7 @@
 """The comparison of relays, on which `make bench` and `make bench-quick` rest."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,5 +48,14 @@ def test_the_table_compares_within_a_round() -> None:
     assert row == "| Parley, SQLite | 150000.0 µs | 0.50 | 1.00 | 10 ms | 10 ms | 20 ms | 100 MB |"
 
 
-def test_the_table_has_a_place() -> None:
-    assert relay.TABLE.search(relay.DOCUMENT.read_text())
+@pytest.mark.parametrize("name", ["make bench", "frames"])
+def test_the_table_has_a_place(name: str) -> None:
+    assert relay.place(name).search(relay.DOCUMENT.read_text())
+
+
+@pytest.mark.process
+def test_a_frame_makes_readers_wait() -> None:
+    with relay.endpoint() as url:
+        frames = {frame: partial(relay.parley, frame_ms=frame) for frame in (1, 500)}
+        short, long = (run for (run,) in relay.rounds(url, frames, 1, FEW).values())
+    assert short.median_ms < 250 < long.median_ms

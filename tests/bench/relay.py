@@ -2,6 +2,7 @@
 
     python -m tests.bench.relay           # five rounds over all stores, about twelve minutes
     python -m tests.bench.relay --quick   # fails when SQLite is 15 % dearer than tests/bench/kept.json says
+    python -m tests.bench.relay --frames  # what longer and shorter frames cost, on SQLite, about seven minutes
 
 Only ratios within a run say something: the endpoint, the relay and the readers share the machine.
 """
@@ -19,6 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -33,11 +35,11 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "performance.md"
 KEPT = Path(__file__).with_name("kept.json")
 RELAYS = Path(__file__).with_name("relays")
-TABLE = re.compile(r"(?<=<!-- make bench -->\n).*?(?=<!-- end of bench -->)", re.DOTALL)
 # How much dearer than what is kept a quick run may be.
 MARGIN = 1.15
 SMALL = Load(streams=5, deltas=20, gap=0.01, ramp=0.1)
 QUICK = Load(deltas=200)
+FRAMES_MS = (10, 25, 50, 75, 100)
 HEAD = "| | CPU of a delta | to naive | to stored | p50 | p99 | first delta | memory |"
 
 SESSION = """
@@ -53,16 +55,27 @@ print(client.cookies[settings.SESSION_COOKIE_NAME].value)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--frames", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--keep", action="store_true", help="keep the ratio of a quick run for later ones")
     options = parser.parse_args()
     with endpoint() as url:
         if options.quick:
             sys.exit(quick(url, keep=options.keep))
-        taken = rounds(url, {"naive": naive, "stored": stored, **PARLEYS}, options.rounds, Load())
+        if options.frames:
+            curve = {f"a frame of {frame} ms": partial(parley, frame_ms=frame) for frame in FRAMES_MS}
+            name, relays = "frames", {"naive": naive, **curve}
+        else:
+            name, relays = "make bench", {**PLAIN, **PARLEYS}
+        taken = rounds(url, relays, options.rounds, Load())
     table = "\n".join(rows(taken))
-    DOCUMENT.write_text(TABLE.sub(lambda _: f"\n{table}\n\n", DOCUMENT.read_text()))
+    DOCUMENT.write_text(place(name).sub(lambda _: f"\n{table}\n\n", DOCUMENT.read_text()))
     print(table)  # noqa: T201
+
+
+def place(name: str) -> re.Pattern[str]:
+    """Where the table of this name is in the document."""
+    return re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of bench -->)", re.DOTALL)
 
 
 def quick(url: str, *, keep: bool) -> str | None:
@@ -102,7 +115,9 @@ def rows(taken: Mapping[str, list[Taken]]) -> Iterator[str]:
     yield HEAD
     yield "| --- " * HEAD.count(" |") + "|"
     for name, runs in taken.items():
-        compared = [f"{ratios(runs, taken[other]):.2f}" if name in PARLEYS else "" for other in ("naive", "stored")]
+        compared = [
+            "" if name in PLAIN or other not in taken else f"{ratios(runs, taken[other]):.2f}" for other in PLAIN
+        ]
         cost, memory = median(run.cpu_us for run in runs), median(run.memory_mb for run in runs)
         times = [median(run.median_ms for run in runs), median(run.p99_ms for run in runs)]
         waits = [f"{time:.0f} ms" for time in (*times, median(run.first_ms for run in runs))]
@@ -133,7 +148,9 @@ def stored(url: str) -> Iterator[Relay]:
 
 
 @contextmanager
-def parley(url: str, *, on_postgresql: bool = False, on_redis: bool = False) -> Iterator[Relay]:
+def parley(
+    url: str, *, on_postgresql: bool = False, on_redis: bool = False, frame_ms: int | None = None
+) -> Iterator[Relay]:
     """Parley as in production, on an empty store, for a person who has no rights."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -152,7 +169,10 @@ def parley(url: str, *, on_postgresql: bool = False, on_redis: bool = False) -> 
         }
         _manage(environment, "migrate", "-v0")
         session = _manage(environment, "shell", "-v0", "-c", SESSION).split()[-1]
-        daphne = [sys.executable, "-m", "daphne", "config.asgi:application", "-b", "127.0.0.1", "-p"]
+        module = "config.asgi"
+        if frame_ms:
+            module, environment["FRAME"] = "tests.bench.relays.framed", str(frame_ms / 1000)
+        daphne = [sys.executable, "-m", "daphne", f"{module}:application", "-b", "127.0.0.1", "-p"]
         port, pid = stack.enter_context(listening(daphne, environment))
         yield Relay(port, [pid], f"sessionid={session}")
 
@@ -164,6 +184,7 @@ def _manage(environment: dict[str, str], *command: str) -> str:
     return subprocess.run(arguments, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+PLAIN: dict[str, Start] = {"naive": naive, "stored": stored}
 PARLEYS: dict[str, Start] = {
     "Parley, SQLite": parley,
     "Parley, PostgreSQL": lambda url: parley(url, on_postgresql=True),
