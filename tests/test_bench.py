@@ -56,6 +56,6 @@ def test_the_table_has_a_place(name: str) -> None:
 @pytest.mark.process
 def test_a_frame_makes_readers_wait() -> None:
     with relay.endpoint() as url:
-        frames = {frame: partial(relay.parley, frame_ms=frame) for frame in (1, 500)}
+        frames: dict[str, relay.Start] = {str(frame): partial(relay.parley, frame_ms=frame) for frame in (1, 500)}
         short, long = (run for (run,) in relay.rounds(url, frames, 1, FEW).values())
     assert short.median_ms < 250 < long.median_ms

@@ -63,11 +63,10 @@ def main() -> None:
         if options.quick:
             sys.exit(quick(url, keep=options.keep))
         if options.frames:
-            curve = {f"a frame of {frame} ms": partial(parley, frame_ms=frame) for frame in FRAMES_MS}
-            name, relays = "frames", {"naive": naive, **curve}
+            curve: dict[str, Start] = {f"a frame of {frame} ms": partial(parley, frame_ms=frame) for frame in FRAMES_MS}
+            name, taken = "frames", rounds(url, {"naive": naive, **curve}, options.rounds, Load())
         else:
-            name, relays = "make bench", {**PLAIN, **PARLEYS}
-        taken = rounds(url, relays, options.rounds, Load())
+            name, taken = "make bench", rounds(url, {**PLAIN, **PARLEYS}, options.rounds, Load())
     table = "\n".join(rows(taken))
     DOCUMENT.write_text(place(name).sub(lambda _: f"\n{table}\n\n", DOCUMENT.read_text()))
     print(table)  # noqa: T201
