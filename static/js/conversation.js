@@ -1,15 +1,15 @@
 import { Composer } from "./composer.js";
 import { find } from "./dom.js";
-import { Editor, forgetEdit } from "./editor.js";
+import { Editor, forgetEdit, linksToDrafts } from "./editor.js";
 import { go } from "./filter.js";
 import { loadReplies, Messages } from "./messages.js";
 import { hasLater, loadMoreNearby } from "./paging.js";
 import { goBetweenQuestions } from "./questions.js";
-import { closeEdits } from "./queue.js";
+import { followEdits, forgetEdits, restoreEdits } from "./queue.js";
 import { Problem, submit } from "./requests.js";
 import { Follower } from "./scroll.js";
 import { Seen } from "./seen.js";
-import { ENDINGS, GONE, KEPT, QUEUED, WRITING } from "./sentences.js";
+import { ENDINGS, GONE, KEPT, NOT_QUEUED, QUEUED, WRITING } from "./sentences.js";
 import { Tab } from "./tab.js";
 
 /** @typedef {import("./requests.js").Started} Started */
@@ -73,11 +73,18 @@ export class Conversation {
     goBetweenQuestions(page, list, this.#follower);
     this.#changed();
     list.addEventListener("submit", (event) => this.#submitted(event));
-    if (this.#queued instanceof HTMLElement) closeEdits(this.#queued);
-    this.#queued?.addEventListener("submit", (event) => this.#submitted(/** @type {SubmitEvent} */ (event)));
+    if (this.#queued instanceof HTMLElement) this.#letQueue(this.#queued);
     list.addEventListener("click", (event) => this.#clicked(event));
     list.addEventListener("input", edited);
-    this.#queued?.addEventListener("input", edited);
+    for (const link of linksToDrafts(list)) this.#edit(link);
+  }
+
+  /** @param {HTMLElement} queued */
+  #letQueue(queued) {
+    followEdits(queued);
+    queued.addEventListener("submit", (event) => this.#submitted(event));
+    queued.addEventListener("input", edited);
+    for (const text of restoreEdits(queued)) this.#composer.take(text, NOT_QUEUED);
   }
 
   /** @param {Document} page of a temporary conversation */
@@ -90,6 +97,7 @@ export class Conversation {
     find(page, "[data-end]", HTMLFormElement).addEventListener("submit", () => {
       this.#composer.draft.forget();
       for (const { id } of page.querySelectorAll("[data-message]")) forgetEdit(id);
+      forgetEdits();
     });
   }
 
@@ -175,8 +183,14 @@ export class Conversation {
     const link = event.target instanceof Element && event.target.closest("[data-edit-link]");
     if (!(link instanceof HTMLAnchorElement) || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
+    const editor = await this.#edit(link);
+    editor?.focus();
+  }
+
+  /** @param {HTMLAnchorElement} link */
+  async #edit(link) {
     try {
-      await Editor.open(link, this.#composer);
+      return await Editor.open(link, this.#composer);
     } catch (error) {
       Problem.from(error).show(find(link.parentElement ?? document, "[data-error]", HTMLElement));
     }

@@ -3,7 +3,10 @@ import { find } from "./dom.js";
 import { fragment } from "./requests.js";
 import { isComposing } from "./typing.js";
 
-/** Lets a person edit a question where it stands. The form is the one of the page for it, and the draft is kept. */
+/**
+ * Lets a person edit a question where it stands. The form is the one of the page for it. The tab keeps the draft, also
+ * when it is reloaded, until it is sent or dropped.
+ */
 export class Editor {
   #message;
   #link;
@@ -14,19 +17,20 @@ export class Editor {
    * Open the form in the question.
    * @param {HTMLAnchorElement} link to the page with the form
    * @param {Composer} composer which has the model that is chosen
+   * @returns {Promise<Editor | null>} nothing if it is open already
    * @throws {import("./requests.js").Problem}
    */
   static async open(link, composer) {
     const message = /** @type {HTMLElement} */ (link.closest("[data-message]"));
-    if (message.hasAttribute("data-editing")) return;
+    if (message.hasAttribute("data-editing")) return null;
     // What an earlier press has failed to do.
     find(message, "[data-error]", HTMLElement).replaceChildren();
     const form = find(await fragment(link.href), "[data-edit]", HTMLFormElement);
     // Another click may have opened it meanwhile.
-    if (message.hasAttribute("data-editing")) return;
+    if (message.hasAttribute("data-editing")) return null;
     const models = form.querySelector("select");
     if (models) models.value = composer.model;
-    new Editor(message, link, form);
+    return new Editor(message, link, form);
   }
 
   /**
@@ -46,6 +50,9 @@ export class Editor {
     find(form, "[data-cancel]", HTMLElement).addEventListener("click", (event) => this.#cancel(event));
     find(message, ".message__body", HTMLElement).append(form);
     message.toggleAttribute("data-editing", true);
+  }
+
+  focus() {
     this.#text.focus();
     this.#text.setSelectionRange(this.#text.value.length, this.#text.value.length);
   }
@@ -79,6 +86,15 @@ export class Editor {
     this.#message.removeAttribute("data-editing");
     this.#link.focus({ preventScroll: true });
   }
+}
+
+/** @param {HTMLElement} list of messages @returns {HTMLAnchorElement[]} what opens the editors of those that have drafts */
+export function linksToDrafts(list) {
+  /** @type {NodeListOf<HTMLAnchorElement>} */
+  const links = list.querySelectorAll("[data-edit-link]");
+  return [...links].filter(
+    (link) => sessionStorage.getItem(draftKey(link.closest("[data-message]")?.id ?? "")) !== null,
+  );
 }
 
 /**

@@ -1,12 +1,17 @@
 import { find } from "./dom.js";
+import { hasLater } from "./paging.js";
 import { counterpart } from "./swap.js";
 import { isComposing } from "./typing.js";
 
 // The form for another wording of a question, open or not.
 const EDIT = "[data-queued-edit]";
 
+// What the tab keeps of an edit until it is saved, by the id of the question. Another branch has other ones.
+const KEPT = `queued ${location.pathname} `;
+
 /** @param {HTMLElement} element the questions that are queued, which change by their forms and from elsewhere */
-export function closeEdits(element) {
+export function followEdits(element) {
+  element.addEventListener("input", keepEdit);
   element.addEventListener("sent", (event) => closeEdit(/** @type {CustomEvent} */ (event)), { capture: true });
   element.addEventListener("keydown", (event) => {
     const edit = editOf(event.target);
@@ -15,6 +20,53 @@ export function closeEdits(element) {
     edit.open = false;
     edit.querySelector("summary")?.focus();
   });
+}
+
+/**
+ * Open the edits that were not saved before the page was loaded again.
+ * @param {HTMLElement} element
+ * @returns {string[]} what was being written about questions that are no longer queued
+ */
+export function restoreEdits(element) {
+  const kept = keptEdits();
+  for (const key of kept) {
+    const edit = editOf(element.querySelector(`#${key.slice(KEPT.length)}`));
+    if (!edit) continue;
+    edit.open = true;
+    find(edit, "textarea", HTMLTextAreaElement).value = sessionStorage.getItem(key) ?? "";
+  }
+  if (hasLater()) return [];
+  const lost = kept.filter((key) => !document.getElementById(key.slice(KEPT.length)));
+  return lost.map(takeEdit).filter((text) => text.trim());
+}
+
+/** Keep nothing of a conversation that ends. */
+export function forgetEdits() {
+  for (const key of keptEdits()) sessionStorage.removeItem(key);
+}
+
+function keptEdits() {
+  return Object.keys(sessionStorage).filter((key) => key.startsWith(KEPT));
+}
+
+/** @param {Event} event */
+function keepEdit({ target }) {
+  if (!(target instanceof HTMLTextAreaElement)) return;
+  const key = keyOf(target);
+  if (target.value === target.defaultValue) sessionStorage.removeItem(key);
+  else sessionStorage.setItem(key, target.value);
+}
+
+/** @param {string} key */
+function takeEdit(key) {
+  const text = sessionStorage.getItem(key) ?? "";
+  sessionStorage.removeItem(key);
+  return text;
+}
+
+/** @param {Element} part of a queued question */
+function keyOf(part) {
+  return `${KEPT}${part.closest("article")?.id}`;
 }
 
 /** @param {CustomEvent<HTMLElement | null>} event of a form, with its button */
@@ -26,6 +78,7 @@ function closeEdit({ target, detail: button }) {
   edit.open = false;
   const text = find(edit, "textarea", HTMLTextAreaElement);
   text.defaultValue = text.value;
+  sessionStorage.removeItem(keyOf(edit));
 }
 
 /**
@@ -43,6 +96,7 @@ export function showQueued(element, next) {
     const edit = find(question, EDIT, HTMLDetailsElement);
     const { value, defaultValue } = find(edit, "textarea", HTMLTextAreaElement);
     if (!(same instanceof HTMLElement)) {
+      sessionStorage.removeItem(keyOf(question));
       if (value !== defaultValue) lost.push(value);
       continue;
     }

@@ -107,8 +107,13 @@ def test_what_is_refused_or_left_stays_in_the_field(conversation: Page, watch: W
     expect(alert).to_be_hidden()
     expect(edited(conversation)).not_to_have_attribute("aria-invalid", "true")
     conversation.reload()
-    edit(conversation)
+    # Nobody is taken away from what they read.
     expect(edited(conversation)).to_have_value("Half a word")
+    expect(conversation.get_by_role("textbox", name="Your question")).to_be_focused()
+    conversation.get_by_role("link", name="Cancel").click()
+    conversation.reload()
+    several_frames(conversation)
+    expect(edited(conversation)).to_have_count(0)
 
 
 def test_an_edit_takes_no_words_while_it_is_sent(conversation: Page, watch: Watch) -> None:

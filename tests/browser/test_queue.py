@@ -196,6 +196,34 @@ def test_an_edit_that_comes_back_stays_when_a_question_is_accepted(writing: Page
     expect(question(writing)).to_have_value("Better words")
 
 
+def test_a_reload_keeps_an_edit_of_a_queued_question(writing: Page) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    expect(queued(writing)).to_be_hidden()
+    edit = queue(writing).get_by_label("Queued question")
+    edit.fill("Better words")
+    writing.reload()
+    expect(edit).to_be_visible()
+    expect(edit).to_have_value("Better words")
+    button(queue(writing), "Save").click()
+    expect(queued(writing)).to_have_text(["Better words"])
+    writing.reload()
+    expect(edit).to_be_hidden()
+
+
+def test_an_edit_of_a_question_that_was_sent_meanwhile_comes_back(writing: Page, server: Server) -> None:
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    queue(writing).get_by_label("Queued question").fill("Better words")
+    url = writing.url
+    writing.goto("/settings/")
+    server.database.run(lambda: QueuedQuestion.objects.all().delete())
+    writing.goto(url)
+    expect(question(writing)).to_have_value("Better words")
+    expect(writing.get_by_role("alert").filter(has_text="This question is no longer queued here.")).to_be_visible()
+    assert not writing.evaluate("Object.keys(sessionStorage).some(key => key.startsWith('queued'))")
+
+
 def test_an_edit_takes_no_words_while_it_is_saved(writing: Page) -> None:
     send(writing, "Second")
     queue(writing).get_by_text("Edit", exact=True).click()

@@ -9,7 +9,7 @@ from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Watch
 from tests.browser.pages import ask, button, expect_end, question, words
 from tests.browser.test_history import entries
-from tests.upstream import Upstream, finish, pause, text
+from tests.upstream import Upstream, finish, hang, pause, text
 
 pytestmark = pytest.mark.chromium
 
@@ -59,6 +59,20 @@ def test_one_is_left_found_again_and_ended(alice: Page, watch: Watch) -> None:
     expect(way_back).to_have_count(0)
     assert kept(alice) == []
     expect(other.locator("[data-composer]").get_by_role("alert")).to_contain_text("has been deleted")
+
+
+def test_the_end_of_one_drops_an_edit_of_a_queued_question(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("One"), hang())
+    begin(alice)
+    question(alice).fill("And pepper?")
+    question(alice).press("Enter")
+    queue = alice.get_by_role("region", name="Queued questions")
+    queue.get_by_text("Edit", exact=True).click()
+    queue.get_by_label("Queued question").fill("a secret")
+    assert kept(alice) == ["a secret"]
+    button(notice(alice), "End").click()
+    expect(alice.get_by_text("The temporary chat has ended and is deleted.")).to_be_visible()
+    assert kept(alice) == []
 
 
 def test_one_is_kept_while_it_is_written(alice: Page, upstream: Upstream) -> None:
