@@ -44,7 +44,7 @@ def test_a_row_sums_up_its_conversation(staff: Client, alice: User) -> None:
     conversation.add_up()
     conversation.save()
     html = page(staff, LIST)
-    for cell in [">6<", ">2068<", 'status--failed">Failed<', ">1 good, 1 bad<"]:
+    for cell in [">6<", ">2068<", 'status--failed">Failed<', ">1 good, 1 bad<", ">Review: New<"]:
         assert cell in html
     assert 'status--complete"' not in html
 

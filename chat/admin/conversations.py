@@ -143,8 +143,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         )
 
     @admin.display(description=_("status"))
-    def status(self, conversation: Conversation) -> SafeString | None:
-        """How its replies have ended at worst, whether one is being written, and what else is special about it."""
+    def status(self, conversation: Conversation) -> SafeString:
+        """How its replies have ended at worst, what else is special about it, and how far its review has come."""
         marks: list[tuple[str, Any]] = []
         if conversation.worst_status:
             marks.append((conversation.worst_status, Reply.Status(conversation.worst_status).label))
@@ -156,10 +156,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
             marks.append(("trashed", gettext("In the trash")))
         if conversation.is_flagged:
             marks.append(("flagged", gettext("Flagged")))
-        review: Review | None = getattr(conversation, "review", None)
-        if review and (review.assignee or review.state != Review.State.NEW):
-            marks.append(("review", review.summary))
-        return format_html_join(" ", '<span class="status status--{}">{}</span>', marks) or None
+        review: Review = getattr(conversation, "review", None) or Review()
+        marks.append(("review", review.summary))
+        return format_html_join(" ", '<span class="status status--{}">{}</span>', marks)
 
     @admin.display(description=_("feedback"))
     def feedback(self, conversation: Conversation) -> str | None:

@@ -56,6 +56,8 @@ def test_a_reviewer_works_by_keyboard(sam: Page, server: Server, watch: Watch) -
         sam.keyboard.press("Enter")
     sam.goto(f"{LIST}?review=done&reviewer=sam&label=salt")
     expect(sam.locator(".status--review")).to_have_text("Review: Done, sam")
+    # The tools follow the title at once.
+    assert sam.locator(".titles").bounding_box()["height"] < 100  # type: ignore[index]
 
 
 def test_a_report_becomes_a_flag_that_a_reviewer_settles(visit: Visit, sam: Page, server: Server) -> None:
