@@ -19,7 +19,7 @@ from chat.completions import CompletionError, Parameters, TooLarge
 from chat.database import AWAY, in_thread, retry_while_away
 from chat.events import AnyDelta, Delta, End, Error, Finished, Opened, Snapshot, size, truncated
 from chat.live import DELETED
-from chat.models import Message, Reply
+from chat.models import Message, Reply, tree
 from chat.plan import Begin, Continue, Interrupt, Plan, Restore, Resume, plan
 from chat.replylog import EMPTY, CursorLost, Fenced, LogUnreachable, NotStored, ReplyLog, StoreAway, Writer
 from chat.tasks import spawn
@@ -324,8 +324,9 @@ def _claim(reply_id: UUID, attempt: int, process: str) -> Reply | None:
         return None
     # This process may have slept since, for so long that another one has claimed the reply and written it: with the
     # attempt of that one, nothing would fence this one off.
-    claimed = Reply.objects.filter(pk=reply_id, attempt=attempt + 1)
-    return claimed.select_related("message__conversation").first()
+    claimed = Reply.objects.select_related("message").filter(pk=reply_id, attempt=attempt + 1)
+    # `first` would also sort, which takes as long as reading the row.
+    return next(iter(claimed), None)
 
 
 async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
@@ -334,8 +335,8 @@ async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
     `system`, the operator's, comes first, then the reply's instructions. Both count. The question is always included.
     """
     system = "\n\n".join(filter(None, [system, reply.instructions]))
-    conversation, question = reply.message.conversation, reply.message.parent_id
-    texts = await in_thread(conversation.texts)(question, chars - len(system), PROMPT_MESSAGES)
+    question: Any = reply.message.parent_id
+    texts = await in_thread(tree.texts)(question, chars - len(system), PROMPT_MESSAGES)
     messages = [{"role": role, "content": text} for role, text in texts if text]
     # An answer means nothing without its question.
     if messages[0]["role"] == Message.Role.ASSISTANT:

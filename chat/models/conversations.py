@@ -240,13 +240,6 @@ class Conversation(Summary):
         rows = self.messages.select_related("reply").in_bulk(answers)
         return [rows[answer] for answer in answers]
 
-    def texts(self, leaf_id: UUID | None, chars: int, last: int) -> list[tuple[str, str]]:
-        """Role and text up to the leaf, oldest first: at most `last` messages within `chars` characters.
-
-        The leaf's own text is always included.
-        """
-        return tree.texts(leaf_id, chars, last) if leaf_id else []
-
     @transaction.atomic
     def show(self, message: Message) -> None:
         """Put the branch through `message` on screen, down to its newest end; of two answers, choose this one."""

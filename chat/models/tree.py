@@ -78,7 +78,10 @@ def path(leaf: UUID, last: int) -> list[UUID]:
 
 
 def texts(leaf: UUID, chars: int, last: int) -> list[tuple[str, str]]:
-    """Role and text from a message upwards, the oldest first: at most `last`, within `chars` characters in all."""
+    """Role and text from a message upwards, the oldest first: at most `last`, within `chars` characters in all.
+
+    The message's own text is always included.
+    """
     return _rows(TEXTS, as_stored(leaf), chars, last)
 
 
