@@ -60,6 +60,7 @@ async def page(
             **shown,
             "hits": hits(request, conversation, shown["messages_shown"]) if conversation else None,
             "form": form,
+            "answering": _answering(request, form),
             "beginning": None if conversation else BeginningForm(form.data if form.is_bound else None),
             "edited": edited,
             "question_chars": settings.CHAT_QUESTION_CHARS,
@@ -245,6 +246,13 @@ def moment_of(value: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment and timezone.is_aware(moment) else None
+
+
+def _answering(request: SignedInRequest, form: QuestionForm) -> list[str]:
+    """The models that a browser shows as chosen: the first one instead of one that is not offered."""
+    offered = [model.name for model in Process.of(request).catalog.models_for(request.user)]
+    model, also = form["model"].value(), form["also"].value()
+    return [model if model in offered else offered[0], *([also] if also in offered else [])]
 
 
 def _earlier(last: int, until: UUID | None, first: Message) -> str:

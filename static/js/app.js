@@ -1,3 +1,4 @@
+import { nameModels } from "./answering.js";
 import { Conversation } from "./conversation.js";
 import { copyOnClick } from "./copy.js";
 import { find } from "./dom.js";
@@ -16,6 +17,7 @@ downloadOnClick();
 setInstructionsHere(document);
 drawFormulas();
 followNotes();
+nameModels(document);
 markHits(document);
 const history = startFrame();
 const stream = new PageStream(find(document, "[data-stream-url]", HTMLElement).dataset.streamUrl ?? "", {

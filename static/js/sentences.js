@@ -30,6 +30,9 @@ export function countOffers(count) {
   return count === 1 ? "One title or message is listed." : `${count} titles and messages are listed.`;
 }
 
+/** @param {string[]} models one or two that answer, as in templates/chat/_welcome.html */
+export const together = (models) => models.join(" and ");
+
 export const COPIED = "Copied";
 export const NOT_COPIED = "Not copied";
 

@@ -119,6 +119,20 @@ def test_the_choice_is_as_wide_as_its_model(alice: Page) -> None:
     assert width() > short
 
 
+def test_the_first_page_names_the_models_that_are_chosen(alice: Page, visit: Visit) -> None:
+    named = alice.get_by_text("You're talking to")
+    expect(named).to_contain_text("You're talking to small, unless you choose another model below.")
+    models(alice).select_option("large")
+    expect(named).to_contain_text("talking to large,")
+    alice.get_by_label("Compare with").select_option("small")
+    expect(named).to_contain_text("talking to large and small,")
+    alice.get_by_label("Compare with").select_option("large")
+    expect(named).to_contain_text("talking to large,")
+    plain = visit("alice", java_script_enabled=False)
+    plain.goto("/")
+    expect(plain.get_by_text("You're talking to small, unless you choose another model below.")).to_be_visible()
+
+
 def compare(page: Page, upstream: Upstream) -> None:
     """Ask both models at once; they have written "First" and "Second", and wait."""
     upstream.script(text("First"), pause("both"), text(" answer"), finish())

@@ -1,5 +1,6 @@
 """The page of a conversation and the sidebar."""
 
+import re
 import time
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,8 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from chat import asking
+from chat.catalog import Catalog, Model
+from chat.demo import Demo
 from chat.models import Conversation, Message, Reply, ReplyEvent, User
 from chat.views import history as sidebar
 from chat.views import pages
@@ -271,6 +274,42 @@ def test_the_first_page_says_what_is_kept_and_who_can_read_it(client: Client) ->
     page = client.get("/").text
     assert "Conversations are kept until you delete them, and can be restored for 30 days" in page
     assert "Administrators can read them." in page
+
+
+def answering(html: str) -> str:
+    """Which models the first page names."""
+    names = re.search("You're talking to <strong[^>]*>(.*?)</strong>", html)
+    assert names
+    return names[1]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "named"),
+    [
+        ({"model": "large"}, "large"),
+        ({"model": "large", "also": "small"}, "large and small"),
+        ({"model": "gone", "also": "gone"}, "small"),
+        ({}, "small"),
+    ],
+)
+def test_the_first_page_names_the_model_that_is_chosen(
+    client: Client, alice: User, settings: Settings, chosen: dict[str, str], named: str
+) -> None:
+    settings.CHAT_DEMO = False
+    client.process.catalog = Catalog([Model(name, Demo(False, 0)) for name in ("small", "large")])
+    User.objects.update(model="large")
+    assert answering(client.get("/").text) == "large"
+    # The page of a refused question has the choice that came with it.
+    refused = client.post("/c/", {"text": " ", **chosen})
+    assert refused.status_code == 422
+    assert answering(refused.text) == named
+
+
+def test_the_only_model_is_named_when_a_question_is_refused(client: Client, settings: Settings) -> None:
+    settings.CHAT_DEMO = False
+    refused = client.post("/c/", {"text": " "})
+    assert answering(refused.text) == "demo"
+    assert '<span class="composer__model">demo</span>' in refused.text
 
 
 def test_only_staff_are_led_to_the_admin(client: Client, alice: User) -> None:
