@@ -161,6 +161,10 @@ def test_what_a_transcript_stops_at_has_its_name(staff: Client, sam: User, alice
     assert re.search(rf"\b{name} 1 of \d", re.sub(r"\s+", " ", html))
 
 
+def test_what_a_conversation_has_not_is_no_word_of_python(staff: Client, alice: User) -> None:
+    assert ">None<" not in page(staff, change(talk(alice, "Answer.")))
+
+
 def test_a_conversation_without_problems_has_no_ways_to_them(staff: Client, alice: User) -> None:
     html = page(staff, change(talk(alice, "Answer.", status="stopped")))
     assert "problem" not in html[html.index('class="ways"') : html.index("<dialog")]

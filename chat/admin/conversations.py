@@ -161,9 +161,10 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         return format_html_join(" ", '<span class="status status--{}">{}</span>', marks)
 
     @admin.display(description=_("feedback"))
-    def feedback(self, conversation: Conversation) -> str | None:
+    def feedback(self, conversation: Conversation) -> str:
         counts = [(conversation.good, gettext("%(count)d good")), (conversation.bad, gettext("%(count)d bad"))]
-        return ", ".join(words % {"count": count} for count, words in counts if count) or None
+        # A page of a conversation, unlike the list, shows None as it is.
+        return ", ".join(words % {"count": count} for count, words in counts if count) or "-"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
