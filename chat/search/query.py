@@ -1,4 +1,7 @@
-"""What people write to search: words, "exact phrases", -what is not wanted. The last word may be unfinished."""
+"""What people write to search: words, "exact phrases", -what is not wanted, begin* for what begins like this.
+
+The last word may be unfinished.
+"""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ class NotSearchable(Exception):
 class Term:
     """Words that stand one after another. The last of them may go on if this is a prefix.
 
-    `source` is what a person wrote. Whatever belongs to one of the `owners` matches too.
+    `source` is what a person wrote, without a star. Whatever belongs to one of the `owners` matches too.
     """
 
     words: tuple[str, ...]
@@ -89,5 +92,7 @@ def _term(source: str, is_open: bool) -> Term | None:
     if not found:
         return None
     last = found[-1]
-    goes_on = is_open and len(last) >= SHORTEST_PREFIX and not words.is_paired(last)
-    return Term(found, goes_on or words.is_character(last), source)
+    # Each beginning takes a database the time of a frequent word, so MOST_TERMS is limit enough.
+    may_go_on = is_open or source.endswith("*")
+    goes_on = may_go_on and len(last) >= SHORTEST_PREFIX and not words.is_paired(last)
+    return Term(found, goes_on or words.is_character(last), source.rstrip("*"))
