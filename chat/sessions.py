@@ -91,7 +91,7 @@ class OpenSessions:
         session = OpenSession(key)
         self._open.add(session)
         if self._looking is None or self._looking.done():
-            self._looking = spawn(self._look_again_and_again(), "open sessions", self._threads)
+            self._looking = spawn(self._keep_looking(), "open sessions", self._threads)
         try:
             yield session
         finally:
@@ -112,7 +112,7 @@ class OpenSessions:
         if self._looking:
             self._looking.cancel()
 
-    async def _look_again_and_again(self) -> None:
+    async def _keep_looking(self) -> None:
         while self._open:
             await asyncio.sleep(LOOK)
             try:
