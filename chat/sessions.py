@@ -134,7 +134,7 @@ def _valid(keys: Iterable[str]) -> Iterator[str]:
     kept = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
     sessions = {row.session_key: row.get_decoded() for row in kept}
     ids = {int(session.get(SESSION_KEY, 0)) for session in sessions.values()}
-    people = {person.pk: person for person in User.objects.filter(pk__in=ids, is_active=True)}
+    people = User.objects.filter(is_active=True).only("password", "is_staff").in_bulk(ids)
     for key, session in sessions.items():
         person = people.get(int(session.get(SESSION_KEY, 0)))
         if person and _signs_in(session, person):
