@@ -27,6 +27,15 @@ def test_an_answer_is_judged_and_other_tabs_follow(show: Show) -> None:
     expect(button(answer(page), "Bad answer")).to_have_attribute("aria-pressed", "false")
 
 
+def test_nothing_moves_when_a_thumb_is_pressed(show: Show) -> None:
+    page = show("What is two and two?", "It is four.")
+    controls = [button(answer(page), name) for name in ("Good answer", "Bad answer", "demo")]
+    before = [control.bounding_box() for control in controls]
+    controls[0].click()
+    expect(answer(page).get_by_label("What is good about it?")).to_be_visible()
+    assert [control.bounding_box() for control in controls] == before
+
+
 def test_too_long_a_reason_stays_in_its_field(show: Show, watch: Watch) -> None:
     watch.expect("status of 422")
     page = show("What is two and two?", "It is five.")

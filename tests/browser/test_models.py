@@ -159,6 +159,20 @@ def boxes(page: Page) -> list[dict[str, float]]:
     return found
 
 
+def test_two_answers_use_the_room_of_a_wide_window(alice: Page, upstream: Upstream) -> None:
+    compare(alice, upstream)
+    narrow = boxes(alice)
+    asked = alice.locator("[data-role=user]")
+    width = asked.evaluate("(question) => question.offsetWidth")
+    alice.set_viewport_size({"width": 1920, "height": 900})
+    left, right = boxes(alice)
+    assert left["width"] == right["width"] > 1.3 * narrow[0]["width"]
+    assert right["right"] < 1920
+    assert alice.evaluate("document.documentElement.scrollWidth") == 1920
+    # A line to read is no longer than it was.
+    assert asked.evaluate("(question) => question.offsetWidth") == width
+
+
 @pytest.mark.parametrize("chosen", [0, 1])
 def test_two_models_answer_side_by_side_and_one_is_chosen(alice: Page, upstream: Upstream, chosen: int) -> None:
     compare(alice, upstream)

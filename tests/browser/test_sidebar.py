@@ -41,6 +41,16 @@ def test_a_hidden_sidebar_stays_hidden_until_the_menu_shows_it(alice: Page) -> N
     expect(button(alice, "Hide the sidebar")).to_be_hidden()
 
 
+def test_the_filter_by_labels_is_not_cut_off(alice: Page, server: Server) -> None:
+    server.database.run(lambda: Label.objects.create(owner=User.objects.get(username="alice"), name="Work", key="work"))
+    alice.reload()
+    choice = alice.get_by_label("Show", exact=True)
+    expect(choice).to_be_visible()
+    width = choice.evaluate("(choice) => choice.offsetWidth")
+    choice.evaluate("(choice) => { choice.style.maxWidth = 'none'; }")
+    assert choice.evaluate("(choice) => choice.offsetWidth") == width
+
+
 # Links in a sentence may be smaller, and no finger reaches the skip link.
 CONTROLS = """
     button, summary, select, textarea, input:not([type=checkbox], [type=radio]), label:has(input), [role=option],
