@@ -108,8 +108,8 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
 
 def _want_title(answer: UUID) -> None:
     """Let a model give the answer's conversation a title, if it has none yet."""
-    if untitled := Conversation.objects.without_title().filter(messages=answer).first():
-        Job.objects.add(Job.Kind.TITLE, untitled.pk)
+    for untitled in Conversation.objects.without_title().filter(messages=answer).values_list("pk", flat=True):
+        Job.objects.add(Job.Kind.TITLE, untitled)
 
 
 class Reply(models.Model):
