@@ -48,6 +48,10 @@ def test_the_page_to_print_has_everything(visit: Visit, server: Server, *, scrip
     if scripts:
         expect(page.locator(".katex")).to_be_visible()
         expect_accessible(page)
+        left, right = (box.bounding_box() for box in page.locator(".printed__actions > *").all())
+        assert left
+        assert right
+        assert right["x"] >= left["x"] + left["width"] + 8
     page.emulate_media(media="print")
     expect(page.get_by_role("heading", level=1)).to_have_text("Message 0")
     expect(page.get_by_role("link", name="Back to the conversation")).to_be_hidden()

@@ -51,6 +51,17 @@ def test_the_filter_by_labels_is_not_cut_off(alice: Page, server: Server) -> Non
     assert choice.evaluate("(choice) => choice.offsetWidth") == width
 
 
+def test_no_key_is_named_where_there_is_no_keyboard(visit: Visit) -> None:
+    for options, is_named in (({}, True), (PHONE, False)):
+        page = visit("alice", **options)
+        page.goto("/")
+        if not is_named:
+            button(page, "Menu").click()
+        search = page.get_by_role("link", name="Search")
+        expect(search).to_be_visible()
+        expect(search.get_by_text("Ctrl")).to_be_visible(visible=is_named)
+
+
 # Links in a sentence may be smaller, and no finger reaches the skip link.
 CONTROLS = """
     button, summary, select, textarea, input:not([type=checkbox], [type=radio]), label:has(input), [role=option],
