@@ -90,6 +90,17 @@ def test_a_question_that_is_too_long_stays_in_the_box(alice: Page, watch: Watch)
     expect(question(alice)).not_to_have_attribute("aria-invalid", "true")
 
 
+def test_how_much_is_too_much_can_be_read_on_a_phone(alice: Page, upstream: Upstream) -> None:
+    alice.set_viewport_size({"width": 390, "height": 844})
+    upstream.script(text("So far"), hang())
+    ask(alice, "Hello?")
+    expect(button(alice, "Stop")).to_be_visible()
+    question(alice).fill("x" * 33_000)
+    room = alice.get_by_text("1,000 characters too many")
+    expect(room).to_be_visible()
+    assert room.evaluate("(room) => room.scrollWidth <= room.clientWidth")
+
+
 def test_a_question_continues_its_conversation(alice: Page, upstream: Upstream) -> None:
     ask(alice, "How are you?")
     expect_end(alice, "complete")
