@@ -1,4 +1,4 @@
-"""The comparison of relays, on which `make bench` and `make bench-quick` rest."""
+"""The comparison of relays, on which `make bench` and `make bench-quick` rest, and the data of `make bench-data`."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.bench import relay
+from chat.models import Conversation, User
+from tests.bench import data, pages, relay, reviews
 from tests.bench.readers import Load, Taken
 
 FEW = Load(streams=3, deltas=5, gap=0.01, ramp=0.1)
@@ -63,3 +64,37 @@ def test_a_frame_has_the_wanted_length() -> None:
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings", "FRAME": "0.5"}
     printed = subprocess.run([sys.executable, "-c", show], env=environment, check=True, stdout=subprocess.PIPE).stdout
     assert printed.split() == [b"0.5", b"0.5"]
+
+
+@pytest.fixture
+def filled(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data with 500 conversations of one question and one answer."""
+    monkeypatch.setattr(data, "LENGTH", 2)
+    data.fill(1000)
+
+
+def test_the_data_sums_up_its_conversations(filled: None) -> None:
+    for conversation in Conversation.objects.all():
+        stored = {field: getattr(conversation, field) for field in Conversation.SUMMED}
+        conversation.add_up()
+        assert {field: getattr(conversation, field) for field in Conversation.SUMMED} == stored
+
+
+def test_the_data_has_something_for_each_page_of_reviewers(filled: None) -> None:
+    newest = Conversation.objects.order_by("-updated")[0]
+    client = pages.signed_in(User.objects.get(username="staff"))
+    asked = pages.staffs(newest)
+    for what in [
+        *("of a group", "failed", "flagged or reported", "reported", "new to reviewers", "in review", "done"),
+        *("of one reviewer", "of no reviewer", "in review, of one reviewer", "in the trash", "not in the trash"),
+        *("with a label that half of the reviews have", "with a label that one in a hundred has"),
+        "flagged or reported, not in the trash, new to reviewers",
+    ]:
+        assert client.get(asked[f"staff's list: {what}"]).context["cl"].result_count, what
+    for what in ["at the first problem", "at a flag"]:
+        response = client.get(asked[f"staff's transcript, {what}"], follow=True)
+        assert response.context["stops"].position == 1, what
+    for group in reviews.GROUPS:
+        reviewer = pages.signed_in(User.objects.get(username=reviews.limited_to(group)))
+        count = reviewer.get(pages.limited("they")["they: newest"]).context["cl"].result_count
+        assert 0 < count < Conversation.objects.count() / 2, group

@@ -3,7 +3,8 @@
     python -m tests.bench.data --messages 1000000 sqlite postgresql
 
 Both get the same texts. Their words are spread as in languages: the fifteen most frequent ones are in half of all texts
-or more, and most are in less than one of a thousand. What there was in the databases is deleted.
+or more, and most are in less than one of a thousand. What there was in the databases is deleted, but the audit record.
+tests.bench.reviews adds what people and reviewers have made of some conversations.
 """
 
 import argparse
@@ -86,18 +87,21 @@ class Texts:
 
 def fill(messages: int) -> None:
     """Fill the database of the settings."""
+    from django.contrib.auth.models import Group
     from django.core.management import call_command
     from django.db import connection
 
-    from chat.models import Conversation, User
+    from chat.models import Conversation, LedgerEntry, ReviewLabel, User
+    from tests.bench.reviews import Desk
 
     began = time.monotonic()
     call_command("migrate", verbosity=0)
-    Conversation.objects.all().delete()
-    User.objects.all().delete()
+    for rows in (Conversation, User, LedgerEntry, Group, ReviewLabel):
+        rows.objects.all().delete()
     heavy = User.objects.create_user("heavy", email="heavy@example.org")
     people = User.objects.bulk_create(User(username=f"person-{number}") for number in range(PEOPLE))
     User.objects.create_superuser("staff")
+    desk = Desk(people, NOW)
     texts, dice, done = Texts(), random.Random(SEED), 0  # noqa: S311
     for numbers in batched(range(messages // LENGTH), AT_ONCE // LENGTH):
         conversations = []
@@ -106,9 +110,17 @@ def fill(messages: int) -> None:
             created = NOW - YEARS * (1 - number * LENGTH / messages)
             model = "rare" if number % ONE_RARE == 0 else "demo"
             conversations.append(
-                Conversation(owner=owner, title=texts.title(), model=model, created=created, updated=created)
+                Conversation(
+                    owner=owner,
+                    title=texts.title(),
+                    model=model,
+                    created=created,
+                    updated=created,
+                    trashed=desk.trashed(number, created),
+                )
             )
         store(conversations, texts)
+        desk.store(zip(numbers, conversations, strict=True))
         done += len(numbers) * LENGTH
         if done % 20_000 == 0:
             seconds = time.monotonic() - began
