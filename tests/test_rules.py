@@ -89,9 +89,9 @@ def test_what_fails_or_is_judged_later_is_chosen_later(alice: User, sam: User) -
     soup, tea = talk(alice, "Two spoons."), talk(alice, "Three spoons.", feedback="good")
     rule = set_rule(sam, feedback="bad", owner="alice")
     assert fill(rule) == set()
-    Reply.objects.filter(message__conversation=soup).update(feedback="bad")
+    Reply.objects.get(message__conversation=soup).judge("bad", "")
     assert fill(rule) == {soup.pk}
-    Reply.objects.filter(message__conversation=tea).update(feedback="bad")
+    Reply.objects.get(message__conversation=tea).judge("bad", "")
     assert fill(rule) == {soup.pk, tea.pk}
 
 

@@ -203,6 +203,8 @@ class Conversation(Summary):
             # For administrators, who list those of all people.
             models.Index(fields=["-updated", "-id"], name="conversation_updated"),
             models.Index(fields=["statuses", "-updated", "-id"], name="conversation_statuses"),
+            models.Index(fields=["-updated", "-id"], condition=Q(good__gt=0), name="conversation_good"),
+            models.Index(fields=["-updated", "-id"], condition=Q(bad__gt=0), name="conversation_bad"),
             models.Index(fields=["trashed", "owner"], condition=Q(temporary=True), name="conversation_temporary"),
         ]
 
