@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import batched
 from typing import Any
 
@@ -73,7 +73,7 @@ class OpenSession:
     """A session for which a stream is open."""
 
     key: str
-    ended: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class OpenSessions:
@@ -106,7 +106,8 @@ class OpenSessions:
             # Nobody can have signed out meanwhile.
             return
         for session in sessions:
-            session.ended = session.key not in valid
+            if session.key not in valid:
+                session.ended.set()
 
     def close(self) -> None:
         if self._looking:

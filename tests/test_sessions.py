@@ -1,6 +1,7 @@
 """How long sessions last."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 
 import pytest
@@ -9,13 +10,17 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from chat import sessions
+from chat.database import DatabaseThreads
 from chat.models import User
-from chat.sessions import STAFF_SECONDS, valid_sessions
-from tests.client import Client
+from chat.sessions import STAFF_SECONDS, OpenSession, OpenSessions, valid_sessions
+from tests.client import AsyncClient, Client
+from tests.hosts import PATIENCE
 
 IDLE = settings.SESSION_COOKIE_AGE
 STAFF = reverse("admin:index")
@@ -101,6 +106,63 @@ def session_is_still_valid(key: str) -> bool:
 
 def session_holds(signed_in: Client) -> bool:
     return session_is_still_valid(key(signed_in))
+
+
+@pytest.fixture
+async def opened(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenSessions]:
+    """Looked at all the time."""
+    monkeypatch.setattr(sessions, "LOOK", 0)
+    opened = OpenSessions(DatabaseThreads(1))
+    yield opened
+    opened.close()
+
+
+async def open_key(alice: User) -> str:
+    client = AsyncClient()
+    await client.aforce_login(alice)
+    return client.cookies[settings.SESSION_COOKIE_NAME].value
+
+
+async def ends(session: OpenSession) -> None:
+    """Sign out, and wait until that has been noticed."""
+    await Session.objects.filter(pk=session.key).adelete()
+    async with asyncio.timeout(PATIENCE):
+        await session.ended.wait()
+
+
+async def test_an_open_session_ends_when_its_person_signs_out(opened: OpenSessions, alice: User) -> None:
+    with opened.open(await open_key(alice)) as here, opened.open(await open_key(alice)) as elsewhere:
+        await ends(here)
+        assert not elsewhere.ended.is_set()
+
+
+async def test_sessions_are_looked_at_again_after_none_was_open(opened: OpenSessions, alice: User) -> None:
+    with opened.open(key := await open_key(alice)):
+        looking = opened._looking
+    assert looking
+    await looking
+    with opened.open(key) as session:
+        await ends(session)
+
+
+@pytest.mark.parametrize("failure", [OperationalError, RuntimeError])
+async def test_a_failed_look_ends_no_session_and_is_repeated(
+    opened: OpenSessions, alice: User, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
+) -> None:
+    failed = asyncio.Event()
+
+    async def fail(_: Iterable[str]) -> set[str]:
+        failed.set()
+        raise failure
+
+    with opened.open(await open_key(alice)) as session:
+        with monkeypatch.context() as patch:
+            patch.setattr(sessions, "valid_sessions", fail)
+            async with asyncio.timeout(PATIENCE):
+                await failed.wait()
+        await asyncio.sleep(0)
+        assert not session.ended.is_set()
+        await ends(session)
 
 
 @pytest.mark.parametrize("count", [2, 20])

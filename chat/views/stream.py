@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 # The browser waits this long before it reconnects, in milliseconds.
 RETRY = 2000
-# Seconds that pass at least between two checks of the right to watch somebody else's conversation.
+# Seconds that pass at least between two checks of the right to watch somebody else's conversation. The first block
+# after them checks, and a quiet stream has one every ten seconds.
 RIGHTS_LOOK = 4.0
 # Seconds between two signs of life on the stream of a page; that of a reply has one after replylog.base.IDLE.
 SIGN_OF_LIFE = 10.0
@@ -109,7 +110,7 @@ async def _while_signed_in(
         async with aclosing(blocks):
             yield first
             async for block in blocks:
-                if session.ended:
+                if session.ended.is_set():
                     return
                 yield block
 

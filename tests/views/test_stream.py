@@ -54,10 +54,37 @@ async def test_a_stream_ends_with_its_session(
     assert [event async for event in reading] == []
 
 
-def test_no_reader_outlives_its_session_by_more_than_15_seconds() -> None:
+# In seconds: how long a reader may outlive its session or right, and the pause between two blocks of a quiet stream.
+OUTLIVES, QUIET = 15, max(stream.SIGN_OF_LIFE, base.IDLE + base.POLL)
+
+
+def test_no_reader_outlives_its_session_for_long() -> None:
     """The stream ends with the first block after the look that has noticed."""
-    pause_between_blocks = max(stream.SIGN_OF_LIFE, base.IDLE + base.POLL)
-    assert sessions.LOOK + pause_between_blocks < 15
+    assert sessions.LOOK + QUIET < OUTLIVES
+
+
+@pytest.mark.parametrize("delta", range(1, int(QUIET) + 1))
+async def test_no_delta_puts_the_end_of_a_right_off(monkeypatch: pytest.MonkeyPatch, delta: int) -> None:
+    """It is taken away right after a delta, and maybe after a check, on a clock that the test turns."""
+    clock, allowed = 0.0, True
+    monkeypatch.setattr(stream, "monotonic", lambda: clock)
+
+    async def blocks() -> AsyncGenerator[bytes]:
+        nonlocal clock, allowed
+        for moment in (QUIET, QUIET + delta):
+            clock = moment
+            yield b"block"
+        allowed = False
+        for moment in (2 * QUIET, 3 * QUIET):
+            clock = moment
+            yield b"sign of life"
+
+    async def may_read() -> bool:
+        return allowed
+
+    seen = [block async for block in stream._while_allowed(blocks(), may_read)]
+    assert seen[:2] == [b"block", b"block"]
+    assert clock - (QUIET + delta) < OUTLIVES
 
 
 async def test_a_stream_goes_on_with_its_session(
