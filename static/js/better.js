@@ -2,6 +2,9 @@
 
 import { find } from "./dom.js";
 
+// Separates what is in the box from the words that are added.
+const GAP = "\n\n";
+
 /** @param {Document} page */
 export function beginWithAnswers(page) {
   /** @type {NodeListOf<HTMLButtonElement>} */
@@ -17,7 +20,11 @@ function begin(page, entry) {
   const box = find(page, "#mark-form [name=correction]", HTMLTextAreaElement);
   find(entry, "[name=about]", HTMLInputElement).checked = true;
   const words = find(entry, "[data-source]", HTMLTemplateElement).content.textContent;
-  // At the caret: what is there already stays.
-  box.setRangeText(words, box.selectionStart, box.selectionEnd, "start");
+  // What is there already stays; where that has the words, there is nothing to add.
+  if (!(GAP + box.value).includes(GAP + words)) {
+    const before = box.value && box.value + GAP;
+    box.value = before + words;
+    box.setSelectionRange(before.length, before.length);
+  }
   box.focus();
 }

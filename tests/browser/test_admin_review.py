@@ -180,6 +180,36 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server,
     assert sam.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_better_answer_begins_below_what_is_in_the_box(sam: Page, server: Server) -> None:
+    transcript = talk(server, "Salt", "Two spoons.\n\nOr three.", "Salt.")
+
+    def fill() -> None:
+        queue = ReviewQueue.objects.create(name="Salt", rubric="Correct: yes, no")
+        queue.put(Conversation.objects.values_list("pk", flat=True))
+        assert Marking.objects.claim(queue, User.objects.get(username="sam"))
+
+    server.database.run(fill)
+    sam.goto(transcript)
+    first, second = sam.get_by_role("button", name="Begin with its words").all()
+    better = sam.get_by_label("A better answer", exact=True)
+    better.fill("My own words")
+    better.press("Control+a")
+    first.click()
+    expect(better).to_have_value("My own words\n\nTwo spoons.\n\nOr three.")
+    expect(better).to_be_focused()
+    # At the words: there it begins.
+    assert better.evaluate("box => box.selectionStart === 14 && box.selectionEnd === 14")
+    # They are there already.
+    first.click()
+    expect(better).to_have_value("My own words\n\nTwo spoons.\n\nOr three.")
+    expect(better).to_be_focused()
+    second.click()
+    expect(better).to_have_value("My own words\n\nTwo spoons.\n\nOr three.\n\nSalt.")
+    better.fill("")
+    first.click()
+    expect(better).to_have_value("Two spoons.\n\nOr three.")
+
+
 def test_a_reviewer_writes_and_settles_remarks_by_keyboard(sam: Page, server: Server) -> None:
     transcript = talk(server, "Salt", *[ANSWER] * 3)
 
