@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, quote
 import pytest
 from django.contrib.auth.models import Group, Permission
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -31,6 +32,13 @@ def titles(browser: Client, query: str) -> set[str]:
     """Those of the conversations that are listed."""
     html = page(browser, LIST + query)
     return {title for title in Conversation.objects.values_list("title", flat=True) if f">{title}<" in html}
+
+
+def limit(reviewer: User, group: Group) -> None:
+    """Let an administrator only read what people of the group have."""
+    User.objects.filter(pk=reviewer.pk).update(is_superuser=False)
+    reviewer.user_permissions.set(Permission.objects.filter(codename__in=["view_conversation", "read_conversation"]))
+    ReviewLimit.objects.create(reviewer=reviewer).groups.set([group])
 
 
 # Columns
@@ -198,15 +206,25 @@ def test_groups_are_those_of_the_people_that_a_reviewer_sees(client: Client, ali
     alice.groups.set([sales, cooks])
     bob.groups.add(cooks)
     talk(alice, title="Hers")
-    User.objects.filter(pk=sam.pk).update(is_superuser=False)
-    sam.user_permissions.set(Permission.objects.filter(codename__in=["view_conversation", "read_conversation"]))
-    ReviewLimit.objects.create(reviewer=sam).groups.set([sales])
+    limit(sam, sales)
     client.force_login(sam)
     html = page(client, LIST)
     assert "?group=Sales" in html
     assert "Cooks" not in html
     assert titles(client, "?group=Sales") == {"Hers"}
     assert titles(client, "?group=Cooks") == set()
+
+
+def test_the_rows_of_a_limited_reviewer_are_found_by_their_ids(client: Client, alice: User, sam: User) -> None:
+    sales = Group.objects.create(name="Sales")
+    alice.groups.add(sales)
+    talk(alice, title="Hers")
+    limit(sam, sales)
+    client.force_login(sam)
+    with CaptureQueriesContext(connection) as queries:
+        assert titles(client, "") == {"Hers"}
+    (rows,) = [query["sql"] for query in queries if 'LEFT OUTER JOIN "chat_review"' in query["sql"]]
+    assert '"owner_id" IN' not in rows
 
 
 # Search
