@@ -335,7 +335,7 @@ async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
     `system`, the operator's, comes first, then the reply's instructions. Both count. The question is always included.
     """
     system = "\n\n".join(filter(None, [system, reply.instructions]))
-    question: Any = reply.message.parent_id
+    question = reply.message.parent_id
     texts = await in_thread(tree.texts)(question, chars - len(system), PROMPT_MESSAGES)
     messages = [{"role": role, "content": text} for role, text in texts if text]
     # An answer means nothing without its question.

@@ -113,7 +113,7 @@ class Client:
 
 
 def wait_for[T](coroutine: Coroutine[Any, Any, T]) -> T:
-    """Its result. What it runs in threads runs in this one, and what it leaves running is cancelled.
+    """Its result. What it runs in a request's thread runs in this one, and what it leaves running is cancelled.
 
     One thread at a time may call this. It is `async_to_sync` with one event loop for all calls: with a loop and three
     threads for each, a request takes 2 ms longer, which is half of it.

@@ -305,7 +305,7 @@ class Servers:
 
 
 class SharedServers:
-    """Gives the tests of a module one server for each environment, as if it were new for each test."""
+    """Gives tests one server for each environment, as if it were new for each test."""
 
     def __init__(self, start: Servers) -> None:
         self._start = start

@@ -108,8 +108,9 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
 
 def _want_title(answer: UUID) -> None:
     """Let a model give the answer's conversation a title, if it has none yet."""
-    for untitled in Conversation.objects.without_title().filter(messages=answer).values_list("pk", flat=True):
-        Job.objects.add(Job.Kind.TITLE, untitled)
+    untitled = Conversation.objects.without_title().filter(messages=answer).values_list("pk", flat=True)
+    if pk := next(iter(untitled), None):
+        Job.objects.add(Job.Kind.TITLE, pk)
 
 
 class Reply(models.Model):

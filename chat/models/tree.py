@@ -77,7 +77,7 @@ def path(leaf: UUID, last: int) -> list[UUID]:
     return [as_uuid(pk) for (pk,) in _rows(PATH, as_stored(leaf), last)]
 
 
-def texts(leaf: UUID, chars: int, last: int) -> list[tuple[str, str]]:
+def texts(leaf: UUID | None, chars: int, last: int) -> list[tuple[str, str]]:
     """Role and text from a message upwards, the oldest first: at most `last`, within `chars` characters in all.
 
     The message's own text is always included.
@@ -105,7 +105,7 @@ def _rows(statement: str, *parameters: Any) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def as_stored(pk: UUID) -> object:
+def as_stored(pk: UUID | None) -> object:
     """A UUID as this database keeps it: PostgreSQL as such, SQLite as 32 digits."""
     return models.UUIDField().get_db_prep_value(pk, connection)
 

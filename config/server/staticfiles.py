@@ -17,7 +17,7 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 def smaller_style(style: bytes) -> bytes:
-    """The style without comments and indentation.
+    """The style without comments and indentation, also in strings, in which ours have neither.
 
     That is most of what can be saved, and cannot change a rule: rcssmin makes `.a:is(.b)` of `.a :is(.b)` in a query.
     """
