@@ -32,15 +32,15 @@ export function listenForKeys(page) {
 }
 
 /**
- * What a key means. Where several have it, each time the next one, and at first that of the message at which the
- * reviewer is.
+ * What a key means. Where several have it, the one that has the focus, or the next one if the key only leads there;
+ * at first that of the message at which the reviewer is.
  * @param {Document} page
  * @param {string} key
  */
 function meant(page, key) {
   const all = /** @type {HTMLElement[]} */ ([...page.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)]);
-  const focused = all.findIndex((one) => one.matches(":focus"));
-  if (focused >= 0) return all[(focused + 1) % all.length];
+  const focused = all.find((one) => one.matches(":focus"));
+  if (focused) return focused.hasAttribute("data-key-leads") ? all[(all.indexOf(focused) + 1) % all.length] : focused;
   const here = page.activeElement?.closest("[data-entry]") ?? page.querySelector("[data-entry]:has(:target)");
   const own = here && isInWindow(here) && all.find((one) => here.contains(one));
   return own || all.find((one) => one.getBoundingClientRect().bottom > 0) || all.at(-1);

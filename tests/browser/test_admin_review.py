@@ -241,6 +241,12 @@ def test_a_reviewer_writes_and_settles_remarks_by_keyboard(sam: Page, server: Se
         sam.keyboard.press("Enter")
     expect(answer.locator(".remark", has_text="Settled by sam")).to_contain_text("Too sweet fx")
     expect(sam.locator(".remark--open")).to_have_text(re.compile("All of it fx"))
+    # Whoever has moved to a form means that one.
+    for entry in sam.locator(".entry").all()[:2]:
+        entry.get_by_text("Note or flag").focus()
+        sam.keyboard.press("f")
+        expect(entry.get_by_role("textbox", name="Note")).to_be_focused()
+    sam.reload()
     sam.get_by_role("button", name="Keys").click()
     sam.keyboard.press("f")
     expect(sam.locator(".shortcuts")).to_contain_text("Write a note or a flag")
