@@ -49,8 +49,12 @@ async function write(text) {
   if (navigator.clipboard) return navigator.clipboard.write([new ClipboardItem({ "text/plain": text })]);
   const area = document.createElement("textarea");
   area.value = await text;
-  document.body.append(area);
+  const focused = document.activeElement;
+  // Nothing outside of an open dialog can be selected.
+  (document.querySelector("dialog:modal") ?? document.body).append(area);
   area.select();
-  document.execCommand("copy");
+  const isCopied = document.execCommand("copy");
   area.remove();
+  if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
+  if (!isCopied) throw new Error("The browser did not copy");
 }

@@ -194,6 +194,43 @@ def test_keys_copy_the_last_answer_and_start_a_new_conversation(alice: Page, ups
     expect(question(alice)).to_have_value("a draftN")
 
 
+# Over plain HTTP browsers offer none.
+NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined })"
+
+
+def test_without_a_clipboard_the_key_copies_and_leaves_the_focus(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("Four."), finish())
+    ask(alice, "Two and two?")
+    expect_end(alice, "complete")
+    alice.evaluate(NO_CLIPBOARD)
+    question(alice).fill("It is ")
+    question(alice).press("Alt+Shift+C")
+    expect(button(answer(alice), "Copied")).to_be_visible()
+    alice.keyboard.press("Control+v")
+    expect(question(alice)).to_have_value("It is Four.")
+
+
+def test_without_a_clipboard_the_key_copies_while_the_palette_is_open(alice: Page, upstream: Upstream) -> None:
+    upstream.script(text("Six."), finish())
+    ask(alice, "Two and four?")
+    expect_end(alice, "complete")
+    alice.evaluate(NO_CLIPBOARD)
+    alice.keyboard.press("Control+k")
+    alice.keyboard.press("Alt+Shift+C")
+    expect(alice.locator("[data-announcer]")).to_have_text("Copied")
+    alice.keyboard.press("Control+v")
+    expect(palette(alice).get_by_role("combobox")).to_have_value("Six.")
+
+
+def test_without_a_clipboard_copied_is_said_only_if_it_was(alice: Page) -> None:
+    ask(alice, "Hello?")
+    expect_end(alice, "complete")
+    alice.evaluate(NO_CLIPBOARD)
+    alice.evaluate("document.execCommand = () => false")
+    question(alice).press("Alt+Shift+C")
+    expect(button(answer(alice), "Not copied")).to_be_visible()
+
+
 def test_on_a_mac_the_keys_are_other_ones(visit: Visit, upstream: Upstream) -> None:
     alice = visit("alice")
     alice.add_init_script("Object.defineProperty(navigator, 'platform', { value: 'MacIntel' })")
