@@ -30,10 +30,11 @@ BUSY = _("The server is busy, so this is shown as plain text. Reload the page to
 
 
 class Rendering:
-    """Renders texts in one thread, and keeps the HTML in the database: whoever shows a message first has it made.
+    """Renders texts in one thread, and keeps the HTML of messages in the database: whoever shows one first has it made.
 
     It is kept in one of `threads`, when the page that needed it has it. A text that grows, or rules of another version
-    in this process, make another source, and so the HTML is made again. `close` ends the thread.
+    in this process, make another source, and so the HTML is made again. For a queued question it is made for each page.
+    `close` ends the thread.
     """
 
     def __init__(self, threads: ThreadPoolExecutor, render: Callable[[str], SafeString] = render) -> None:
@@ -91,7 +92,8 @@ class Rendering:
     def _render(self, message: Message, source: str) -> SafeString:
         try:
             html = self._renders[Message.Role(message.role)](message.text)
-            if message.is_final:
+            # A question that is still queued has no row to keep its HTML for.
+            if message.is_final and not message._state.adding:
                 with self._lock:
                     self._new[source] = MessageHtml(message=message, source=source, html=html)
             return html

@@ -268,6 +268,19 @@ async def test_what_is_still_being_written_is_not_kept(rendering: Rendering, ali
     assert not await MessageHtml.objects.aexists()
 
 
+async def test_a_question_that_waits_to_be_asked_is_not_kept(
+    rendering: Rendering, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no row to keep it for, so nothing is written each time somebody looks at it."""
+    kept: list[MessageHtml] = []
+    monkeypatch.setattr(MessageHtml.objects, "keep", kept.extend)
+    assert await shown_and_kept(rendering, Message(role=USER, text="And?")) == '<p dir="auto">And?</p>\n'
+    assert kept == []
+    message = await in_thread(stored)(alice, "a")
+    await shown_and_kept(rendering, message)
+    assert [row.message for row in kept] == [message]
+
+
 @pytest.mark.stores
 async def test_the_html_goes_with_its_message(rendering: Rendering, alice: User) -> None:
     message, gone = [await in_thread(stored)(alice, text) for text in "ab"]
