@@ -288,6 +288,7 @@ def answering(html: str) -> str:
     [
         ({"model": "large"}, "large"),
         ({"model": "large", "also": "small"}, "large and small"),
+        ({"model": "large", "also": "large"}, "large"),
         ({"model": "gone", "also": "gone"}, "small"),
         ({}, "small"),
     ],
