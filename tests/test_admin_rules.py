@@ -105,7 +105,7 @@ def test_a_preview_counts_what_would_have_been_chosen(
 ) -> None:
     for _ in range(3):
         talk(alice, "Answer.")
-    Reply.objects.filter(message__conversation=Conversation.objects.earliest("pk")).update(feedback="bad")
+    Reply.objects.get(message__conversation=Conversation.objects.earliest("pk")).judge("bad", "")
     html = press(staff, queue, "preview").text
     assert "chosen <strong>3</strong> of the 3 conversations" in html
     html = press(staff, queue, "preview", share=0, feedback="bad").text
