@@ -167,6 +167,7 @@ export class Conversation {
       this.#composer.retract();
       const message = form.closest("[data-message]");
       await (message ? this.#messages?.refresh(message) : this.#messages?.renew());
+      if (message) showReason(message.id, form);
       const said = event.submitter?.dataset.said;
       if (said) this.#announcer.textContent = said;
       if (document.activeElement === document.body) this.#composer.focus();
@@ -239,6 +240,16 @@ export class Conversation {
  */
 function edited({ target }) {
   if (target instanceof HTMLTextAreaElement && target.form) withdrawComplaint(target.form);
+}
+
+/**
+ * Bring the field for a reason into view, which has come below what a person has pressed.
+ * @param {string} message the id of its element
+ * @param {HTMLFormElement} form that was sent
+ */
+function showReason(message, form) {
+  if (!form.matches("[data-feedback]")) return;
+  document.querySelector(`#${message} [data-reason]`)?.scrollIntoView({ block: "nearest" });
 }
 
 /** @param {HTMLFormElement} form @param {boolean} isBusy */

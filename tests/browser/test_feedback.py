@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Show, Visit, Watch
-from tests.browser.pages import answer, button, store
+from tests.browser.pages import answer, button, store, top_at_rest
 from tests.server import Server
 
 pytestmark = pytest.mark.chromium
@@ -34,6 +34,19 @@ def test_nothing_moves_when_a_thumb_is_pressed(show: Show) -> None:
     controls[0].click()
     expect(answer(page).get_by_label("What is good about it?")).to_be_visible()
     assert [control.bounding_box() for control in controls] == before
+
+
+def test_the_field_for_a_reason_comes_into_view(show: Show) -> None:
+    page = show("What is two and two?", "It is four.", "And three and three?", "It is six.\n\n" * 30)
+    first, composer = page.locator("[data-role=assistant]").first, page.locator("[data-composer]")
+    good, save = button(first, "Good answer"), button(first, "Save")
+    page.set_viewport_size({"width": 390, "height": 500})
+    # Just above the composer, which will cover what comes below.
+    covered_from = top_at_rest(composer)
+    page.evaluate("(distance) => scrollBy(0, distance)", top_at_rest(good) - covered_from + 40)
+    good.click()
+    expect(save).to_be_visible()
+    assert top_at_rest(save) + save.evaluate("(save) => save.offsetHeight") <= covered_from
 
 
 def test_too_long_a_reason_stays_in_its_field(show: Show, watch: Watch) -> None:
