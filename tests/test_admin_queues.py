@@ -319,6 +319,56 @@ def test_whoever_marks_what_has_been_taken_out_keeps_what_they_wrote(
     assert following == change(Conversation.objects.get(title="On tea"))
 
 
+def lose(queue: ReviewQueue, reviewer: User) -> Marking:
+    """A marking that the reviewer has reserved, whose conversation has been taken out of the queue since."""
+    marking = Marking.objects.claim(queue, reviewer)
+    assert marking
+    Marking.objects.filter(pk=marking.pk).update(reserved=timezone.now() - timedelta(minutes=1))
+    assert queue.take_out([marking.conversation_id]) == 1
+    return marking
+
+
+def test_marks_for_what_has_been_taken_out_come_back_also_by_an_older_rubric(
+    staff: Client, sam: User, queue: ReviewQueue
+) -> None:
+    marking = lose(queue, sam)
+    rubric = "Correct: yes, no\nSeasoned: yes, no"
+    fields = {"name": queue.name, "instructions": "", "rubric": rubric, "reviewers": "2", "minutes": "30"}
+    assert staff.post(address("change", queue.pk), fields).status_code == 302
+    response = give(staff, marking, **{COMMENT: "Kept <i>"}, lost="x", correction="Kept <b>")
+    assert response.status_code == 409
+    assert written(response.text) == "3\n\nKept &lt;i&gt;"
+    assert "\nKept &lt;b&gt;</textarea>" in response.text
+    assert re.search(f'name="{CORRECT}" value="yes"[^>]* checked', response.text)
+    # Where all of it has a field, there is nothing else.
+    assert written(give(staff, marking, **{TONE: "", COMMENT: ""}).text) is None
+
+
+def written(html: str) -> str | None:
+    """What the page shows of marks by criteria that the rubric no longer has."""
+    shown = re.search(r"You had written</label>\s*<textarea[^>]* readonly[^>]*>\n(.*?)</textarea>", html, re.DOTALL)
+    return shown and shown[1]
+
+
+def test_marks_for_a_queue_that_has_been_deleted_come_back(
+    client: Client, bob: User, queue: ReviewQueue, soup: Conversation
+) -> None:
+    client.force_login(allow(bob, *RIGHTS))
+    marking = lose(queue, bob)
+    queue.delete()
+    response = give(client, marking, **{COMMENT: "Kept <i>"}, correction="Kept <b>")
+    assert response.status_code == 409
+    assert "No marks were saved: this queue has been deleted." in response.text
+    assert written(response.text) == "yes\n\n3\n\nKept &lt;i&gt;"
+    assert "\nKept &lt;b&gt;</textarea>" in response.text
+    assert f'href="{QUEUES}"' in response.text
+    # Nothing leads into it, and nothing of it is told.
+    assert "Review the next" not in response.text
+    assert not re.search("Salt|Taste|On soup", response.text)
+    bob.user_permissions.clear()
+    assert give(client, marking).status_code == 403
+
+
 def test_agreement_is_shown(staff: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
     for reviewer, marks in ((sam, [("yes", "1"), ("yes", "4")]), (bob, [("yes", "1"), ("no", "1")])):
         for place, (correct, tone) in enumerate(marks):

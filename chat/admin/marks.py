@@ -1,7 +1,7 @@
 """The marks of a queue: the form in which a reviewer gives them, and how far those of several agree."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from time import time
 from typing import Any, cast
@@ -56,14 +56,24 @@ class MarkForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         """Refuse marks by criteria that the rubric no longer has."""
-        of_others = [name for name in self.data if name.startswith(PREFIX) and name not in self.criteria]
-        if of_others:
-            marks = "; ".join(self.data[name] for name in of_others)
+        if of_others := self._of_others(self.data):
             sentence = gettext(
                 "The rubric has changed since you opened it. Mark by this one. You had written: %(marks)s"
             )
-            raise forms.ValidationError(sentence % {"marks": marks})
+            raise forms.ValidationError(sentence % {"marks": "; ".join(of_others)})
         return self.cleaned_data
+
+    def _of_others(self, sent: Mapping[str, str]) -> list[str]:
+        """The marks by criteria that the rubric no longer has."""
+        return [mark for name, mark in sent.items() if name.startswith(PREFIX) and name not in self.criteria]
+
+    def give_back(self, sent: Mapping[str, str]) -> None:
+        """Show all that the reviewer has sent. The form stays unbound: there is nothing to correct."""
+        self.initial = dict(sent)
+        if written := "\n\n".join(filter(None, self._of_others(sent))):
+            box = forms.Textarea(attrs={"rows": 2, "dir": "auto", "readonly": True})
+            self.fields = {"written": forms.CharField(label=gettext("You had written"), widget=box), **self.fields}
+            self.initial["written"] = written
 
     def judged(self, conversation: Conversation) -> Message | None:
         """The end of the branch that the reviewer saw."""

@@ -216,32 +216,35 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     @method_decorator(require_POST)
     def mark(self, request: HttpRequest, pk: UUID, marking: UUID) -> HttpResponse:
         """Keep the marks, and lead to the next conversation."""
-        queue, mine = self._asked(request, pk, marking)
-        criteria = rubric.parse(queue.rubric)
+        mine = self._asked(request, pk, marking)
         if mine is None:
-            # Unbound: there is nothing to correct.
-            form = MarkForm(criteria)
-            form.initial = request.POST.dict()
-            return self._again(request, Marking(pk=marking, queue=queue), form, 409, is_gone=True)
+            return self._give_back(request, pk, marking)
         conversation = seen_conversation(request, mine.conversation_id)
-        form = MarkForm(criteria, request.POST)
+        form = MarkForm(rubric.parse(mine.queue.rubric), request.POST)
         is_valid, has_changed = form.is_valid(), False
         try:
             if is_valid and self._give(mine, request, form, conversation):
                 self._tell_of_others(request, mine)
-                return self._next(request, queue)
+                return self._next(request, mine.queue)
         except AnswerChangedError:
             has_changed = True
             form.open_again()
         problem = {"original": conversation, "has_changed": has_changed, "is_late": is_valid and not has_changed}
         return self._again(request, mine, form, 409 if is_valid else 422, **problem)
 
-    def _asked(self, request: HttpRequest, pk: UUID, marking: UUID) -> tuple[ReviewQueue, Marking | None]:
-        """The queue, and the marking in it, unless its conversation has been taken out or erased."""
+    def _asked(self, request: HttpRequest, pk: UUID, marking: UUID) -> Marking | None:
+        """The marking, unless its conversation has been taken out of the queue or erased, or the queue deleted."""
         if not may_review(request):
             raise PermissionDenied
-        queue = get_object_or_404(ReviewQueue, pk=pk)
-        return queue, queue.markings.select_related("queue").filter(pk=marking).first()
+        return Marking.objects.select_related("queue").filter(queue=pk, pk=marking).first()
+
+    def _give_back(self, request: HttpRequest, pk: UUID, marking: UUID) -> HttpResponse:
+        """Show the marks that can no longer be stored anywhere, to copy them."""
+        queue = ReviewQueue.objects.filter(pk=pk).first()
+        form = MarkForm(rubric.parse(queue.rubric) if queue else [])
+        form.give_back(request.POST.dict())
+        shown = Marking(pk=marking, queue=queue or ReviewQueue(pk=pk, name=gettext("Deleted queue")))
+        return self._again(request, shown, form, 409, is_gone=True, is_deleted=not queue)
 
     def _again(
         self, request: HttpRequest, marking: Marking, form: MarkForm, status: int, **problem: Any
@@ -260,11 +263,11 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     @method_decorator(require_POST)
     def skip(self, request: HttpRequest, pk: UUID, marking: UUID) -> HttpResponse:
         """Leave the conversation to others for a while, and lead to the next one."""
-        queue, mine = self._asked(request, pk, marking)
+        mine = self._asked(request, pk, marking)
         if mine:
             seen_conversation(request, mine.conversation_id)
             mine.skip(cast("User", request.user))
-        return self._next(request, queue)
+        return self._next(request, get_object_or_404(ReviewQueue, pk=pk))
 
     def _tell_of_others(self, request: HttpRequest, mine: Marking) -> None:
         """Lead to the marks of others, if there are some: the next conversation comes at once."""
