@@ -35,6 +35,9 @@ def kinds() -> dict[str, list[str]]:
         "four words, the last a beginning": some(lambda number: " ".join(words[number * 9 : number * 9 + 4])[:-1]),
         "a beginning of two letters": some(lambda number: data.SYLLABLES[number * 3]),
         "a beginning of four letters": some(lambda number: words[number * 100][:4]),
+        "three beginnings of four letters": some(
+            lambda number: " ".join(f"{word[:4]}*" for word in words[number * 100 : number * 100 + 3])
+        ),
         "a phrase of frequent words": some(lambda number: f'"{words[number]} {words[number + 3]}"'),
         "a phrase that no text has": some(lambda number: f'"{words[number]} {words[40_000 + number]}"'),
         "without a frequent word": some(lambda number: f'"{words[200 + number]}" -{words[number]}'),
