@@ -293,6 +293,7 @@ def test_whoever_has_lost_the_reservation_is_told(staff: Client, sam: User, bob:
     response = give(staff, marking, correction="Kept <b>")
     assert response.status_code == 409
     assert "your reservation ran out" in response.text
+    assert "then press <em>Review the next</em>" in response.text
     assert "\nKept &lt;b&gt;</textarea>" in response.text
     Marking.objects.filter(pk=marking.pk).update(reviewer=sam, done=timezone.now())
     assert "you have given them already" in give(staff, marking).text
@@ -307,7 +308,8 @@ def test_whoever_marks_what_has_been_taken_out_keeps_what_they_wrote(
     assert queue.take_out([soup.pk]) == 1
     response = give(staff, marking, **{TONE: "", COMMENT: "Kept <i>"}, correction="Kept <b>")
     assert response.status_code == 409
-    assert "somebody has taken this conversation out of the queue" in response.text
+    assert "No marks were saved: this conversation is no longer in the queue." in response.text
+    assert "then press <em>Review the next</em>" in response.text
     for kept in ["\nKept &lt;b&gt;</textarea>", "\nKept &lt;i&gt;</textarea>"]:
         assert kept in response.text
     assert re.search(r'value="yes"[^>]* checked', response.text)
@@ -317,6 +319,18 @@ def test_whoever_marks_what_has_been_taken_out_keeps_what_they_wrote(
     # To skip it is no mistake.
     following = staff.post(address("skip", queue.pk, marking.pk))["Location"]
     assert following == change(Conversation.objects.get(title="On tea"))
+
+
+def test_whoever_marks_what_its_person_has_erased_is_told_nothing_of_a_reservation(
+    staff: Client, sam: User, queue: ReviewQueue
+) -> None:
+    marking = Marking.objects.claim(queue, sam)
+    assert marking
+    Conversation.objects.filter(pk=marking.conversation.pk).erase()
+    response = give(staff, marking)
+    assert response.status_code == 409
+    assert "No marks were saved: this conversation is no longer in the queue." in response.text
+    assert "reservation" not in response.text
 
 
 def lose(queue: ReviewQueue, reviewer: User) -> Marking:
