@@ -3,6 +3,9 @@ import { find } from "./dom.js";
 import { fragment } from "./requests.js";
 import { isComposing } from "./typing.js";
 
+/** @type {WeakMap<Element, Editor>} the ones that are open, by their message */
+const editors = new WeakMap();
+
 /**
  * Lets a person edit a question where it stands. The form is the one of the page for it. The tab keeps the draft, also
  * when it is reloaded, until it is sent or dropped.
@@ -14,23 +17,23 @@ export class Editor {
   #text;
 
   /**
-   * Open the form in the question.
+   * Open the form in the question, unless it is open already.
    * @param {HTMLAnchorElement} link to the page with the form
    * @param {Composer} composer which has the model that is chosen
-   * @returns {Promise<Editor | null>} nothing if it is open already
+   * @returns {Promise<Editor>}
    * @throws {import("./requests.js").Problem}
    */
   static async open(link, composer) {
     const message = /** @type {HTMLElement} */ (link.closest("[data-message]"));
-    if (message.hasAttribute("data-editing")) return null;
+    const open = editors.get(message);
+    if (open) return open;
     // What an earlier press has failed to do.
     find(message, "[data-error]", HTMLElement).replaceChildren();
     const form = find(await fragment(link.href), "[data-edit]", HTMLFormElement);
-    // Another click may have opened it meanwhile.
-    if (message.hasAttribute("data-editing")) return null;
     const models = form.querySelector("select");
     if (models) models.value = composer.model;
-    return new Editor(message, link, form);
+    // Another click may have opened it meanwhile.
+    return editors.get(message) ?? new Editor(message, link, form);
   }
 
   /**
@@ -50,6 +53,7 @@ export class Editor {
     find(form, "[data-cancel]", HTMLElement).addEventListener("click", (event) => this.#cancel(event));
     find(message, ".message__body", HTMLElement).append(form);
     message.toggleAttribute("data-editing", true);
+    editors.set(message, this);
   }
 
   focus() {
@@ -84,6 +88,7 @@ export class Editor {
     event.stopPropagation();
     this.#form.remove();
     this.#message.removeAttribute("data-editing");
+    editors.delete(this.#message);
     this.#link.focus({ preventScroll: true });
   }
 }

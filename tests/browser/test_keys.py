@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Show, Visit
 from tests.browser.pages import answer, ask, button, expect_end, held, question, words
 from tests.upstream import Upstream, finish, hang, pause, text
 
@@ -150,6 +150,20 @@ def test_up_in_the_empty_box_edits_the_last_question(alice: Page, upstream: Upst
     question(alice).press("ArrowUp")
     expect(alice.locator("[data-role=user] textarea")).to_be_focused()
     expect(alice.locator("[data-role=user] textarea")).to_have_value("Two and two?")
+
+
+def test_up_leads_to_an_editor_that_a_reload_has_opened_again(show: Show) -> None:
+    page = show("Two and two?", "Four.")
+    question(page).press("ArrowUp")
+    edited = page.locator("[data-role=user] textarea")
+    edited.fill("Two and three?")
+    page.reload()
+    expect(edited).to_have_value("Two and three?")
+    expect(page.get_by_role("textbox", name="Your question")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(edited).to_be_focused()
+    page.keyboard.type("!")
+    expect(edited).to_have_value("Two and three?!")
 
 
 def shortcuts(page: Page) -> Locator:
