@@ -388,7 +388,10 @@ def test_a_place_that_is_none_is_no_filter(staff: Client, alice: User, settings:
 def test_all_are_those_on_the_pages(staff: Client, alice: User) -> None:
     many(alice, 5)
     selected = {"action": "delete_selected", "_selected_action": str(Conversation.objects.all()[0].pk)}
-    assert "Conversations: 3" in staff.post(LIST, {**selected, "select_across": "1"}).text
+    shown = staff.post(LIST, {**selected, "select_across": "1"}).text
+    assert "Conversations: 3" in shown
+    # Nothing is done yet.
+    assert "Only the first 3 conversations of the list were chosen. There are more" in shown
     assert "Conversations: 1" in staff.post(LIST, {**selected, "select_across": "0"}).text
 
 

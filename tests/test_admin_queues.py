@@ -121,7 +121,7 @@ def test_a_queue_is_filled_with_as_many_as_the_list_has_pages_for(
     monkeypatch.setattr("chat.admin.conversations.MOST", 3)
     shown = put()
     assert "2 conversations are new in the queue." in shown
-    assert "These were the first 3 conversations of the list. There are more" in shown
+    assert "Only the first 3 conversations of the list were chosen. There are more" in shown
     monkeypatch.setattr("chat.admin.conversations.MOST", 4)
     assert "There are more" not in put()
 

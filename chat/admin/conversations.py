@@ -321,8 +321,9 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         pks = list(queryset.values_list("pk", flat=True)[: MOST + 1])
         response = super().response_action(request, queryset.filter(pk__in=pks[:MOST]), *args, **kwargs)
         if response and len(pks) > MOST:
+            # So, whether the action is done or, like that of deleting, asks first.
             sentence = gettext(
-                "These were the first %(most)s conversations of the list. There are more: choose them by “Older "
+                "Only the first %(most)s conversations of the list were chosen. There are more: choose them by “Older "
                 "conversations” below the list, or by a filter."
             )
             self.message_user(request, sentence % {"most": f"{MOST:,}"}, messages.WARNING)
