@@ -6,24 +6,46 @@ import { isComposing } from "./typing.js";
 // The form for another wording of a question, open or not.
 const EDIT = "[data-queued-edit]";
 
-// What the tab keeps of an edit until it is saved, by the id of the question. Another branch has other ones.
+// What the tab keeps of an edit until it is saved or dropped, by the id of the question. Another branch has other ones.
 const KEPT = `queued ${location.pathname} `;
 
 /** @param {HTMLElement} element the questions that are queued, which change by their forms and from elsewhere */
 export function followEdits(element) {
   element.addEventListener("input", keepEdit);
+  element.addEventListener("toggle", keepClosed, { capture: true });
   element.addEventListener("sent", (event) => closeEdit(/** @type {CustomEvent} */ (event)), { capture: true });
   element.addEventListener("keydown", (event) => {
     const edit = editOf(event.target);
     if (event.key !== "Escape" || isComposing(event) || !edit?.open) return;
     event.preventDefault();
-    edit.open = false;
-    edit.querySelector("summary")?.focus();
+    close(edit);
+  });
+  element.addEventListener("click", (event) => {
+    const cancel = event.target instanceof Element && event.target.closest("[data-cancel]");
+    const edit = cancel && editOf(cancel);
+    if (!edit) return;
+    event.preventDefault();
+    drop(edit);
   });
 }
 
+/** @param {HTMLDetailsElement} edit of which the words stay */
+function close(edit) {
+  edit.open = false;
+  edit.querySelector("summary")?.focus();
+}
+
+/** @param {HTMLDetailsElement} edit */
+function drop(edit) {
+  const text = find(edit, "textarea", HTMLTextAreaElement);
+  text.value = text.defaultValue;
+  // As if a person had typed that: nothing is kept, and no complaint holds.
+  text.dispatchEvent(new Event("input", { bubbles: true }));
+  close(edit);
+}
+
 /**
- * Open the edits that were not saved before the page was loaded again.
+ * Show the edits that were not saved before the page was loaded again, open unless they were closed.
  * @param {HTMLElement} element
  * @returns {string[]} what was being written about questions that are no longer queued
  */
@@ -32,7 +54,7 @@ export function restoreEdits(element) {
   for (const key of kept) {
     const edit = editOf(element.querySelector(`#${key.slice(KEPT.length)}`));
     if (!edit) continue;
-    edit.open = true;
+    edit.open = sessionStorage.getItem(closed(key)) === null;
     find(edit, "textarea", HTMLTextAreaElement).value = sessionStorage.getItem(key) ?? "";
   }
   if (hasLater()) return [];
@@ -42,7 +64,7 @@ export function restoreEdits(element) {
 
 /** Keep nothing of a conversation that ends. */
 export function forgetEdits() {
-  for (const key of keptEdits()) sessionStorage.removeItem(key);
+  for (const key of keptEdits()) forget(key);
 }
 
 function keptEdits() {
@@ -53,14 +75,33 @@ function keptEdits() {
 function keepEdit({ target }) {
   if (!(target instanceof HTMLTextAreaElement)) return;
   const key = keyOf(target);
-  if (target.value === target.defaultValue) sessionStorage.removeItem(key);
+  if (target.value === target.defaultValue) forget(key);
   else sessionStorage.setItem(key, target.value);
+}
+
+/** @param {Event} event of a form that has been opened or closed */
+function keepClosed({ target }) {
+  if (!(target instanceof HTMLDetailsElement) || !target.matches(EDIT)) return;
+  const key = keyOf(target);
+  if (target.open) sessionStorage.removeItem(closed(key));
+  else if (sessionStorage.getItem(key) !== null) sessionStorage.setItem(closed(key), "");
+}
+
+/** @param {string} key */
+function forget(key) {
+  sessionStorage.removeItem(key);
+  sessionStorage.removeItem(closed(key));
+}
+
+/** @param {string} key of an edit @returns {string} the key under which the tab keeps that a person has closed it */
+function closed(key) {
+  return `closed ${key}`;
 }
 
 /** @param {string} key */
 function takeEdit(key) {
   const text = sessionStorage.getItem(key) ?? "";
-  sessionStorage.removeItem(key);
+  forget(key);
   return text;
 }
 
@@ -78,7 +119,7 @@ function closeEdit({ target, detail: button }) {
   edit.open = false;
   const text = find(edit, "textarea", HTMLTextAreaElement);
   text.defaultValue = text.value;
-  sessionStorage.removeItem(keyOf(edit));
+  forget(keyOf(edit));
 }
 
 /**
@@ -96,11 +137,11 @@ export function showQueued(element, next) {
     const edit = find(question, EDIT, HTMLDetailsElement);
     const { value, defaultValue } = find(edit, "textarea", HTMLTextAreaElement);
     if (!(same instanceof HTMLElement)) {
-      sessionStorage.removeItem(keyOf(question));
+      forget(keyOf(question));
       if (value !== defaultValue) lost.push(value);
       continue;
     }
-    if (edit.open || value !== defaultValue) same.querySelector(EDIT)?.replaceWith(edit);
+    if (edit.open || value !== defaultValue) keepForm(edit, find(same, EDIT, HTMLDetailsElement));
     keepText(question, same);
     keepErrors(question, same);
     if (question.contains(focused)) {
@@ -113,6 +154,16 @@ export function showQueued(element, next) {
   const control = focused instanceof HTMLElement && element.contains(focused) ? focused : again();
   control?.focus({ preventScroll: true });
   return lost.filter((text) => text.trim());
+}
+
+/**
+ * Leave a form open or closed, and what is written in it. Whoever drops that has the words that the question has now.
+ * @param {HTMLDetailsElement} edit @param {HTMLDetailsElement} next
+ */
+function keepForm(edit, next) {
+  const { defaultValue } = find(next, "textarea", HTMLTextAreaElement);
+  find(edit, "textarea", HTMLTextAreaElement).defaultValue = defaultValue;
+  next.replaceWith(edit);
 }
 
 /**

@@ -165,6 +165,51 @@ def test_an_edit_that_was_closed_is_kept(writing: Page, server: Server) -> None:
     expect(queue(writing).get_by_label("Queued question")).to_have_value("Better words")
 
 
+def test_a_reload_leaves_an_edit_closed_that_was(writing: Page) -> None:
+    send(writing, "Second")
+    edit = queue(writing).get_by_label("Queued question")
+    for close in (lambda: edit.press("Escape"), queue(writing).get_by_text("Edit", exact=True).click):
+        queue(writing).get_by_text("Edit", exact=True).click()
+        edit.fill("Better words")
+        close()
+        expect(edit).to_be_hidden()
+        writing.reload()
+        expect(queued(writing)).to_have_text(["Second"])
+        expect(queued(writing)).to_be_visible()
+        expect(edit).to_have_value("Better words")
+        expect(edit).to_be_hidden()
+    queue(writing).get_by_text("Edit", exact=True).click()
+    writing.reload()
+    expect(edit).to_be_visible()
+
+
+def test_an_edit_is_dropped(writing: Page, server: Server, upstream: Upstream, watch: Watch) -> None:
+    watch.expect("status of 422")
+    send(writing, "Second")
+    queue(writing).get_by_text("Edit", exact=True).click()
+    edit = queue(writing).get_by_label("Queued question")
+    edit.fill("x" * 32_001)
+    button(queue(writing), "Save").click()
+    complaint = queue(writing).get_by_text("The limit is 32,000.")
+    expect(complaint).to_be_visible()
+    # It is worded anew elsewhere meanwhile.
+    server.database.run(lambda: QueuedQuestion.objects.update(text="2nd"))
+    change_elsewhere(writing, server)
+    queue(writing).get_by_role("link", name="Cancel").click()
+    expect(edit).to_be_hidden()
+    expect(queue(writing).get_by_text("Edit", exact=True)).to_be_focused()
+    expect(queued(writing)).to_have_text(["2nd"])
+    queue(writing).get_by_text("Edit", exact=True).click()
+    expect(edit).to_have_value("2nd")
+    expect(complaint).to_have_count(0)
+    writing.reload()
+    expect(queued(writing)).to_have_text(["2nd"])
+    expect(queued(writing)).to_be_visible()
+    upstream.release("rest")
+    expect(questions(writing)).to_have_text(["First", "2nd"])
+    expect(question(writing)).to_have_value("")
+
+
 @pytest.mark.parametrize("is_open", [True, False])
 def test_an_edit_of_a_question_that_has_been_sent_comes_back_to_the_box(
     writing: Page, upstream: Upstream, is_open: bool
