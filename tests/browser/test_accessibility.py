@@ -1,17 +1,18 @@
 """For everybody: by keyboard, on a phone, in the dark, with a screen reader, without motion."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import FloatRect, Page, Request, expect
+from playwright.sync_api import FloatRect, Locator, Page, Request, expect
 
 from chat import asking
 from chat.models import Conversation, Message, Reply, User
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Show, Visit, Watch
-from tests.browser.pages import answer, ask, button, choose, expect_end, question, store, words
+from tests.browser.pages import answer, ask, button, choose, expect_end, question, store, top_at_rest, words
 from tests.server import Server, SharedServers
 from tests.upstream import Upstream, finish, hang, pause, reasoning, text
 
@@ -310,6 +311,30 @@ def test_the_keyboard_reaches_everything_visibly_in_reading_order(visit: Visit, 
     rest = iter(stops)
     wanted = ["Sign out", "Thought for 4 s", "link", "Copy", "Table", "Try again", "Show the previous answer"]
     assert all(name in rest for name in [*wanted, "Your question", "Send"]), stops
+
+
+def test_the_keyboard_goes_through_what_is_below_an_answer_as_it_is_read(show: Show) -> None:
+    page = show("Two and two?", "Four.")
+    good, bad, model = (button(answer(page), name) for name in ("Good answer", "Bad answer", "demo"))
+    report, reason = (
+        answer(page).get_by_role("link", name="Report"),
+        answer(page).get_by_label("What is good about it?"),
+    )
+    good.press("Enter")
+    expect(reason).to_be_visible()
+    expect(good).to_be_focused()
+    for stop in (bad, report, model, reason, button(answer(page), "Save")):
+        page.keyboard.press("Tab")
+        expect(stop).to_be_focused()
+    assert top_at_rest(good) < top_at_rest(reason)
+    for before, after in pairwise([good, bad, report, model]):
+        assert left(before) < left(after)
+
+
+def left(element: Locator) -> float:
+    box = element.bounding_box()
+    assert box
+    return box["x"]
 
 
 def test_the_keyboard_reaches_everything_on_an_account_page(visit: Visit) -> None:
