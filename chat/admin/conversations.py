@@ -103,8 +103,8 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     search_fields = ["title"]
     search_help_text = _(
         "Finds the conversations of texts that have every word, the newest 200 texts first: titles, messages, queued "
-        'questions and notes. The last word may be a beginning, "words in quotes" stand together, and texts with a '
-        "-word are left out. The name and the address of the owner count as words."
+        'questions and notes. The last word may be a beginning, and so may one with a star*, "words in quotes" stand '
+        "together, and texts with a -word are left out. The name and the address of the owner count as words."
     )
     fields = [("owner", "model", "message_count", "tokens", "created", "updated", "trashed", "status", "feedback")]
     readonly_fields = ["message_count", "tokens", "created", "updated", "trashed", "status", "feedback"]
