@@ -175,6 +175,8 @@ def cold_start(server: Any, what: str) -> Figures:
         session.send("Network.emulateNetworkConditions", SLOW_NETWORK)
         session.send("Emulation.setCPUThrottlingRate", SLOW_CPU)
         page.goto("/")
+        # It may come a moment after the page has loaded.
+        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
         painted, ready = page.evaluate(
             "[performance.getEntriesByName('first-contentful-paint')[0].startTime,"
             " performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]"
