@@ -250,10 +250,9 @@ def moment_of(value: str) -> datetime | None:
 
 def _answering(request: SignedInRequest, form: QuestionForm) -> list[str]:
     """The models that a browser shows as chosen, each once: the first one instead of one that is not offered."""
-    offered = [model.name for model in Process.of(request).catalog.models_for(request.user)]
-    model, also = form["model"].value(), form["also"].value()
-    chosen = [model if model in offered else offered[0], *([also] if also in offered else [])]
-    return list(dict.fromkeys(chosen))
+    model_for, also = Process.of(request).model_for, form["also"].value()
+    model = model_for(request.user, form["model"].value())
+    return [model, also] if also != model and also == model_for(request.user, also) else [model]
 
 
 def _earlier(last: int, until: UUID | None, first: Message) -> str:
