@@ -134,10 +134,10 @@ def valid_sessions(keys: Iterable[str]) -> set[str]:
 def _valid(keys: Iterable[str]) -> Iterator[str]:
     kept = Session.objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
     sessions = {row.session_key: row.get_decoded() for row in kept}
-    ids = {int(session.get(SESSION_KEY, 0)) for session in sessions.values()}
-    people = User.objects.filter(is_active=True).only("password", "is_staff").in_bulk(ids)
+    ids = {key: int(session.get(SESSION_KEY, 0)) for key, session in sessions.items()}
+    people = User.objects.filter(is_active=True).only("password", "is_staff").in_bulk(set(ids.values()))
     for key, session in sessions.items():
-        person = people.get(int(session.get(SESSION_KEY, 0)))
+        person = people.get(ids[key])
         if person and _signs_in(session, person):
             yield key
 
