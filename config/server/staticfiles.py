@@ -1,7 +1,7 @@
 """Static files: how they are collected, and WhiteNoise as asynchronous middleware."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,10 @@ class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):
             ours = {name: file for name, file in paths.items() if name.startswith(folder)}
             minified |= {name: (Minified(storage, minify), path) for name, (storage, path) in ours.items()}
         return super().post_process(minified, *args, **options)
+
+    def compress_files(self, paths: Iterable[str]) -> Any:
+        # No page asks for the others, and Brotli at its best takes time.
+        return super().compress_files(set(paths) & set(self.hashed_files.values()))
 
     def stored_name(self, name: str) -> str:
         try:
