@@ -266,12 +266,13 @@ def test_a_long_transcript_takes_few_queries(
 )
 def test_a_transcript_ends_with_the_queued_questions(staff: Client, alice: User, status: str, state: str) -> None:
     conversation = talk(alice, "Answer.", status=status)
-    queue(conversation, "First **queued**?")
+    queue(conversation, "First **queued** `now`?")
     queue(conversation, "Second queued?", NOON + timedelta(minutes=5))
     transcript, queued = page(staff, change(conversation)).split("Queued questions</h2>")
     assert "Question 0?" in transcript
     first, second = queued.split("Second queued?")
-    assert "First **queued**?" in first
+    # As it will look when it is asked.
+    assert 'First **queued** <code dir="ltr">now</code>?' in first
     for facts, minute in [(first, 0), (second, 5)]:
         assert f">{state}</span>" in facts
         assert "<dt>Model</dt><dd>large-1</dd>" in facts

@@ -50,16 +50,20 @@ async def transcript(
     """
     place = await sync_to_async(Place)(request, conversation, has_text)
     messages = place.messages
+    queued = [] if place.page.has_next() else await sync_to_async(_queued)(conversation)
+    # As they will look when they are asked.
+    questions = [Message(role=Message.Role.USER, text=question.text) for question in queued]
     if has_text:
         await read_live(process.log, messages)
-        await process.rendering.show(messages)
-    queued = [] if place.page.has_next() else await sync_to_async(_queued)(conversation)
+        await process.rendering.show([*messages, *questions])
     return {
         "subtitle": conversation.title if has_text else str(conversation),
         "entries": [(message, dict(_facts(message, has_text)), place.siblings(message)) for message in messages],
         "page": place.page,
         "pages": place.page.paginator.get_elided_page_range(place.page.number),
-        "queued": [(question, _queued_facts(question)) for question in queued],
+        "queued": [
+            (question, message, _queued_facts(question)) for question, message in zip(queued, questions, strict=True)
+        ],
         "branches": place.branches,
         "is_on_screen": place.is_on_screen,
         "stops": place.stops,
