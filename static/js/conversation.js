@@ -20,20 +20,15 @@ export class Conversation {
   #headings;
   #composer;
   #tab;
-  /** @type {Follower | undefined} */
   #follower;
-  /** @type {Messages | undefined} nothing on the page of a new conversation */
   #messages;
   #queued;
-  #stream;
-  /** @type {Seen | undefined} */
   #seen;
   // Whether the page says that the conversation is gone.
   #isGone = false;
 
   /** @param {Document} page @param {import("./stream.js").PageStream} stream */
   constructor(page, stream) {
-    this.#stream = stream;
     this.#queued = page.querySelector("[data-queued]");
     this.#announcer = find(page, "[data-announcer]", HTMLElement);
     this.#headings = page.querySelectorAll("[data-heading]");
@@ -45,22 +40,14 @@ export class Conversation {
       // There is a newer version, whatever its number.
       () => this.reach(Infinity),
     );
-    const list = page.querySelector("[data-messages]");
-    if (list instanceof HTMLElement) this.#show(page, list);
-    // Whoever writes will see a reply being written in a moment, which tries again what fails here.
-    const prepare = () => void loadReplies().catch(() => {});
-    for (const event of ["input", "submit"]) page.addEventListener(event, prepare, { once: true });
-  }
-
-  /** @param {Document} page @param {HTMLElement} list */
-  #show(page, list) {
+    const list = find(page, "[data-messages]", HTMLElement);
     this.#follower = new Follower(
       find(page, "main", HTMLElement),
       list,
       find(page, "[data-bar]", HTMLElement),
       find(page, "[data-to-end]", HTMLButtonElement),
     );
-    this.#messages = new Messages(list, this.#follower, this.#stream, {
+    this.#messages = new Messages(list, this.#follower, stream, {
       changed: () => this.#changed(),
       began: () => this.#began(),
       ended: (status) => this.#ended(status),
@@ -77,6 +64,9 @@ export class Conversation {
     list.addEventListener("click", (event) => this.#clicked(event));
     list.addEventListener("input", edited);
     for (const link of linksToDrafts(list)) this.#edit(link);
+    // Whoever writes will see a reply being written in a moment, which tries again what fails here.
+    const prepare = () => void loadReplies().catch(() => {});
+    for (const event of ["input", "submit"]) page.addEventListener(event, prepare, { once: true });
   }
 
   /** @param {HTMLElement} queued */
@@ -108,7 +98,7 @@ export class Conversation {
 
   /** What the page shows of the conversation, for the server. */
   get shown() {
-    return this.#messages?.shown ?? {};
+    return this.#messages.shown;
   }
 
   /**
@@ -116,7 +106,6 @@ export class Conversation {
    * @param {number | null} version of the conversation by now; null when it is deleted or somebody else's
    */
   async reach(version) {
-    if (!this.#messages) return;
     try {
       if (version === null) throw new Problem(GONE, 404);
       await this.#messages.reach(version);
@@ -143,13 +132,13 @@ export class Conversation {
     // A queued question waits below, and the person reads on.
     if ("queued" in answer) {
       this.#announcer.textContent = QUEUED;
-      return this.#messages?.renew();
+      return this.#messages.renew();
     }
     // The next question may be sent before the page shows this one.
     this.#composer.continueFrom(answer.reply.id);
-    await this.#messages?.refresh(this.#messages.last);
-    const question = this.#messages?.lastQuestion;
-    if (question) this.#follower?.toTop(question);
+    await this.#messages.refresh(this.#messages.last);
+    const question = this.#messages.lastQuestion;
+    if (question) this.#follower.toTop(question);
   }
 
   /** @param {SubmitEvent} event of a form in a message or in a queued question, after which other ones may be on screen */
@@ -166,7 +155,7 @@ export class Conversation {
       // What was said of the next question, before one of two answers was chosen, holds no longer.
       this.#composer.retract();
       const message = form.closest("[data-message]");
-      await (message ? this.#messages?.refresh(message) : this.#messages?.renew());
+      await (message ? this.#messages.refresh(message) : this.#messages.renew());
       if (message) showReason(message.id, form);
       const said = event.submitter?.dataset.said;
       if (said) this.#announcer.textContent = said;
@@ -211,13 +200,12 @@ export class Conversation {
   }
 
   #changed() {
-    if (!this.#messages) return;
     this.#composer.continueFrom(this.#messages.leaf);
     this.#composer.showRunning(this.#messages.stopUrls);
     if (!this.#messages.isTemporary) document.querySelector("[data-temporary]")?.remove();
     for (const heading of this.#headings) heading.textContent = this.#messages.title;
     this.#tab.rename(this.#messages.title);
-    this.#seen?.show(this.#messages.stopUrls.length > 0);
+    this.#seen.show(this.#messages.stopUrls.length > 0);
   }
 
   #began() {
@@ -230,7 +218,7 @@ export class Conversation {
     this.#announcer.textContent = ENDINGS[status];
     this.#tab.ended(status);
     // They are sent now, or held.
-    if (this.#queued?.firstElementChild) this.#messages?.renew().catch(() => {});
+    if (this.#queued?.firstElementChild) this.#messages.renew().catch(() => {});
   }
 }
 

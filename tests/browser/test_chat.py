@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import KEY, Visit, Watch
+from tests.browser.conftest import KEY, Show, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, words
 from tests.server import Server, Servers
 from tests.upstream import Upstream, error, finish, hang, pause, reasoning, text
@@ -176,7 +176,7 @@ def test_the_next_question_is_written_and_sent_before_the_page_shows_the_last_on
     expect(alice.locator("[data-role=user] [data-text]")).to_have_text(asked)
 
 
-def test_the_first_page_takes_120_kilobytes_at_most(alice: Page) -> None:
+def test_the_first_page_takes_90_kilobytes_and_36_requests_at_most(alice: Page) -> None:
     sizes: list[float] = []
     session = alice.context.new_cdp_session(alice)
     session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
@@ -184,18 +184,31 @@ def test_the_first_page_takes_120_kilobytes_at_most(alice: Page) -> None:
     session.send("Network.setCacheDisabled", {"cacheDisabled": True})
     alice.goto("/")
     alice.evaluate("document.fonts.ready")
-    assert 80_000 < sum(sizes) <= 120_000
+    assert 60_000 < sum(sizes) <= 90_000
+    assert len(sizes) <= 36
 
 
-def test_what_draws_a_reply_is_fetched_when_somebody_writes(alice: Page) -> None:
+def test_what_only_messages_need_is_fetched_when_somebody_writes(alice: Page) -> None:
     fetched: list[str] = []
     alice.on("request", lambda request: fetched.append(request.url))
     alice.reload()
     alice.wait_for_load_state("networkidle")
+    assert any("/composer." in url for url in fetched)
+    assert not any(re.search(r"/messages?\.|markdown-it", url) for url in fetched)
+    with alice.expect_request(re.compile(r"/messages\.")), alice.expect_request(re.compile("markdown-it")):
+        question(alice).press("H")
+
+
+def test_what_draws_a_reply_is_fetched_when_somebody_writes(show: Show) -> None:
+    page = show("Hello?", "Hello!")
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    page.reload()
+    page.wait_for_load_state("networkidle")
     assert any("/messages." in url for url in fetched)
     assert not any("markdown-it" in url for url in fetched)
-    with alice.expect_request(re.compile("markdown-it")):
-        question(alice).press("H")
+    with page.expect_request(re.compile("markdown-it")):
+        question(page).press("H")
 
 
 def test_a_page_that_cannot_fetch_its_scripts_reloads(alice: Page, upstream: Upstream, watch: Watch) -> None:
