@@ -16,6 +16,25 @@ BEFORE_CHARS = 60
 LOOKED_AT = 20_000
 
 SPACE = re.compile(r"\s+")
+# The signs of Markdown, which a page does not show either. What is in code stays as it is.
+SIGNS = re.compile(
+    r"""
+    ^[ \t]*+(?P<fence>`{3,}+|~{3,}+)(?P<block>.*?)(?:^[ \t]*+(?P=fence)|\Z)
+    | (?<!`)(?P<ticks>`++)(?P<code>[^\n]{1,200}?)(?<!`)(?P=ticks)(?!`)
+    | (?<=\S)\*{2,3} | \*{2,3}(?=\S)
+    | (?<![\w*])\*(?=[^\s*])(?P<slanted>[^*\n]{1,200})(?<!\s)\*(?![\w*])
+    | (?<=\S)~~ | ~~(?=\S)
+    | \[(?=[^][\n]{1,200}\]\([^()\s]{1,500}\)) | (?P<link>\]\()(?=[^()\s]{1,500}\))
+    | ^[ \t]*+\#{1,6}[ \t]
+    | ^(?:[ \t]*+>)+
+    | ^[ \t]*+\|[-|: \t]{2,500}$
+    """,
+    re.MULTILINE | re.DOTALL | re.VERBOSE,
+)
+# Signs that only begin in a snippet are known by what follows in so many characters.
+AFTER_CHARS = 500
+# Takes the place of a sign, so that what follows stays where it is. No text has it.
+NOTHING = "\0"
 
 type Place = tuple[int, int]
 
@@ -29,14 +48,14 @@ class Piece:
 
 
 def snippet(text: str, query: Query) -> list[Piece]:
-    """The text around the first hit, on one line, with the hits in it."""
+    """The text around the first hit, on one line, without the signs of Markdown, and with the hits in it."""
     hits = places(text, query)
     first = next(hits, (0, 0))
     start, end = _around(text, *first)
     inside = [first, *takewhile(lambda hit: hit[1] <= end, hits)]
     before = [Piece("…")] if start else []
     after = [Piece("…")] if end < len(text) else []
-    return [*before, *_pieces(text, inside, start, end), *after]
+    return [*before, *_pieces(SIGNS.sub(_without_signs, text[: end + AFTER_CHARS]), inside, start, end), *after]
 
 
 def places(text: str, query: Query) -> Iterator[Place]:
@@ -74,11 +93,24 @@ def _around(text: str, start: int, end: int) -> Place:
     return begin, min(stop, len(text))
 
 
+def _without_signs(match: re.Match[str]) -> str:
+    """The same number of characters, with what is between the signs."""
+    if match["link"]:
+        return " ("
+    kept = next((name for name in ("block", "code", "slanted") if match[name]), None)
+    start, end = match.span(kept) if kept else (match.end(), match.end())
+    return NOTHING * (start - match.start()) + match.string[start:end] + NOTHING * (match.end() - end)
+
+
 def _pieces(text: str, hits: Iterable[Place], start: int, end: int) -> Iterator[Piece]:
     for hit_start, hit_end in hits:
         # Of two that overlap, the second begins where the first ends.
         if max(hit_start, start) < hit_end:
-            yield Piece(SPACE.sub(" ", text[start : max(hit_start, start)]))
-            yield Piece(SPACE.sub(" ", text[max(hit_start, start) : hit_end]), is_hit=True)
+            yield Piece(_on_one_line(text[start : max(hit_start, start)]))
+            yield Piece(_on_one_line(text[max(hit_start, start) : hit_end]), is_hit=True)
             start = hit_end
-    yield Piece(SPACE.sub(" ", text[start:end]))
+    yield Piece(_on_one_line(text[start:end]))
+
+
+def _on_one_line(text: str) -> str:
+    return SPACE.sub(" ", text.replace(NOTHING, ""))

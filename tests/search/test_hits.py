@@ -1,5 +1,7 @@
 """The hits in a text, and the part of it that is shown."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,44 @@ def test_hits_are_marked(text: str, query: str, expected: str) -> None:
     assert shown(text, query) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("## Salt\n\n> **Two** spoons of *sea* salt, ~~three~~.", "[Salt] Two spoons of sea [salt], three."),
+        (
+            "**Salt**: `**salt**` and\n\n| a | b |\n| :-- | --: |\n| salt | c |",
+            "[Salt]: **[salt]** and | a | b | | [salt] | c |",
+        ),
+        ("See [salt](https://example.org/a_b).", "See [salt] (https://example.org/a_b)."),
+        (
+            "[`salt`][1] [salt] (here) 2*3 * salt*2 5* salt_and_*",
+            "[[salt]][1] [[salt]] (here) 2*3 * [salt]*2 5* [salt]_and_*",
+        ),
+        ("塩は**食塩**です salt", "塩は食塩です [salt]"),
+        (
+            "```python\n# salt\ndef salt(*args, **salt):\n    2**3\n```\n# Salt",
+            "python # [salt] def [salt](*args, **[salt]): 2**3 [Salt]",
+        ),
+        ("1. salt\n- pepper\n* [ ] oil", "1. [salt] - pepper * [ ] oil"),
+        ("#salt costs 3 > 2 $", "#[salt] costs 3 > 2 $"),
+    ],
+    ids=str,
+)
+def test_the_signs_of_markdown_are_not_shown(text: str, expected: str) -> None:
+    assert shown(text, "salt") == expected
+
+
+def test_signs_that_are_cut_off_are_known() -> None:
+    assert shown(f"salt {'far ' * 52}[a link](https://example.org/{'a' * 100})", "salt").endswith("far a…")
+
+
+@pytest.mark.parametrize("part", ["`", "``a ", "*", "[", "|-", "> ", "~~~\n", " ", "*a ", "[a]("])
+def test_hostile_signs_cost_little(part: str) -> None:
+    start = process_time()
+    shown(part * (400_000 // len(part)) + " salt", "salt")
+    assert process_time() - start < 2
+
+
 def test_a_long_text_is_shown_around_its_first_hit() -> None:
     text = "far " * 500 + "the salt " + "near " * 500
     found = shown(text, "salt")
@@ -55,7 +95,8 @@ def test_an_endless_word_is_shown_in_part() -> None:
 
 
 @given(st.text(), st.text(min_size=1, max_size=3))
-def test_a_snippet_loses_only_space(text: str, part: str) -> None:
+def test_a_snippet_loses_only_space_and_signs(text: str, part: str) -> None:
     word = next((word for word, _, _ in words.split(part)), "a")
     pieces = snippet(text[:SNIPPET_CHARS], parse(f'"{word}"'))
-    assert "".join("".join(piece.text for piece in pieces).split()) == "".join(text[:SNIPPET_CHARS].split())
+    shown, stored = "".join(piece.text for piece in pieces), text[:SNIPPET_CHARS]
+    assert [*filter(str.isalnum, shown)] == [*filter(str.isalnum, stored)]
