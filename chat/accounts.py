@@ -70,6 +70,10 @@ class AccountBackend(AuthenticationBackend):
     def _authenticate(self, request: HttpRequest | None, **credentials: Any) -> User | None:
         return self._check_password(find_account(**credentials), credentials["password"])  # type: ignore[no-any-return]
 
+    def get_user(self, user_id: int) -> User | None:
+        person = User.find(user_id)
+        return person if person and self.user_can_authenticate(person) else None
+
 
 def origin(request: HttpRequest) -> str:
     """The scheme, host and port for links in mails: those that the settings trust for this host, if there are any.

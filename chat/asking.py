@@ -5,14 +5,16 @@ Conversation.DoesNotExist when the conversation has been deleted.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext
 
+from chat.compiled import Update, compiled, compiled_update, insert
 from chat.limits import OverLimit, check_person
 from chat.models import (
     Comparison,
@@ -54,12 +56,12 @@ def begin(owner: User, text: str, model: str, *, temporary: bool = False, **sent
     conversation = Conversation(owner=person, title=title, model=model, temporary=temporary, **sent_along)
     question, answer = _messages(conversation, text, None)
     conversation.leaf, conversation.message_count = answer, 2
-    conversation.save(force_insert=True)
-    Message.objects.bulk_create([question, answer])
+    insert([conversation])
+    insert([question, answer])
     Searchable.objects.put([Searchable.of_title(conversation), *map(Searchable.of_message, (question, answer))])
     if not temporary:
         Draft.objects.sent(person.pk, None, text)
-    reply = _reply(answer, model, conversation)
+    reply = _reply(answer, model, conversation.sent_along())
     User.change_list(person.pk)
     return reply
 
@@ -85,7 +87,7 @@ def follow_up(
 ) -> Reply:
     """Like `ask`, of a question for which a person has chosen the model earlier; after `check_person`."""
     # With the lock, the later of two questions asked at the same moment sees the earlier one.
-    leaf = Conversation.objects.kept().select_for_update().values_list("leaf", flat=True).get(pk=conversation.pk)
+    leaf = _lock_leaf(conversation.pk)
     if seen and seen != leaf:
         raise ConversationChanged
     if parent:
@@ -93,7 +95,7 @@ def follow_up(
         Comparison.objects.of(answer).delete()
         leaf = answer.pk
     check_chosen(conversation, leaf)
-    if Reply.objects.running().filter(pk=leaf).exists():
+    if _running(leaf):
         raise ReplyRunning
     reply = _ask(conversation, text, model, leaf)
     QueuedQuestion.objects.move(leaf, reply.message)
@@ -102,7 +104,7 @@ def follow_up(
 
 def check_chosen(conversation: Conversation, leaf: UUID) -> None:
     """Raise AnswerNotChosen when the leaf is a question, whose two answers a person has still to choose from."""
-    if conversation.messages.filter(pk=leaf, role=Message.Role.USER).exists():
+    if _questions(conversation.pk, leaf):
         raise AnswerNotChosen
 
 
@@ -204,28 +206,67 @@ def _messages(conversation: Conversation, text: str, parent: UUID | None) -> tup
 
 def _queue(conversation: Conversation, model: str, *new: Message) -> Reply:
     """Store these messages, the last of which is the answer, and put that on screen."""
-    Message.objects.bulk_create(new)
+    insert(new)
     # The answer is without words yet. To store those at its end takes no lock on the conversation, for which a commit
     # would wait.
     Searchable.objects.put(map(Searchable.of_message, new))
     answer = new[-1]
-    reply = _reply(answer, model, Conversation.objects.with_what_is_sent().get(pk=conversation.pk))
+    reply = _reply(answer, model, Conversation.objects.sent_along(conversation.pk))
     conversation.leaf, conversation.model, conversation.updated = answer, model, timezone.now()
-    # What people ask in is back in their list.
     conversation.archived = False
-    conversation.message_count = F("message_count") + len(new)
-    conversation.change("leaf", "model", "updated", "archived", "message_count")
+    _put_on_screen(conversation.pk, answer.pk, model, conversation.updated, len(new))
     User.change_list(conversation.owner_id)
     return reply
 
 
-def _reply(answer: Message, model: str, asked_with: Conversation) -> Reply:
-    """The queued reply; what is sent along is that of `asked_with`, the conversation as it is now."""
+def _reply(answer: Message, model: str, sent_along: dict[str, Any]) -> Reply:
+    """The queued reply."""
     entry = _entry(answer.conversation, answer.pk, model)
-    return Reply.objects.create(message=answer, model=model, ledger_entry=entry, **asked_with.sent_along())
+    reply = Reply(message=answer, model=model, ledger_entry=entry, **sent_along)
+    insert([reply])
+    # By this process's clock, rather than to ask the database, whose own it stores.
+    reply.queued = reply.asked
+    return reply
 
 
 def _entry(conversation: Conversation, reply_id: UUID, model: str) -> LedgerEntry:
-    return LedgerEntry.objects.create(
+    entry = LedgerEntry(
         person_id=conversation.owner_id, reply_id=reply_id, model=model, temporary=conversation.temporary
     )
+    insert([entry])
+    return entry
+
+
+def _lock_leaf(conversation: UUID) -> UUID:
+    """The leaf of a conversation that is not in the trash, locked."""
+    for (leaf,) in _leaf(conversation):
+        return leaf
+    raise Conversation.DoesNotExist
+
+
+@compiled
+def _leaf(conversation: UUID) -> QuerySet[Conversation, tuple[UUID]]:
+    return Conversation.objects.kept().select_for_update().filter(pk=conversation).values_list("leaf")
+
+
+@compiled
+def _questions(conversation: UUID, pk: UUID) -> QuerySet[Message, tuple[UUID]]:
+    return Message.objects.filter(conversation=conversation, pk=pk, role=Message.Role.USER).values_list("pk")
+
+
+@compiled
+def _running(pk: UUID) -> QuerySet[Reply, tuple[UUID]]:
+    return Reply.objects.running().filter(pk=pk).values_list("pk")
+
+
+@compiled_update
+def _put_on_screen(conversation: UUID, leaf: UUID, model: str, updated: datetime, more: int) -> Update:
+    return Conversation.objects.filter(pk=conversation), {
+        "leaf": leaf,
+        "model": model,
+        "updated": updated,
+        # What people ask in is back in their list.
+        "archived": False,
+        "message_count": F("message_count") + more,
+        "version": F("version") + 1,
+    }

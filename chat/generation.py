@@ -324,9 +324,7 @@ def _claim(reply_id: UUID, attempt: int, process: str) -> Reply | None:
         return None
     # This process may have slept since, for so long that another one has claimed the reply and written it: with the
     # attempt of that one, nothing would fence this one off.
-    claimed = Reply.objects.select_related("message").filter(pk=reply_id, attempt=attempt + 1)
-    # `first` would also sort, which takes as long as reading the row.
-    return next(iter(claimed), None)
+    return Reply.objects.at_attempt(reply_id, attempt + 1)
 
 
 async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:

@@ -26,22 +26,17 @@ class OverLimit(Exception):
         self.params = params
 
 
-def lock_person(person_id: int) -> User:
-    """Keep out everybody else who asks in this person's name, until the end of the transaction."""
-    return User.objects.select_for_update(no_key=True).get(pk=person_id)
-
-
 def check_person(person_id: int) -> User:
     """The person, locked; raises OverLimit when they may not ask for another reply.
 
     Called in the transaction that stores it.
     """
     # With the lock, the later of two questions asked at the same moment sees the earlier one.
-    person = lock_person(person_id)
+    person = User.lock(person_id)
     if person.is_staff:
         return person
     most = settings.CHAT_PERSON_RUNNING
-    if Reply.objects.for_user(person).running().count() >= most:
+    if Reply.objects.running_of(person.pk) >= most:
         raise OverLimit("too_many_running", RUNNING_RETRY, most=most)
     check_questions(person)
     return person
@@ -52,7 +47,10 @@ def check_questions(person: User) -> None:
     if person.is_staff:
         return
     now, most = timezone.now(), settings.CHAT_PERSON_QUESTIONS
-    asked = LedgerEntry.objects.asked_since(person, now - PERIOD).order_by("-asked").values_list("asked", flat=True)
+    since = now - PERIOD
+    if LedgerEntry.objects.count_since(person.pk, since) < most:
+        return
+    asked = LedgerEntry.objects.asked_since(person.pk, since).order_by("-asked").values_list("asked", flat=True)
     if oldest := asked[most - 1 : most].first():
         wait = math.ceil((oldest + PERIOD - now).total_seconds())
         raise OverLimit("too_many_questions", wait, most=most, wait=wait)

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from chat import asking
-from chat.limits import OverLimit, check_person, lock_person
+from chat.limits import OverLimit, check_person
 from chat.models import Conversation, Draft, Message, QueuedQuestion, Reply, Searchable, User, tree
 from chat.models.queued import QueuedQuestionQuerySet
 
@@ -30,7 +30,7 @@ def add(
     Raises Message.DoesNotExist for a parent that is no answer of this conversation, ConversationChanged if the branch
     of which a person has `seen` this message last is no longer on screen, AnswerNotChosen, and OverLimit.
     """
-    person = lock_person(conversation.owner_id)
+    person = User.lock(conversation.owner_id)
     leaf = Conversation.objects.kept().values_list("leaf", flat=True).get(pk=conversation.pk)
     # What was queued earlier may have been asked since.
     if seen and tree.newest_leaf(seen) != leaf:
@@ -55,7 +55,7 @@ def add(
 @transaction.atomic
 def edit(conversation: Conversation, pk: UUID, text: str) -> bool:
     """Whether the question was still queued, and has this text now."""
-    lock_person(conversation.owner_id)
+    User.lock(conversation.owner_id)
     edited = _of(conversation).filter(pk=pk).update(text=text)
     if edited:
         conversation.change()
@@ -66,7 +66,7 @@ def edit(conversation: Conversation, pk: UUID, text: str) -> bool:
 @transaction.atomic
 def withdraw(conversation: Conversation, pk: UUID) -> bool:
     """Whether the question was still queued, and will not be asked."""
-    lock_person(conversation.owner_id)
+    User.lock(conversation.owner_id)
     withdrawn, _ = _of(conversation).filter(pk=pk).delete()
     if withdrawn:
         conversation.change()

@@ -1,4 +1,4 @@
-"""How long a session lasts. Django ends it when its row in the database expires; each save extends it."""
+"""Sessions in the database, and how long they last. Django ends one when its row expires; each save extends it."""
 
 import asyncio
 import logging
@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import batched
 from typing import Any
 
@@ -14,7 +15,9 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, alogout, get_user
 from django.contrib.auth.signals import user_logged_in
+from django.contrib.sessions.backends import db
 from django.contrib.sessions.models import Session
+from django.db.models import QuerySet
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -22,6 +25,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.decorators import async_only_middleware
 
+from chat.compiled import compiled
 from chat.database import AWAY, in_thread
 from chat.models import User
 from chat.tasks import spawn
@@ -39,6 +43,21 @@ SHARE = 1 / 20
 LOOK = 4.0
 # At most this many are looked up in one query.
 LOOKED_UP_AT_ONCE = 500
+
+
+class SessionStore(db.SessionStore):
+    """Django's own, which each request reads by a query that is compiled once."""
+
+    def load(self) -> dict[str, Any]:
+        for (data,) in _data(self.session_key, timezone.now()) if self.session_key else ():
+            return self.decode(data)
+        # Django forgets the key.
+        return super().load()
+
+
+@compiled
+def _data(key: str, now: datetime) -> QuerySet[Session, tuple[str]]:
+    return Session.objects.filter(session_key=key, expire_date__gt=now).values_list("session_data")
 
 
 @receiver(user_logged_in)

@@ -195,6 +195,7 @@ if SESSION_COOKIE_SECURE:
     SESSION_COOKIE_NAME = "__Host-sessionid"
     CSRF_COOKIE_NAME = "__Host-csrftoken"
     MESSAGE_STORAGE = "config.security.HostMessageStorage"
+SESSION_ENGINE = "chat.sessions"
 SESSION_COOKIE_AGE = env.number("SESSION_IDLE_HOURS", 14 * 24) * 3600
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REFERRER_POLICY = "same-origin"

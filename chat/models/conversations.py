@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from chat.compiled import compiled
 from chat.models import tree
 from chat.models.ids import uuid7
 from chat.models.review_limits import ReviewLimit
@@ -100,10 +101,11 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         self.model.objects.filter(pk__in=[conversation.pk for conversation in erased]).delete()
         return erased
 
-    def with_what_is_sent(self) -> ConversationQuerySet:
-        """For `sent_along`, without the other columns."""
-        own = ("instructions", "temperature", "max_tokens")
-        return self.select_related("owner").only("owner__instructions", *own)
+    def sent_along(self, pk: UUID) -> dict[str, Any]:
+        """What goes to the model with the next question of a conversation, as fields of its reply."""
+        for sent in _sent_along(pk):
+            return _as_fields(*sent)
+        raise Conversation.DoesNotExist
 
     def with_last_reply(self) -> models.QuerySet[Any]:
         """With the `status` of the reply on screen, and when it `ended`."""
@@ -127,6 +129,17 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
             return listed.exclude(Q(pinned=True) & (Q(updated__gt=updated) | Q(updated=updated, pk__gte=pk)))
         # Not one OR, and a comparison with a value: in this form the database can walk the index from there on.
         return listed.filter(pinned=Value(False), updated__lte=updated).exclude(updated=updated, pk__gte=pk)
+
+
+@compiled
+def _sent_along(pk: UUID) -> models.QuerySet[Conversation, tuple[Any, ...]]:
+    found = Conversation.objects.filter(pk=pk)
+    return found.values_list("owner__instructions", "instructions", "temperature", "max_tokens")
+
+
+def _as_fields(of_person: str, own: str, temperature: float | None, max_tokens: int | None) -> dict[str, Any]:
+    instructions = "\n\n".join(filter(None, [of_person, own]))
+    return {"instructions": instructions, "temperature": temperature, "max_tokens": max_tokens}
 
 
 class Conversation(Summary):
@@ -256,8 +269,7 @@ class Conversation(Summary):
 
     def sent_along(self) -> dict[str, Any]:
         """What goes to the model with the next question, as fields of its reply."""
-        instructions = "\n\n".join(filter(None, [self.owner.instructions, self.instructions]))
-        return {"instructions": instructions, "temperature": self.temperature, "max_tokens": self.max_tokens}
+        return _as_fields(self.owner.instructions, self.instructions, self.temperature, self.max_tokens)
 
     def change(self, *fields: str) -> None:
         """Save these fields, of which pages show at least one."""

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import models, transaction
 
+from chat.compiled import compiled
 from chat.models.conversations import Conversation
 from chat.models.ids import uuid7
 
@@ -14,9 +15,8 @@ from chat.models.ids import uuid7
 class DraftQuerySet(models.QuerySet["Draft"]):
     def text(self, person: int, conversation: UUID | None) -> str:
         """What this person has begun to write there; without a conversation, in a new one."""
-        texts = self.filter(person=person, conversation=conversation).values_list("text", flat=True)
-        # `first` would also sort them, which takes as long as reading the only one.
-        return next(iter(texts), "")
+        drafts = _of_conversation(person, conversation) if conversation else _of_new_conversation(person)
+        return next((text for (text,) in drafts), "")
 
     @transaction.atomic
     def keep(self, person: int, conversation: UUID | None, text: str) -> None:
@@ -32,6 +32,16 @@ class DraftQuerySet(models.QuerySet["Draft"]):
         draft = self.text(person, conversation)
         if draft and question.strip().startswith(draft.strip()):
             self.filter(person=person, conversation=conversation).delete()
+
+
+@compiled
+def _of_conversation(person: int, conversation: UUID) -> models.QuerySet[Draft, tuple[str]]:
+    return Draft.objects.filter(person=person, conversation=conversation).values_list("text")
+
+
+@compiled
+def _of_new_conversation(person: int) -> models.QuerySet[Draft, tuple[str]]:
+    return Draft.objects.filter(person=person, conversation=None).values_list("text")
 
 
 class Draft(models.Model):

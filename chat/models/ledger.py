@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Count
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.compiled import compiled
 from chat.days import midnight
 from chat.models.ids import uuid7
 from chat.models.review_limits import ReviewLimit
@@ -27,9 +29,13 @@ class Days(NamedTuple):
 
 
 class LedgerQuerySet(models.QuerySet["LedgerEntry"]):
-    def asked_since(self, person: User, moment: datetime) -> LedgerQuerySet:
+    def asked_since(self, person: int, moment: datetime) -> LedgerQuerySet:
         """What they asked themselves. What Parley asks for them is no question of theirs."""
         return self.filter(person=person, asked__gt=moment, purpose=LedgerEntry.Purpose.REPLY)
+
+    def count_since(self, person: int, moment: datetime) -> int:
+        """How many of these there are."""
+        return sum(count for (count,) in _count_since(person, moment))
 
     def for_reviewer(self, user: User) -> LedgerQuerySet:
         """What they may see in the administration: who asked how much, as of conversations."""
@@ -100,6 +106,12 @@ class LedgerEntry(models.Model):
         """The two counts of an endpoint's `usage`, as fields of an entry."""
         usage = usage or {}
         return {"input_tokens": usage.get("prompt_tokens"), "output_tokens": usage.get("completion_tokens")}
+
+
+@compiled
+def _count_since(person: int, moment: datetime) -> models.QuerySet[LedgerEntry, tuple[int]]:
+    asked = LedgerEntry.objects.asked_since(person, moment)
+    return asked.values("person").annotate(count=Count("pk")).values_list("count")
 
 
 def _sums(rows: Iterable[tuple[Any, ...]]) -> list[LedgerEntry]:

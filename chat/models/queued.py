@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import models
 from django.utils import timezone
 
+from chat.compiled import Update, compiled_update
 from chat.models.conversations import Message
 from chat.models.ids import uuid7
 from chat.models.replies import Reply
@@ -33,7 +34,13 @@ class QueuedQuestionQuerySet(models.QuerySet["QueuedQuestion"]):
 
     def move(self, leaf: UUID | None, answer: Message) -> None:
         """Let those at the end of a branch follow `answer`, whose branch takes the place of that one on screen."""
-        self.filter(after=leaf).update(after=answer)
+        if leaf:
+            _move(leaf, answer.pk)
+
+
+@compiled_update
+def _move(leaf: UUID, answer: UUID) -> Update:
+    return QueuedQuestion.objects.filter(after=leaf), {"after": answer}
 
 
 class QueuedQuestion(models.Model):

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from chat.compiled import Update, compiled, compiled_update
 from chat.events import Error, Outcome
 from chat.models.conversations import Conversation, Message
 from chat.models.jobs import Job
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 
     from chat.models.users import User
 
+# What the end of a reply stores.
+ENDS = (
+    "status",
+    "finish_reason",
+    "usage",
+    "upstream_id",
+    "reasoning",
+    "last_seq",
+    "ended",
+    "error_code",
+    "error_params",
+)
 # People are told that a reply is queued after this long.
 QUEUE_SHOWN = timedelta(seconds=2)
 
@@ -33,6 +46,10 @@ QUEUE_SHOWN = timedelta(seconds=2)
 class ReplyQuerySet(models.QuerySet["Reply"]):
     def for_user(self, user: User | AnonymousUser) -> ReplyQuerySet:
         return self.filter(message__conversation__owner_id=user.pk, message__conversation__trashed=None)
+
+    def running_of(self, person: int) -> int:
+        """How many replies are being written for this person."""
+        return sum(count for (count,) in _running_of(person))
 
     def running(self) -> ReplyQuerySet:
         # They have no end, by which SQLite finds them: it does not use reply_running for statuses in parameters.
@@ -53,46 +70,53 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
 
     def claim(self, pk: UUID, attempt: int, process: str) -> bool:
         """Make a running reply this process's, unless it has been claimed since it was at `attempt`."""
-        unclaimed = self.running().filter(pk=pk, attempt=attempt)
-        return bool(unclaimed.update(status=Reply.Status.STREAMING, attempt=attempt + 1, process=process))
+        return bool(_claim(pk, attempt, process))
+
+    def at_attempt(self, pk: UUID, attempt: int) -> Reply | None:
+        """The reply with its message, unless it has been claimed since."""
+        for reply in _at_attempt(pk, attempt):
+            [reply.message] = _message(pk)
+            return reply
+        return None
 
     def finish(self, pk: UUID, attempt: int, outcome: Outcome) -> bool:
         """Store the end of the reply with its whole text, if `attempt` still owns it; twice does no harm."""
-        end, snapshot, now = outcome.end, outcome.snapshot, timezone.now()
-        fields: dict[str, Any] = {
-            "status": end.status,
-            "finish_reason": end.finish_reason,
-            "usage": end.usage,
-            "upstream_id": outcome.upstream_id,
-            "reasoning": snapshot.reasoning,
-            "last_seq": snapshot.seq,
-            "ended": now,
-        }
-        if end.error:
-            fields |= {"error_code": end.error.code, "error_params": end.error.params}
+        end, snapshot = outcome.end, outcome.snapshot
+        error = end.error or Error("")
+        usage = end.usage
         # Within another transaction, a failure of one reply fails all that are stored with it: no savepoint is needed.
         with transaction.atomic(savepoint=False):
-            if not self.running().filter(pk=pk, attempt=attempt).update(**fields):
+            if not _end(
+                pk,
+                attempt,
+                end.status,
+                end.finish_reason,
+                usage,
+                outcome.upstream_id,
+                snapshot.reasoning,
+                snapshot.seq,
+                timezone.now(),
+                error.code,
+                error.params,
+            ):
                 # An earlier try may have stored it, though its answer got lost.
                 return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=snapshot.seq).exists()
             self._count(pk)
-            Message.objects.filter(pk=pk).update(text=snapshot.text)
+            _set_text(pk, snapshot.text)
             Searchable.objects.rewrite(pk, snapshot.text)
             if end.status == Reply.Status.COMPLETE and snapshot.text and settings.CHAT_TITLES:
                 _want_title(pk)
             if end.usage:
-                entry = self.filter(pk=pk).values("ledger_entry")
-                LedgerEntry.objects.filter(pk__in=entry).update(**LedgerEntry.tokens(end.usage))
+                tokens = LedgerEntry.tokens(end.usage)
+                _set_tokens(pk, tokens["input_tokens"], tokens["output_tokens"])
         return True
 
     def _count(self, pk: UUID) -> None:
         """Add a reply that has just ended to the summary of its conversation, which this locks."""
-        place = "message__conversation"
-        ended = self.select_related(place).only(*COUNTED, *(f"{place}__{field}" for field in Conversation.SUMMED))
-        reply = ended.select_for_update(of=(place,), no_key=True).get(pk=pk)
-        conversation = reply.message.conversation
-        conversation.add(*(getattr(reply, field) for field in COUNTED))
-        conversation.save(update_fields=Conversation.SUMMED)
+        [(place, *counted)] = _counted(pk)
+        [conversation] = _summary(place)
+        conversation.add(*counted)
+        _set_summary(place, *(getattr(conversation, field) for field in Conversation.SUMMED))
 
     def hand_over(self, lease: timedelta) -> None:
         """Let any process claim the queued ones now."""
@@ -104,6 +128,60 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         All code locks replies in the order of their ids, so that no two transactions wait for each other.
         """
         list(self.order_by("pk").select_for_update().values_list("pk", flat=True))
+
+
+@compiled
+def _running_of(person: int) -> models.QuerySet[Reply, tuple[int]]:
+    own = Reply.objects.running().filter(message__conversation__owner=person, message__conversation__trashed=None)
+    return own.values("message__conversation__owner").annotate(count=Count("pk")).values_list("count")
+
+
+@compiled_update
+def _claim(pk: UUID, attempt: int, process: str) -> Update:
+    unclaimed = Reply.objects.running().filter(pk=pk, attempt=attempt)
+    return unclaimed, {"status": Reply.Status.STREAMING, "attempt": F("attempt") + 1, "process": process}
+
+
+@compiled
+def _at_attempt(pk: UUID, attempt: int) -> models.QuerySet[Reply]:
+    return Reply.objects.filter(pk=pk, attempt=attempt)
+
+
+@compiled
+def _message(pk: UUID) -> models.QuerySet[Message]:
+    return Message.objects.filter(pk=pk)
+
+
+@compiled_update
+def _end(pk: UUID, attempt: int, *end: Any) -> Update:
+    return Reply.objects.running().filter(pk=pk, attempt=attempt), dict(zip(ENDS, end, strict=True))
+
+
+@compiled_update
+def _set_text(pk: UUID, text: str) -> Update:
+    return Message.objects.filter(pk=pk), {"text": text}
+
+
+@compiled_update
+def _set_tokens(reply: UUID, read: int | None, written: int | None) -> Update:
+    entry = Reply.objects.filter(pk=reply).values("ledger_entry")
+    return LedgerEntry.objects.filter(pk__in=entry), {"input_tokens": read, "output_tokens": written}
+
+
+@compiled
+def _counted(pk: UUID) -> models.QuerySet[Reply, Any]:
+    return Reply.objects.filter(pk=pk).values_list("message__conversation", *COUNTED)
+
+
+@compiled
+def _summary(conversation: UUID) -> models.QuerySet[Conversation]:
+    own = Conversation.objects.filter(pk=conversation).only(*Conversation.SUMMED)
+    return own.select_for_update(no_key=True)
+
+
+@compiled_update
+def _set_summary(conversation: UUID, *values: Any) -> Update:
+    return Conversation.objects.filter(pk=conversation), dict(zip(Conversation.SUMMED, values, strict=True))
 
 
 def _want_title(answer: UUID) -> None:

@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 
 from chat import words
+from chat.compiled import Update, compiled_update, insert
 from chat.models.conversations import Conversation, Message
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ class SearchableQuerySet(models.QuerySet["Searchable"]):
 
     def put(self, rows: Iterable[Searchable]) -> None:
         """Store these rows, each in place of the one with its key; in the transaction that stores their texts."""
-        fields = ["owner", "conversation", "message", "queued", "note", "words"]
         # PostgreSQL refuses two of one key in one statement.
         by_key = {row.pk: row for row in rows}
-        self.bulk_create(by_key.values(), update_conflicts=True, unique_fields=["id"], update_fields=fields)
+        columns = ["owner_id", "conversation_id", "message_id", "queued_id", "note_id", "words"]
+        insert(list(by_key.values()), replacing=columns)
 
     def put_note(self, reply: Reply) -> None:
         """Let a reply be found by what its person has noted about it; in the transaction that stores it."""
@@ -61,9 +62,14 @@ class SearchableQuerySet(models.QuerySet["Searchable"]):
 
     def rewrite(self, message: UUID, text: str) -> None:
         """Let a message be found by this text from now on; in the transaction that stores it."""
-        if not self.filter(message=message).update(words=words.indexed(text)):
+        if not _set_words(message, words.indexed(text)):
             # It was asked before there was an index.
             self.put([Searchable.of_message(Message.objects.select_related("conversation").get(pk=message))])
+
+
+@compiled_update
+def _set_words(message: UUID, indexed: str) -> Update:
+    return Searchable.objects.filter(message=message), {"words": indexed}
 
 
 class Searchable(models.Model):

@@ -105,7 +105,7 @@ def _rows(statement: str, *parameters: Any) -> list[Any]:
         return list(cursor.fetchall())
 
 
-def as_stored(pk: UUID | None) -> object:
+def as_stored(pk: UUID | None) -> Any:
     """A UUID as this database keeps it: PostgreSQL as such, SQLite as 32 digits."""
     return models.UUIDField().get_db_prep_value(pk, connection)
 

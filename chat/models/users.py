@@ -7,6 +7,8 @@ from django.db import models
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
+from chat.compiled import Update, compiled, compiled_update
+
 
 class User(AbstractUser):
     """Django's own user, what the sidebar lists for them, what they want, and the model that they asked last."""
@@ -62,6 +64,33 @@ class User(AbstractUser):
             self.save(update_fields=["model"])
 
     @classmethod
+    def find(cls, pk: int) -> User | None:
+        return next(iter(_found(pk)), None)
+
+    @classmethod
+    def lock(cls, pk: int) -> User:
+        """Keep out everybody else who asks in this person's name, until the end of the transaction."""
+        for person in _locked(pk):
+            return person
+        raise cls.DoesNotExist
+
+    @classmethod
     def change_list(cls, *pks: int) -> None:
         """Record that the sidebars of these people list something else now."""
-        cls.objects.filter(pk__in=pks).update(list_version=F("list_version") + 1)
+        for pk in sorted(pks):
+            _change_list(pk)
+
+
+@compiled
+def _found(pk: int) -> models.QuerySet[User]:
+    return User.objects.filter(pk=pk)
+
+
+@compiled
+def _locked(pk: int) -> models.QuerySet[User]:
+    return User.objects.select_for_update(no_key=True).filter(pk=pk)
+
+
+@compiled_update
+def _change_list(pk: int) -> Update:
+    return User.objects.filter(pk=pk), {"list_version": F("list_version") + 1}

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from chat.database import AWAY, in_thread, retry_on_deadlock, retry_while_away
 from chat.events import Entry
-from chat.models import Reply, ReplyEvent
+from chat.models import Reply, ReplyEvent, tree
 from chat.replylog.base import LOG_KEPT, PAGE, CursorLost, LogUnreachable, ReplyLog
 from chat.replylog.coding import decode, encode
 from chat.replylog.commit import Append, Failure, Fenced
@@ -74,10 +74,7 @@ def commit_appends(appends: list[Append]) -> dict[UUID, Failure]:
     Returns the replies that were not stored, and why.
     """
     ids = {append.reply_id for append in appends}
-    # The locks keep claims out until the commit, so that no two attempts write at the same time. All code locks
-    # replies in the order of their ids, as two transactions could otherwise wait for each other.
-    running = Reply.objects.running().filter(pk__in=ids).order_by("pk").select_for_update()
-    attempts = dict(running.values_list("pk", "attempt"))
+    attempts = _lock_running(ids)
     mine = [append for append in appends if attempts.get(append.reply_id) == append.attempt]
     if restarted := [append.reply_id for append in mine if append.restarts]:
         ReplyEvent.objects.filter(reply_id__in=restarted).delete()
@@ -90,6 +87,24 @@ def commit_appends(appends: list[Append]) -> dict[UUID, Failure]:
         if append.outcome and Reply.objects.finish(append.reply_id, append.attempt, append.outcome):
             stored.add(append.reply_id)
     return dict.fromkeys(ids - stored, Fenced)
+
+
+def _lock_running(ids: Collection[UUID]) -> dict[UUID, int]:
+    """The attempts of those of these replies that are running.
+
+    The locks keep claims out until the commit, so that no two attempts write at the same time. All code locks replies
+    in the order of their ids, as two transactions could otherwise wait for each other. By hand, as below.
+    """
+    statement = (
+        f"SELECT message_id, attempt FROM {Reply._meta.db_table} "  # noqa: S608
+        f"WHERE message_id IN ({', '.join(['%s'] * len(ids))}) "
+        "AND status IN (%s, %s) AND ended IS NULL ORDER BY message_id"
+    )
+    if connection.features.has_select_for_update:
+        statement += " FOR UPDATE"
+    with connection.cursor() as cursor:
+        cursor.execute(statement, (*map(tree.as_stored, ids), *Reply.RUNNING))
+        return {tree.as_uuid(pk): attempt for pk, attempt in cursor.fetchall()}
 
 
 def _insert(appends: list[Append]) -> None:
