@@ -296,6 +296,19 @@ def test_queued_questions_are_on_the_last_page(staff: Client, alice: User) -> No
     assert "Last?" in page(staff, change(conversation) + "?p=2")
 
 
+def test_a_transcript_leads_to_who_has_read_it(staff: Client, client: Client, alice: User, bob: User) -> None:
+    conversation = talk(alice, "Answer.")
+    address = f"{reverse('admin:chat_auditrecord_changelist')}?conversation={conversation.pk}"
+    html = page(staff, change(conversation))
+    assert f'<a href="{address}">Audit record</a>' in html
+    assert "History" not in html
+    assert staff.get(address).context["cl"].result_count == 1
+    bob.user_permissions.add(Permission.objects.get(codename="view_conversation"))
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+    client.force_login(bob)
+    assert "Audit record" not in page(client, change(conversation))
+
+
 def test_a_conversation_without_messages_is_shown(staff: Client, alice: User) -> None:
     assert "There are no messages." in page(staff, change(talk(alice)))
 

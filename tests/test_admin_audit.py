@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from typing import Any
 
 import pytest
@@ -72,7 +73,10 @@ def test_nobody_changes_the_record(client: Client, sam: User) -> None:
     number = AuditRecord.objects.latest("number").number
     assert client.get(reverse("admin:chat_auditrecord_add")).status_code == 403
     change, delete = (reverse(f"admin:chat_auditrecord_{name}", args=[number]) for name in ("change", "delete"))
-    assert client.get(change).status_code == 200
+    shown = client.get(change)
+    assert shown.status_code == 200
+    assert re.search(r'<div class="readonly">\w+\.? \d+, \d+, \d+:\d\d:\d\d [ap]\.m\.</div>', shown.text)
+    assert "History" not in shown.text
     assert client.post(change, {"detail": "other"}).status_code == 403
     assert client.post(delete, {"post": "yes"}).status_code == 403
     client.post(LIST, {"action": "delete_selected", "_selected_action": [number], "post": "yes"})

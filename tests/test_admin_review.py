@@ -240,7 +240,8 @@ def test_filters_by_reviews_use_their_indexes(alice: User, sam: User) -> None:
 def test_a_label_is_deleted_from_all_conversations(staff: Client, soup: Conversation) -> None:
     save(staff, soup, state="done", labels="salt, soup")
     label = ReviewLabel.objects.get(name="salt")
-    assert ">salt<" in page(staff, reverse("admin:chat_reviewlabel_changelist"))
+    assert ">salt<" in (labels := page(staff, reverse("admin:chat_reviewlabel_changelist")))
+    assert f'href="{LIST}?label=salt"' in labels
     staff.post(reverse("admin:chat_reviewlabel_delete", args=[label.pk]), {"post": "yes"})
     review = Review.objects.of(soup)
     assert (review.state, review.label_names) == (State.DONE, ["soup"])

@@ -15,10 +15,13 @@ from django.core.paginator import Paginator
 from django.db.models import Max, Q, QuerySet
 from django.http import Http404, HttpRequest, QueryDict, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.dateformat import format as format_date
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat.admin.files import attachment, filtered
@@ -49,7 +52,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # It takes none at 
 
 @admin.register(AuditRecord)
 class AuditRecordAdmin(NamedLookups, ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
-    list_display = ["number", "time", "action", "by", "owner", "what"]
+    list_display = ["number", "at", "action", "by", "owner", "what"]
     list_filter = ["time", "action"]
     lookups = frozenset({"time__gte", "time__lt", "action__exact", "by_id", "owner_id", "conversation"})
     ordering = ["-number"]
@@ -59,6 +62,8 @@ class AuditRecordAdmin(NamedLookups, ReadOnly, admin.ModelAdmin):  # type: ignor
     show_facets = admin.ShowFacets.NEVER
     list_max_show_all = 0
     actions = None
+    fields = [{"time": "at"}.get(name, name) for name in FIELDS]
+    readonly_fields = ["at"]
     # A non-empty list enables the search box; get_search_results does the searching.
     search_fields = ["number"]
     search_help_text = _(
@@ -79,6 +84,11 @@ class AuditRecordAdmin(NamedLookups, ReadOnly, admin.ModelAdmin):  # type: ignor
         newest = queryset.order_by("-number").values("number")
         found = (Q(number__in=newest.filter(each)[: CappedPaginator.most]) for each in alternatives)
         return AuditRecord.objects.filter(reduce(or_, found)).order_by("-number"), False
+
+    @admin.display(description=_("time"))
+    def at(self, entry: AuditRecord) -> str:
+        # Much happens within a minute.
+        return format_date(timezone.localtime(entry.time), gettext("N j, Y, g:i:s a"))
 
     @admin.display(description=_("by"))
     def by(self, entry: AuditRecord) -> SafeString | str:

@@ -12,6 +12,9 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
@@ -162,11 +165,16 @@ class ReviewLabelAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     Each reviewer finds those that they may know of.
     """
 
-    list_display = ["name"]
+    list_display = ["name", "given"]
     ordering = ["key"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ReviewLabel]:
         return ReviewLabel.objects.for_reviewer(cast("User", request.user))
+
+    @admin.display(description=_("given to"))
+    def given(self, label: ReviewLabel) -> SafeString:
+        address = f"{reverse('admin:chat_conversation_changelist')}?{urlencode({'label': label.name})}"
+        return format_html('<a href="{}">{}</a>', address, gettext("Conversations"))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
