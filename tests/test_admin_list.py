@@ -135,6 +135,8 @@ def test_a_filter_finds_what_it_names(
 def test_an_unknown_value_finds_nothing(staff: Client, alice: User, query: str) -> None:
     talk(alice, "One", title="Another", feedback="good")
     assert titles(staff, query) == set()
+    # There is nothing to act on.
+    assert 'name="action"' not in page(staff, f"{LIST}{query}")
 
 
 def test_a_period_is_from_day_to_day(staff: Client, alice: User, settings: Settings) -> None:

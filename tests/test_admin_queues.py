@@ -68,8 +68,11 @@ def work(browser: Client, queue: ReviewQueue) -> Any:
 def test_a_queue_has_a_rubric_of_its_own(staff: Client) -> None:
     fields = {"name": "Salt", "instructions": "", "rubric": "Correct", "reviewers": "2", "minutes": "30"}
     assert "Line 1 is no criterion." in staff.post(ADD, fields).text
-    assert "less than or equal to 5" in staff.post(ADD, {**fields, "rubric": RUBRIC, "reviewers": "6"}).text
+    refused = staff.post(ADD, {**fields, "rubric": RUBRIC, "reviewers": "6", "minutes": "x"}).text
+    assert "Write a number from 1 to 5." in refused
+    assert "Write a number from 1 to 1440." in refused
     assert staff.post(ADD, {**fields, "rubric": RUBRIC}).status_code == 302
+    assert "There is a queue with this name. Choose another one." in staff.post(ADD, {**fields, "rubric": RUBRIC}).text
     queue = ReviewQueue.objects.get()
     change_queue = address("change", queue.pk)
     staff.post(change_queue, {**fields, "rubric": RUBRIC, "reviewers": "5", "minutes": "60"})
@@ -131,6 +134,11 @@ def test_a_queue_is_filled_from_a_transcript(staff: Client, queue: ReviewQueue, 
     assert "Put into this queue" in page(staff, change(new))
     staff.post(address("put", new.pk), {"queue": str(queue.pk)})
     assert queue.markings.filter(conversation=new).count() == 2
+    assert "1 conversation is new in the queue.<" in page(staff, QUEUES)
+    # No other queue is left.
+    assert "Put into this queue" not in page(staff, change(new))
+    staff.post(address("put", new.pk), {"queue": str(queue.pk)})
+    assert "0 conversations are new in the queue. The rest was in it already." in page(staff, QUEUES)
     staff.post(address("put", new.pk), {"queue": "x"})
     assert "There is no such queue." in page(staff, LIST)
 
@@ -402,11 +410,13 @@ def test_a_limited_reviewer_knows_nothing_of_others(
     ReviewLimit.objects.create(reviewer=bob).groups.add(group := Group.objects.create(name="Cooks"))
     client.force_login(bob)
     html = page(client, QUEUES)
-    assert "0 of 0 marked" in html
+    assert "0 of 0 marks given" in html
     assert "Correct:" not in html
+    # Nothing is left to mark.
+    assert "Review the next" not in html
     alice.groups.add(group)
     html = page(client, QUEUES)
-    assert "4 of 4 marked" in html
+    assert "4 of 4 marks given" in html
     assert "Correct: 0%" in html
 
 
@@ -550,12 +560,12 @@ def items(browser: Client, queue: ReviewQueue, query: str = "") -> list[str]:
 def test_a_reviewer_sees_what_is_in_a_queue(
     client: Client, sam: User, bob: User, queue: ReviewQueue, soup: Conversation
 ) -> None:
-    assert f'<a href="{address("items", queue.pk)}">0 of 4 marked</a>' in page(staff_of(client, sam), QUEUES)
+    assert f'<a href="{address("items", queue.pk)}">0 of 4 marks given</a>' in page(staff_of(client, sam), QUEUES)
     marking = Marking.objects.claim(queue, sam)
     assert marking
     tea, salt = (row.partition("2026, noon ")[2] for row in reversed(items(client, queue)))
-    assert re.fullmatch(r"Reserved for sam until .*; 1 reviewer wanted", salt)
-    assert tea == "2 reviewers wanted"
+    assert re.fullmatch(r"Reserved for sam until .*; 1 reviewer wanted Mark", salt)
+    assert tea == "2 reviewers wanted Mark"
     give(client, marking)
     assert "On soup alice" in items(client, queue, "?state=open")[0]
     assert items(client, queue, "?state=marked") == []
@@ -581,9 +591,32 @@ def test_what_is_in_a_queue_tells_nothing_of_marks_before_ones_own(
     marks(three[1], "yes", "3", "")
     queue = ReviewQueue.objects.get(name="Thrice")
     (row,) = items(staff_of(client, three[2]), queue)
-    assert row.endswith("Marked by ada and ben; 1 reviewer wanted")
+    assert row.endswith("Marked by ada and ben; 1 reviewer wanted Mark")
     assert items(client, queue, "?state=differ") == []
     assert len(items(staff_of(client, three[1]), queue, "?state=differ")) == 1
+
+
+def test_a_reviewer_chooses_what_to_mark(client: Client, sam: User, bob: User, queue: ReviewQueue) -> None:
+    tea = Conversation.objects.get(title="On tea")
+
+    def choose(which: object) -> Any:
+        return client.post(address("work", queue.pk), {"only": str(which), "query": "state=open"})
+
+    client.force_login(sam)
+    assert choose(tea.pk)["Location"] == change(tea)
+    assert Marking.objects.get(reviewer=sam).conversation == tea
+    assert "Save marks" in page(client, change(tea))
+    give(client, Marking.objects.get(reviewer=sam))
+    (row,) = (row for row in items(client, queue) if "On tea" in row)
+    assert not row.endswith("Mark")
+    assert choose(tea.pk)["Location"] == f"{address('items', queue.pk)}?state=open"
+    assert "You cannot mark this now" in page(client, QUEUES)
+    assert choose("x").status_code == 404
+    # Whoever may not see it does not get it.
+    ReviewLimit.objects.create(reviewer=allow(bob, *RIGHTS))
+    client.force_login(bob)
+    assert choose(tea.pk)["Location"] == f"{address('items', queue.pk)}?state=open"
+    assert not Marking.objects.filter(reviewer=bob).exists()
 
 
 def test_conversations_are_taken_out_of_a_queue(

@@ -79,8 +79,8 @@ def test_whoever_changes_a_rule_becomes_its_owner(
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"share": "101"}, "less than or equal to 100"),
-        ({"share": "x"}, "Enter a whole number."),
+        ({"share": "101"}, "Write a number from 0 to 100."),
+        ({"share": "x"}, "Write a number from 0 to 100."),
         ({"status": "x"}, "“x” is not there to choose"),
         ({"error": "<b>"}, "“&lt;b&gt;” is not there to choose"),
         ({"group": "Cooks"}, "“Cooks” is not there to choose"),
@@ -118,9 +118,9 @@ def test_a_preview_counts_what_would_have_been_chosen(
 def test_a_rule_begins_with_the_filters_of_an_address(staff: Client, sam: User, queue: ReviewQueue) -> None:
     SavedFilter.objects.create(person=sam, name="<Bad>", query="feedback=bad")
     assert '<a href="?feedback=bad">&lt;Bad&gt;</a>' in page(staff, address(queue))
-    html = page(staff, f"{address(queue)}?feedback=bad&q=salt&trash=in")
+    html = page(staff, f"{address(queue)}?feedback=bad&q=salt&trash=in&since=2026-01-01&until=2026-02-01&o=-6")
     assert '<option value="bad" selected>' in html
-    assert "A rule has no q, trash" in html
+    assert "This one leaves out: days of last activity, trash, words that are searched for." in html
 
 
 def test_a_filter_that_has_gone_is_told(staff: Client, sam: User, queue: ReviewQueue) -> None:

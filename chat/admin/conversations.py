@@ -26,7 +26,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from chat import audit, sentences
+from chat import audit
 from chat.admin import exports, filters, queues, reasons, saved_filters, watching
 from chat.admin.listing import (
     MOST,
@@ -67,7 +67,7 @@ def _with_transcript(change_view: Callable[..., HttpResponse]) -> Callable[..., 
             context = response.context_data
             context |= await transcript(Process.of(request), request, context["original"], has_text=context["may_read"])
             context |= await sync_to_async(panel)(request, context["original"])
-            context["queues"] = await sync_to_async(queues.offered)(request)
+            context["queues"] = await sync_to_async(queues.offered)(request, context["original"])
             context |= await sync_to_async(marking_panel)(request, context["original"])
             shown = [entry[0] for entry in context["entries"]]
             context |= await sync_to_async(show_remarks)(request, context["original"], shown)
@@ -106,7 +106,6 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         'questions and notes. The last word may be a beginning, and so may one with a star*, "words in quotes" stand '
         "together, and texts with a -word are left out. The name and the address of the owner count as words."
     )
-    fields = [("owner", "model", "message_count", "tokens", "created", "updated", "trashed", "status", "feedback")]
     readonly_fields = ["message_count", "tokens", "created", "updated", "trashed", "status", "feedback"]
     # Only its owner can open its page in the chat.
     view_on_site = False
@@ -125,6 +124,11 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
     ) -> dict[str, Any]:
         own = queues.actions(request) if action_location == ActionLocation.CHANGE_LIST else {}
         return {**super().get_actions(request, action_location=action_location), **own}
+
+    def get_fields(self, request: HttpRequest, obj: Conversation | None = None) -> list[Any]:
+        shown = ["owner", "model", "message_count", "tokens", "created", "updated", "status", "feedback"]
+        # Few are in the trash.
+        return [(*shown, "trashed") if obj and obj.trashed else tuple(shown)]
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         return self.search_fields if may_read(request) else []
@@ -290,13 +294,13 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
             if isinstance(response, TemplateResponse) and request.GET.get(SEARCH_VAR):
                 record_search(request)
             return response
-        except NotSearchable as refusal:
-            sentence = sentences.search(refusal.code)
+        except NotSearchable:
+            # The list says so itself.
+            pass
         except TooManyFound:
             sentence = gettext("More than %(most)s conversations have this. Add words or filters, then export again.")
-            sentence %= {"most": f"{MOST_IN_FILE:,}"}
+            self.message_user(request, sentence % {"most": f"{MOST_IN_FILE:,}"}, messages.WARNING)
         record_search(request)
-        self.message_user(request, sentence, messages.WARNING)
         return redirect(f"{reverse('admin:chat_conversation_changelist')}?{request.GET.urlencode()}")
 
     def owners(self, request: HttpRequest) -> JsonResponse:

@@ -69,7 +69,7 @@ class ConversationList(ChangeList):
         self.multi_page = self.result_count > self.list_per_page
         self.show_full_result_count = self.can_show_all = False
         self.full_result_count = None
-        self.show_admin_actions = True
+        self.show_admin_actions = bool(self.ids)
 
     def _show_found(self, rows: Mapping[UUID, Conversation]) -> None:
         """Set the `snippet` of each row to that of the newest text in which there is a hit."""

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 
 from chat import rubric
+from chat.admin.numbers import between
 from chat.admin.review import may_review
 from chat.models import Conversation, Marking, Message, ReviewQueue, User, tree
 from chat.models.conversations import LONGEST_BRANCH
@@ -116,13 +117,13 @@ def _field(criterion: Criterion) -> forms.Field:
         return forms.ChoiceField(
             label=criterion.name, choices=choices, widget=forms.RadioSelect, error_messages=missing
         )
-    if criterion.least is not None:
+    if criterion.least is not None and criterion.most is not None:
         span = {"least": criterion.least, "most": criterion.most}
         return forms.IntegerField(
             label=gettext("%(name)s (%(least)d to %(most)d)") % {"name": criterion.name, **span},
             min_value=criterion.least,
             max_value=criterion.most,
-            error_messages={"required": gettext("Write a number from %(least)d to %(most)d.") % span},
+            error_messages=between(criterion.least, criterion.most),
         )
     text = forms.Textarea(attrs={"rows": 2, "dir": "auto"})
     return forms.CharField(label=criterion.name, max_length=rubric.TEXT_CHARS, required=False, widget=text)

@@ -43,14 +43,19 @@ def page(request: HttpRequest, queue: ReviewQueue) -> HttpResponse:
     state = request.GET.get("state", "")
     rows = _in_state(queue, state, differing) & Conversation.objects.for_reviewer(reviewer)
     shown = Paginator(rows.select_related("owner").order_by("pk"), PER_PAGE).get_page(request.GET.get("p"))
-    states = _states(queue, list(shown))
+    conversations = list(shown)
+    states = _states(queue, conversations)
+    is_open = queue.markings.open_to(reviewer).filter(conversation__in=conversations)
     context = {
         **admin.site.each_context(request),
         "title": gettext("In the queue “%(name)s”") % {"name": queue.name},
         "opts": ReviewQueue._meta,
         "queue": queue,
-        "items": [(conversation, states[conversation.pk], conversation.pk in differing) for conversation in shown],
+        "items": [
+            (conversation, states[conversation.pk], conversation.pk in differing) for conversation in conversations
+        ],
         "page": shown,
+        "open_to_me": set(is_open.values_list("conversation", flat=True)),
         "states": STATES.items(),
         "state": state,
         "has_rule": hasattr(queue, "rule"),

@@ -10,7 +10,7 @@ from django.contrib.admin.options import Action, ActionLocation
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -26,11 +26,13 @@ from chat.admin import queue_items, reasons, rules
 from chat.admin.files import attachment
 from chat.admin.lookups import NamedLookups
 from chat.admin.marks import AnswerChangedError, MarkForm, agreements
+from chat.admin.numbers import between
 from chat.admin.queue_files import incomplete, lines
 from chat.admin.queue_items import MANAGE
-from chat.admin.review import may_review, seen_conversation
+from chat.admin.review import came_from, may_review, seen_conversation
 from chat.database import retry_on_deadlock
 from chat.models import AuditRecord, Conversation, Marking, QueueRule, ReviewQueue, User
+from chat.models.queues import MOST_MINUTES, MOST_REVIEWERS
 from chat.rubric import RubricError
 
 # Queues that are offered to put a conversation in.
@@ -49,6 +51,11 @@ class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # It takes none at 
                 "A text: “Comment: text”. It cannot change once somebody marks by it."
             )
         }
+        error_messages = {
+            "name": {"unique": _("There is a queue with this name. Choose another one.")},
+            "reviewers": between(1, MOST_REVIEWERS),
+            "minutes": between(1, MOST_MINUTES),
+        }
 
     def clean_rubric(self) -> str:
         text: str = self.cleaned_data["rubric"]
@@ -65,8 +72,14 @@ class QueueForm(forms.ModelForm):  # type: ignore[type-arg]  # It takes none at 
         return text
 
 
-def offered(request: HttpRequest) -> list[ReviewQueue]:
-    return list(ReviewQueue.objects.order_by("name")[:OFFERED]) if request.user.has_perm(MANAGE) else []
+def offered(request: HttpRequest, conversation: Conversation | None = None) -> list[ReviewQueue]:
+    """Those that the person may put something into; of a conversation, those in which that is not yet."""
+    if not request.user.has_perm(MANAGE):
+        return []
+    queues = ReviewQueue.objects.order_by("name")
+    if conversation:
+        queues = queues.exclude(pk__in=conversation.markings.values("queue"))
+    return list(queues[:OFFERED])
 
 
 def actions(request: HttpRequest) -> dict[str, Action]:
@@ -90,17 +103,21 @@ def put(model_admin: Any, request: HttpRequest, queue: ReviewQueue, pks: list[UU
     sentence = ngettext(
         "%(count)d conversation is new in the queue.", "%(count)d conversations are new in the queue.", count
     )
-    model_admin.message_user(request, sentence % {"count": count}, messages.SUCCESS)
+    sentence %= {"count": count}
+    if count < len(pks):
+        sentence += " " + gettext("The rest was in it already.")
+    model_admin.message_user(request, sentence, messages.SUCCESS)
 
 
 class QueueList(ChangeList):
-    """Knows of each queue who looks at it."""
+    """Knows of each queue who looks at it, and how far it is."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(self.result_list)
         for queue in self.result_list:
             queue.reader = request.user
+            queue.counts = queue.progress(queue.reader)
 
 
 @admin.register(ReviewQueue)
@@ -147,7 +164,7 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
 
     @admin.display(description=_("progress"))
     def progress(self, queue: ReviewQueue) -> SafeString:
-        words = gettext("%(done)d of %(all)d marked") % queue.progress(queue.reader)
+        words = gettext("%(done)d of %(all)d marks given") % queue.counts
         return format_html('<a href="{}">{}</a>', reverse("admin:chat_reviewqueue_items", args=[queue.pk]), words)
 
     @admin.display(description=_("agreement"))
@@ -167,16 +184,28 @@ class ReviewQueueAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg
     def work(self, queue: ReviewQueue) -> SafeString:
         work, export = (reverse(f"admin:chat_reviewqueue_{name}", args=[queue.pk]) for name in ("work", "export"))
         # It reserves something, and so it belongs to the form around the list.
-        return format_html(
-            '<button class="button" formaction="{}">{}</button> <a href="{}">{}</a>',
-            *(work, gettext("Review the next"), export, gettext("Export")),
-        )
+        button = format_html('<button class="button" formaction="{}">{}</button>', work, gettext("Review the next"))
+        has_more = queue.counts["done"] < queue.counts["all"]
+        return format_html('{} <a href="{}">{}</a>', button if has_more else "", export, gettext("Export"))
 
     @method_decorator(require_POST)
     def work_through(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         if not may_review(request):
             raise PermissionDenied
-        return self._next(request, get_object_or_404(ReviewQueue, pk=pk))
+        queue = get_object_or_404(ReviewQueue, pk=pk)
+        return self._chosen(request, queue) if "only" in request.POST else self._next(request, queue)
+
+    def _chosen(self, request: HttpRequest, queue: ReviewQueue) -> HttpResponse:
+        """Lead to the conversation that the reviewer has chosen in the queue, which is reserved for them."""
+        try:
+            marking = Marking.objects.claim(queue, cast("User", request.user), UUID(request.POST["only"]))
+        except ValueError:
+            raise Http404 from None
+        if marking:
+            return HttpResponseRedirect(reverse("admin:chat_conversation_change", args=[marking.conversation_id]))
+        sentence = gettext("You cannot mark this now: others have it, or it is marked or skipped. Choose another one.")
+        self.message_user(request, sentence, messages.WARNING)
+        return HttpResponseRedirect(f"{reverse('admin:chat_reviewqueue_items', args=[queue.pk])}{came_from(request)}")
 
     def _next(self, request: HttpRequest, queue: ReviewQueue) -> HttpResponse:
         """Lead to the first conversation that is open to the reviewer, which is reserved for them."""

@@ -1,9 +1,11 @@
 """The page of a queue's rule: what is chosen, how much of it, and what it would have chosen lately."""
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
@@ -15,13 +17,20 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from chat import audit
-from chat.admin.filters import EVERY, Filter, OwnerFilter, TrashFilter
+from chat.admin.filters import EVERY, Filter, OwnerFilter, PeriodFilter, TrashFilter
+from chat.admin.numbers import between
 from chat.models import AuditRecord, Conversation, QueueRule, ReviewLimit, ReviewQueue, SavedFilter, User
 from chat.rules import PREVIEW, preview
 
 # Conversations in the trash are in no rule.
 CHOOSABLE = [kind for kind in EVERY if kind is not TrashFilter]
 SHARE = 10
+# What else can be in the address of the list, as people call it.
+NOT_IN_RULES = {
+    SEARCH_VAR: _("words that are searched for"),
+    TrashFilter.parameter_name: TrashFilter.title,
+    **dict.fromkeys(["updated__gte", "updated__lt", *PeriodFilter.names], PeriodFilter.title),
+}
 
 
 class RuleForm(forms.Form):
@@ -33,6 +42,7 @@ class RuleForm(forms.Form):
         max_value=100,
         initial=SHARE,
         help_text=_("Of the new conversations that meet all conditions. 0 pauses the rule."),
+        error_messages=between(0, 100),
     )
 
     def __init__(self, request: HttpRequest, data: Any = None) -> None:
@@ -105,13 +115,17 @@ def page(request: HttpRequest, queue: ReviewQueue) -> HttpResponse:
         "queue": queue,
         "rule": known,
         "form": form,
-        "left_out": sorted(asked.keys() - form.fields.keys()),
+        "left_out": _left_out(asked.keys() - form.fields.keys()),
         "preview": preview(form.rule(queue)) if form.is_valid() else None,
         "days": PREVIEW.days,
         "saved_filters": SavedFilter.objects.for_user(request.user).order_by("name"),
         "opts": ReviewQueue._meta,
     }
     return TemplateResponse(request, "admin/chat/review/rule.html", context, status=422 if form.errors else 200)
+
+
+def _left_out(names: Iterable[str]) -> list[str]:
+    return sorted({str(NOT_IN_RULES.get(name, name)) for name in names if name != ORDER_VAR})
 
 
 @transaction.atomic

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chat.models.users import User
 
 MOST_REVIEWERS = 5
+MOST_MINUTES = 24 * 60
 # A reviewer who finds so many taken by others while they look has to look again.
 TRIES = 20
 # So long others come first for what a reviewer has skipped.
@@ -52,11 +53,12 @@ class ReviewQueue(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MOST_REVIEWERS)],
     )
     minutes = models.PositiveSmallIntegerField(
-        _("minutes of a reservation"), default=30, validators=[MinValueValidator(1), MaxValueValidator(24 * 60)]
+        _("minutes of a reservation"), default=30, validators=[MinValueValidator(1), MaxValueValidator(MOST_MINUTES)]
     )
 
-    # For a list of the admin: who looks at it.
+    # For a list of the admin: who looks at it, and its progress for them.
     reader: User
+    counts: dict[str, int]
 
     def __str__(self) -> str:
         return self.name
@@ -119,9 +121,14 @@ class MarkingQuerySet(models.QuerySet["Marking"]):
         seen = Conversation.objects.for_reviewer(reviewer).filter(pk=OuterRef("conversation"))
         return self.filter(Q(reviewer=reviewer) | _free() & ~Exists(mine) & ~Exists(skipped), Exists(seen), done=None)
 
-    def claim(self, queue: ReviewQueue, reviewer: User) -> Marking | None:
-        """The first one that is open to this reviewer, reserved for them; None if there is none."""
+    def claim(self, queue: ReviewQueue, reviewer: User, only: UUID | None = None) -> Marking | None:
+        """The first one that is open to this reviewer, reserved for them; None if there is none.
+
+        It is one of the conversation `only`, if they have chosen that.
+        """
         open_here = queue.markings.open_to(reviewer)
+        if only:
+            open_here = open_here.filter(conversation=only)
         # First what they have begun.
         for _try in range(TRIES):
             begun = open_here.filter(reviewer=reviewer).order_by("conversation", "place").first()

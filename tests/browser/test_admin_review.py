@@ -114,7 +114,7 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server,
     server.database.run(fill)
     sam.goto("/admin/chat/reviewqueue/")
     expect_accessible(sam)
-    sam.get_by_role("link", name="1 of 2 marked").press("Enter")
+    sam.get_by_role("link", name="1 of 2 marks given").press("Enter")
     expect(sam.locator("#content tbody")).to_contain_text("Marked by bob; 1 reviewer wanted")
     expect_accessible(sam)
     sam.set_viewport_size({"width": 360, "height": 800})
@@ -164,7 +164,7 @@ def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server,
     form.get_by_role("heading").click()
     sam.keyboard.press("m")
     expect(sam.locator(".messagelist")).to_contain_text("Nothing in this queue is open to you now.")
-    expect(sam.locator(".field-progress")).to_have_text("2 of 2 marked")
+    expect(sam.locator(".field-progress")).to_have_text("2 of 2 marks given")
     assert sam.evaluate("document.documentElement.scrollWidth") <= 360
     sam.get_by_role("link", name="See the marks of 1 other").press("Enter")
     given = sam.locator(".given")
