@@ -96,6 +96,38 @@ def test_a_report_becomes_a_flag_that_a_reviewer_settles(visit: Visit, sam: Page
     expect(alice.locator("main")).to_contain_text("An administrator settled it")
 
 
+def test_marks_are_given_beside_the_transcript(sam: Page, server: Server) -> None:
+    transcript = talk(server, "Salt", *[ANSWER] * 6)
+
+    def fill() -> None:
+        queue = ReviewQueue.objects.create(name="Salt", rubric="Correct: yes, no")
+        queue.put(Conversation.objects.values_list("pk", flat=True))
+        sam = User.objects.get(username="sam")
+        assert Marking.objects.claim(queue, sam)
+        # However long a label is, it leaves its place to the list.
+        assert Review.objects.change(
+            Conversation.objects.get().pk, 0, sam, state="new", assignee=None, labels=["x" * 50]
+        )
+
+    server.database.run(fill)
+    sam.set_viewport_size({"width": 1280, "height": 800})
+    sam.goto(transcript)
+    form, last = sam.locator("#mark-form"), sam.locator("[data-entry]").last
+    last.scroll_into_view_if_needed()
+    expect(form).to_be_in_viewport()
+    beside, text = form.bounding_box(), last.bounding_box()
+    assert beside
+    assert text
+    assert beside["x"] > text["x"] + text["width"]
+    expect_accessible(sam)
+    sam.set_viewport_size({"width": 768, "height": 800})
+    last.scroll_into_view_if_needed()
+    expect(form).not_to_be_in_viewport()
+    sam.set_viewport_size({"width": 1280, "height": 800})
+    sam.goto(LIST)
+    assert sam.locator("#changelist-filter").evaluate("panel => panel.offsetWidth") == 240
+
+
 def test_a_reviewer_works_through_a_queue_by_keyboard(sam: Page, server: Server, watch: Watch) -> None:
     # What the browser says of a rule that cannot be.
     watch.expect("status of 422")
