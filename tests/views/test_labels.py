@@ -203,6 +203,17 @@ def test_an_unknown_label_filters_no_page(client: Client, conversation: Conversa
         assert "Hers" not in page.text
 
 
+def test_an_empty_page_has_no_filter_unless_it_is_filtered(
+    client: Client, conversation: Conversation, work: Label
+) -> None:
+    for address in ("/archive/", "/trash/"):
+        assert "label-filter" not in client.get(address).text
+        # It may be empty because of the filter.
+        assert "label-filter" in client.get(f"{address}?label={work.pk}").text
+    Conversation.objects.filter(pk=conversation.pk).update(archived=True)
+    assert "label-filter" in client.get("/archive/").text
+
+
 def test_labels_take_no_query_for_each_conversation(
     client: Client, alice: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:

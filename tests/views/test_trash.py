@@ -74,7 +74,7 @@ def test_the_trash_lists_what_was_deleted_last_first(client: Client, alice: User
     Conversation.objects.create(owner=alice, title="Kept", model="demo")
     page = client.get("/trash/")
     until = timezone.localtime(now + timedelta(days=30, hours=-1))
-    assert f"Until {until.day} {until:%B %Y, %H:%M}" in page.text
+    assert f"Kept until {until.day} {until:%B %Y, %H:%M}" in page.text
     assert titles(client, "/trash/") == ["1 hours ago", "2 hours ago"]
     assert titles(client, "/trash/?page=2") == ["3 hours ago"]
     assert titles(client, "/trash/?page=nonsense") == ["1 hours ago", "2 hours ago"]
