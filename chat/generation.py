@@ -284,11 +284,10 @@ class Run:
     def _marks(self, reply: Reply, deltas: list[AnyDelta], *, first: bool) -> dict[str, Any]:
         """What the reply's row is to say of these deltas: what came first with them, and when."""
         marks: dict[str, Any] = {}
-        now = timezone.now()
         if first:
-            marks["started"] = now
+            marks["started"] = timezone.now()
         if reply.answered is None and any(isinstance(delta, Delta) for delta in deltas):
-            marks["answered"] = reply.answered = now
+            marks["answered"] = reply.answered = timezone.now()
         if self._resumed:
             marks["more_shown"] = True
             self._resumed = False

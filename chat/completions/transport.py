@@ -1,8 +1,8 @@
 """httpx's requests over aiohttp's connections (docs/decisions/0010-aiohttp-under-httpx.md says why)."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from functools import cache
 from urllib.request import getproxies, proxy_bypass
 
@@ -54,8 +54,14 @@ class _Body(httpx.AsyncByteStream):
         content = self._response.content
         try:
             async for chunk in content.iter_any():
-                with self._paused():
+                transport = self._transport
+                if transport:
+                    transport.pause_reading()
+                try:
                     yield chunk
+                finally:
+                    if transport:
+                        transport.resume_reading()
         # aiohttp raises a bare RuntimeError when the connection has closed after an invalid chunk size.
         except (aiohttp.ClientError, RuntimeError) as error:
             # While an exception is set, the stream refuses to return buffered data: clear it to read the rest.
@@ -64,19 +70,11 @@ class _Body(httpx.AsyncByteStream):
                 yield rest
             raise httpx.ReadError(type(error).__name__) from error
 
-    @contextmanager
-    def _paused(self) -> Iterator[None]:
+    @property
+    def _transport(self) -> asyncio.Transport | None:
         # At the end of the body the response gives its connection back.
         connection = self._response.connection
-        transport = connection.transport if connection else None
-        if transport is None:
-            yield
-            return
-        transport.pause_reading()
-        try:
-            yield
-        finally:
-            transport.resume_reading()
+        return connection.transport if connection else None
 
     async def aclose(self) -> None:
         self._response.release()

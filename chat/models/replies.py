@@ -47,6 +47,9 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
     def for_user(self, user: User | AnonymousUser) -> ReplyQuerySet:
         return self.filter(message__conversation__owner_id=user.pk, message__conversation__trashed=None)
 
+    def status_of(self, pk: UUID) -> str | None:
+        return next((status for (status,) in _status_of(pk)), None)
+
     def running_of(self, person: int) -> int:
         """How many replies are being written for this person."""
         return sum(count for (count,) in _running_of(person))
@@ -128,6 +131,11 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         All code locks replies in the order of their ids, so that no two transactions wait for each other.
         """
         list(self.order_by("pk").select_for_update().values_list("pk", flat=True))
+
+
+@compiled
+def _status_of(pk: UUID) -> models.QuerySet[Reply, tuple[str]]:
+    return Reply.objects.filter(pk=pk).values_list("status")
 
 
 @compiled

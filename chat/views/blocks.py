@@ -105,9 +105,13 @@ class ReplyBlocks:
 
 def encode_event(name: str, data: Mapping[str, Any], seq: int | None = None) -> bytes:
     """One event, with its data as JSON."""
-    return sse.encode(name, json.dumps(data, ensure_ascii=False, separators=(",", ":")), seq)
+    return sse.encode(name, _json(data), seq)
+
+
+# `json.dumps` would make an encoder for each event.
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @in_thread
 def _stored_status(reply_id: UUID) -> str | None:
-    return Reply.objects.filter(pk=reply_id).values_list("status", flat=True).first()
+    return Reply.objects.status_of(reply_id)
