@@ -214,7 +214,13 @@ def marking_panel(request: HttpRequest, conversation: Conversation) -> dict[str,
     marking = Marking.objects.filter(conversation=conversation, reviewer=request.user.pk, done=None)
     mine = marking.select_related("queue").order_by("pk").first()
     form = MarkForm(rubric.parse(mine.queue.rubric)) if mine else None
-    return {"marking": mine, "mark_form": form, "given": given(cast("User", request.user), conversation)}
+    reviewer = cast("User", request.user)
+    return {
+        "marking": mine,
+        "mark_form": form,
+        "counts": mine.queue.progress(reviewer) if mine else None,
+        "given": given(reviewer, conversation),
+    }
 
 
 def agreements(queue: ReviewQueue, reviewer: User) -> Iterator[str]:

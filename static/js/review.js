@@ -7,6 +7,8 @@ import { isComposing, isField } from "./typing.js";
 // The same choice as in the chat: see keys.js.
 const SINGLE = "single-keys";
 
+const FIRST_MARK = "#mark-form :is(input:not([type=hidden]), textarea)";
+
 /** @param {Document} page */
 export function listenForKeys(page) {
   const shortcuts = find(page, "[data-shortcuts]", HTMLDialogElement);
@@ -21,14 +23,28 @@ export function listenForKeys(page) {
     const { key, target, ctrlKey, altKey, metaKey, repeat } = event;
     const isPlain = !ctrlKey && !altKey && !metaKey && !repeat && !isComposing(event) && !isField(target);
     if (!isPlain || !hasSingleKeys() || page.querySelector("dialog:modal")) return;
-    const pressed = key === "?" ? show : meant(page, key.toLowerCase());
+    const pressed = key === "?" ? show : (numbered(target, key) ?? meant(page, key.toLowerCase()));
     if (!pressed) return;
     event.preventDefault();
     if (pressed.parentElement instanceof HTMLDetailsElement) writeIn(pressed.parentElement);
     // Nobody settles what they have not seen.
     else if (pressed.hasAttribute("data-key-leads")) pressed.focus();
     else pressed.click();
+    // A choice, or a link to the rubric.
+    if (pressed.hasAttribute("data-to-marks")) find(page, FIRST_MARK, HTMLElement).focus();
+    else if (pressed instanceof HTMLInputElement) pressed.focus();
   });
+}
+
+/**
+ * The choice of this number, where the focus is in one of several.
+ * @param {EventTarget | null} target
+ * @param {string} key
+ */
+function numbered(target, key) {
+  if (!(target instanceof HTMLInputElement) || target.type !== "radio") return null;
+  const choices = target.form?.querySelectorAll(`[name="${CSS.escape(target.name)}"]`) ?? [];
+  return /** @type {HTMLInputElement | undefined} */ ([...choices].find((_, index) => String(index + 1) === key));
 }
 
 /**
