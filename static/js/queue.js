@@ -21,12 +21,21 @@ export function followEdits(element) {
     close(edit);
   });
   element.addEventListener("click", (event) => {
-    const cancel = event.target instanceof Element && event.target.closest("[data-cancel]");
-    const edit = cancel && editOf(cancel);
+    const button = event.target instanceof Element && event.target.closest(`[data-cancel], ${EDIT} > summary`);
+    const edit = button && editOf(button);
     if (!edit) return;
     event.preventDefault();
-    drop(edit);
+    if (button.matches("summary")) open(edit);
+    else drop(edit);
   });
+}
+
+/** @param {HTMLDetailsElement} edit of which the button goes */
+function open(edit) {
+  edit.open = true;
+  find(edit, "textarea", HTMLTextAreaElement).focus();
+  // With its buttons.
+  find(edit, "form", HTMLFormElement).scrollIntoView({ block: "nearest" });
 }
 
 /** @param {HTMLDetailsElement} edit of which the words stay */
