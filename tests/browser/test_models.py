@@ -180,6 +180,9 @@ def test_two_models_answer_side_by_side_and_one_is_chosen(alice: Page, upstream:
     assert left["y"] == right["y"]
     assert left["right"] < right["x"]
     assert sorted(asked(upstream)) == ["large", "small"]
+    writers = alice.locator(".message__writer")
+    expect(writers).to_have_text(["small", "large"])
+    expect(writers.first).to_be_visible()
     upstream.release("both")
     for index in range(2):
         expect(answers(alice).nth(index).locator("[data-text]")).to_contain_text("answer")
@@ -188,6 +191,7 @@ def test_two_models_answer_side_by_side_and_one_is_chosen(alice: Page, upstream:
     button(alice, "Continue with this answer").nth(chosen).click()
     expect(answers(alice)).to_have_count(1)
     expect(words(alice)).to_have_text(words_chosen)
+    expect(writers).to_be_hidden()
     expect(answer(alice)).to_contain_text(f"{chosen + 1}/2")
     expect(models(alice)).to_have_value(["small", "large"][chosen])
     upstream.script(text("And more"), finish())
