@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from chat.models import Label, User
-from tests.browser.conftest import Visit, Watch
+from tests.browser.conftest import Show, Visit, Watch
 from tests.browser.pages import answer, button, choose, expect_end, store, words
 from tests.browser.test_accessibility import PHONE
 from tests.browser.test_history import remember
@@ -49,6 +49,20 @@ def test_the_filter_by_labels_is_not_cut_off(alice: Page, server: Server) -> Non
     width = choice.evaluate("(choice) => choice.offsetWidth")
     choice.evaluate("(choice) => { choice.style.maxWidth = 'none'; }")
     assert choice.evaluate("(choice) => choice.offsetWidth") == width
+
+
+def test_a_title_has_the_room_of_the_button_that_is_not_shown(show: Show) -> None:
+    page = show("A question with more words than there is room for", "Yes.")
+    title, options = page.locator("[data-title]"), page.locator("[data-options]")
+    page.locator("main").hover()
+    wide = title.bounding_box()
+    title.hover()
+    narrow, beside = title.bounding_box(), options.bounding_box()
+    assert wide
+    assert narrow
+    assert beside
+    assert (wide["x"], wide["y"], wide["height"]) == (narrow["x"], narrow["y"], narrow["height"])
+    assert wide["width"] == narrow["width"] + beside["width"]
 
 
 def test_no_key_is_named_where_there_is_no_keyboard(visit: Visit) -> None:
