@@ -50,6 +50,10 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
     def status_of(self, pk: UUID) -> str | None:
         return next((status for (status,) in _status_of(pk)), None)
 
+    def conversations_of(self, person: int) -> set[UUID]:
+        """The person's conversations in which a reply is being written."""
+        return {conversation for (conversation,) in _conversations_of(person)}
+
     def running_of(self, person: int) -> int:
         """How many replies are being written for this person."""
         return sum(count for (count,) in _running_of(person))
@@ -136,6 +140,12 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
 @compiled
 def _status_of(pk: UUID) -> models.QuerySet[Reply, tuple[str]]:
     return Reply.objects.filter(pk=pk).values_list("status")
+
+
+@compiled
+def _conversations_of(person: int) -> models.QuerySet[Reply, tuple[UUID]]:
+    own = Reply.objects.running().filter(message__conversation__owner=person, message__conversation__trashed=None)
+    return own.values_list("message__conversation")
 
 
 @compiled

@@ -36,8 +36,8 @@ def history(request: SignedInRequest, here: UUID | None = None) -> dict[str, Any
     here = here or _id(request.GET.get("here", ""))
     count = max(BATCH, count_of(request.GET.get("count", ""), BATCH, MOST))
     # First: what begins meanwhile has another number, by which the page learns of it.
-    running = set(Reply.objects.for_user(request.user).running().values_list("message__conversation", flat=True))
-    labels = Label.objects.names(request.user)
+    running = Reply.objects.conversations_of(request.user.pk)
+    labels = Label.objects.names(request.user.pk)
     label = chosen_label(request, labels)
     rows = Conversation.objects.for_user(request.user).listed(before).with_last_reply()
     if label:

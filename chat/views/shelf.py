@@ -18,7 +18,7 @@ SHOWN = 50
 
 def shelf(request: SignedInRequest, template: str, rows: QuerySet[Any], **context: Any) -> HttpResponse:
     """The page of the query, with what has the label of the query if that names one; with `all`, all are selected."""
-    labels = Label.objects.names(request.user)
+    labels = Label.objects.names(request.user.pk)
     label = chosen_label(request, labels)
     if label:
         rows = rows.filter(pk__in=Labelling.objects.conversations(label.pk))
