@@ -51,6 +51,10 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         """What is in the trash does not exist, but for `trash_of`."""
         return self.kept().filter(owner_id=user.pk)
 
+    def own(self, person: int, pk: UUID) -> Conversation | None:
+        """This one, if it is the person's and not in the trash."""
+        return next(iter(_own(person, pk)), None)
+
     def for_reviewer(self, user: User) -> ConversationQuerySet:
         """What they may see in the administration, the trash included: that it exists, whose it is, its figures.
 
@@ -129,6 +133,16 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
             return listed.exclude(Q(pinned=True) & (Q(updated__gt=updated) | Q(updated=updated, pk__gte=pk)))
         # Not one OR, and a comparison with a value: in this form the database can walk the index from there on.
         return listed.filter(pinned=Value(False), updated__lte=updated).exclude(updated=updated, pk__gte=pk)
+
+
+@compiled
+def _own(person: int, pk: UUID) -> models.QuerySet[Conversation]:
+    return Conversation.objects.kept().filter(owner=person, pk=pk)
+
+
+@compiled
+def _unseen_end(pk: UUID) -> models.QuerySet[Conversation, tuple[datetime]]:
+    return Conversation.objects.with_last_reply().filter(pk=pk, ended__gt=F("seen")).values_list("ended")
 
 
 @compiled
@@ -298,8 +312,7 @@ class Conversation(Summary):
 
     def unseen_end(self) -> datetime | None:
         """When the reply on screen has ended, if its person has not seen that."""
-        rows = Conversation.objects.with_last_reply().filter(pk=self.pk, ended__gt=F("seen"))
-        return rows.values_list("ended", flat=True).first()
+        return next((ended for (ended,) in _unseen_end(self.pk)), None)
 
     def see(self) -> None:
         """Note that its person has seen how the reply on screen has ended."""

@@ -174,7 +174,10 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
 
 
 async def get_conversation(request: SignedInRequest, pk: UUID) -> Conversation:
-    return await aget_object_or_404(_conversations(request), pk=pk)
+    conversation = await in_thread(Conversation.objects.own)(request.user.pk, pk)
+    if conversation is None:
+        raise Http404
+    return conversation
 
 
 async def get_lasting(request: SignedInRequest, pk: UUID) -> Conversation:
