@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.formats import date_format
 from pytest_django import DjangoAssertNumQueries
 
 from chat import asking, queued, trash
@@ -248,6 +249,14 @@ def test_offers_have_dates_in_the_persons_language(client: Client, alice: User, 
     assert "1. März 2025" in client.get("/search/offers/").text
 
 
+def test_results_have_dates_in_the_persons_language(client: Client, ended: Reply) -> None:
+    when = timezone.localtime(Searchable.objects.get(message=ended.message).created)
+    assert f"{when.day} {when:%B %Y, %H:%M}</time>" in search(client, "four")
+    User.objects.update(date_language="de")
+    with translation.override("de"):
+        assert f"{date_format(when, 'DATETIME_FORMAT')}</time>" in search(client, "four")
+
+
 # The way to a hit
 
 
@@ -356,6 +365,14 @@ def test_the_trash_is_searched_on_request(client: Client, alice: User, in_trash:
     assert html.count("In the trash</p>") == 1
     assert f'<a href="/trash/{in_trash.pk}/">' in html
     assert results(client.get("/search/offers/", {"q": "four", "trash": "on"}).text) == ["[Four]?", "[Four]?"]
+
+
+def test_what_is_in_the_archive_is_marked(client: Client, ended: Reply) -> None:
+    offers = "/search/offers/?q=four"
+    assert "In the archive" not in search(client, "four") + client.get(offers).text
+    Conversation.objects.update(archived=True)
+    assert search(client, "four").count("In the archive</p>") == 1
+    assert '<span class="offer__title">In the archive · <bdi>' in client.get(offers).text
 
 
 def test_what_is_in_the_trash_opens_to_be_read(client: Client, ended: Reply, in_trash: Conversation) -> None:
