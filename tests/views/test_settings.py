@@ -208,7 +208,9 @@ def line(client: Client, url: str) -> str:
 
 def test_the_page_says_what_applies(client: Client, conversation: Conversation, alice: User) -> None:
     url = conversation.get_absolute_url()
-    assert line(client, url) == line(client, "/") == "Instructions"
+    assert line(client, url) == "Instructions"
+    # Where they are, there are those of the new conversation too.
+    assert line(client, "/") == "Your instructions"
     User.objects.filter(pk=alice.pk).update(instructions="Be brief.")
     assert line(client, url) == line(client, "/") == "Your instructions"
     save(client, conversation, instructions="In verse.", temperature="0.5", max_tokens="1")
