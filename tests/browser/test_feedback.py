@@ -1,12 +1,16 @@
 """What people think of answers."""
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Show, Visit, Watch
 from tests.browser.pages import answer, button, store, top_at_rest
+from tests.browser.test_accessibility import PHONE
 from tests.server import Server
+from tests.upstream import Upstream
 
 pytestmark = pytest.mark.chromium
 
@@ -36,13 +40,17 @@ def test_nothing_moves_when_a_thumb_is_pressed(show: Show) -> None:
     assert [control.bounding_box() for control in controls] == before
 
 
-def test_the_field_for_a_reason_comes_into_view(show: Show) -> None:
-    page = show("What is two and two?", "It is four.", "And three and three?", "It is six.\n\n" * 30)
-    first, composer = page.locator("[data-role=assistant]").first, page.locator("[data-composer]")
+@pytest.mark.parametrize("phone", [{}, PHONE], ids=["pointer", "finger"])
+def test_the_field_for_a_reason_comes_into_view(
+    visit: Visit, server: Server, upstream: Upstream, phone: dict[str, Any]
+) -> None:
+    page = visit("alice", **phone)
+    page.goto(store(server, "What is two and two?", "It is four.", "And three and three?", "It is six.\n\n" * 30))
+    first, ways = page.locator("[data-role=assistant]").first, page.locator(".ways")
     good, save = button(first, "Good answer"), button(first, "Save")
     page.set_viewport_size({"width": 390, "height": 500})
-    # Just above the composer, which will cover what comes below.
-    covered_from = top_at_rest(composer)
+    # Just above the ways to questions, which will cover what comes below.
+    covered_from = top_at_rest(ways)
     page.evaluate("(distance) => scrollBy(0, distance)", top_at_rest(good) - covered_from + 40)
     good.click()
     expect(save).to_be_visible()
