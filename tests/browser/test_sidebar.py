@@ -65,6 +65,15 @@ def test_a_title_has_the_room_of_the_button_that_is_not_shown(show: Show) -> Non
     assert wide["width"] == narrow["width"] + beside["width"]
 
 
+def test_the_line_below_an_answer_fits_on_a_phone(visit: Visit, server: Server, upstream: Upstream) -> None:
+    page = visit("alice", **PHONE)
+    page.goto(store(server, "Hello?", "Hello!"))
+    controls = answer(page).locator(".message__footer :is(button, a):visible")
+    expect(controls).to_have_text(["Copy", "Try again", "", "", "", "Report", "demo"])
+    tops = controls.evaluate_all("(all) => all.map((each) => each.getBoundingClientRect().bottom)")
+    assert max(tops) - min(tops) < 10
+
+
 def test_no_key_is_named_where_there_is_no_keyboard(visit: Visit) -> None:
     for options, is_named in (({}, True), (PHONE, False)):
         page = visit("alice", **options)
