@@ -123,6 +123,12 @@ def test_marks_are_given_beside_the_transcript(sam: Page, server: Server) -> Non
     sam.set_viewport_size({"width": 768, "height": 800})
     last.scroll_into_view_if_needed()
     expect(form).not_to_be_in_viewport()
+    sam.goto("/admin/chat/reviewqueue/")
+    # On cards, beside Django's sidebar.
+    expect(sam.locator("#result_list thead")).to_be_hidden()
+    sam.get_by_role("link", name="0 of 1 marks given").click()
+    expect(sam.get_by_role("button", name="Mark Salt")).to_be_in_viewport()
+    assert sam.evaluate("document.documentElement.scrollWidth") <= 768
     sam.set_viewport_size({"width": 1280, "height": 800})
     sam.goto(LIST)
     assert sam.locator("#changelist-filter").evaluate("panel => panel.offsetWidth") == 240
