@@ -60,7 +60,7 @@ class Jobs:
 
     def _claim(self, *, take_over: bool) -> list[Job]:
         # At most beats there is nothing to do, and this is the cheapest way to know.
-        if not Job.objects.due().exists():
+        if not Job.objects.some_are_due():
             return []
         doing = list(self._running)
         claimed: list[Job] = []

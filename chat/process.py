@@ -448,7 +448,7 @@ def _hand_over(reply_ids: list[UUID], lease: timedelta) -> None:
 @in_thread
 def _complete() -> list[tuple[UUID, int]]:
     """The replies after which there are questions to be asked, and whose they are."""
-    if not QueuedQuestion.objects.exists():
+    if not QueuedQuestion.objects.there_are_some():
         return []
     # In any order, so that those of people who are over a limit do not keep out all others for ever.
     complete = Reply.objects.filter(pk__in=QueuedQuestion.objects.answers_due()).order_by("?")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from uuid import UUID
 
 from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from chat.compiled import compiled
 from chat.models.ids import uuid7
 from chat.models.processes import ServerProcess
 
@@ -21,6 +23,9 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def due(self) -> JobQuerySet:
         return self.filter(due__lte=Now())
+
+    def some_are_due(self) -> bool:
+        return bool(_one_due())
 
     def claimable(self, process: str, kind: str, doing: Collection[Job], *, take_over: bool) -> JobQuerySet:
         """What this process may claim of a kind, the most urgent first; it is `doing` some already.
@@ -65,6 +70,11 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def _claimed(self, job: Job) -> JobQuerySet:
         return self.filter(pk=job.pk, attempt=job.attempt)
+
+
+@compiled
+def _one_due() -> models.QuerySet[Job, tuple[UUID]]:
+    return Job.objects.due().values_list("pk")[:1]
 
 
 class Job(models.Model):

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import models
 from django.utils import timezone
 
-from chat.compiled import Update, compiled_update
+from chat.compiled import Update, compiled, compiled_update
 from chat.models.conversations import Message
 from chat.models.ids import uuid7
 from chat.models.replies import Reply
@@ -27,6 +27,9 @@ class QueuedQuestionQuerySet(models.QuerySet["QueuedQuestion"]):
             after__conversation__trashed=None,
         )
 
+    def there_are_some(self) -> bool:
+        return bool(_one())
+
     def answers_due(self) -> models.QuerySet[QueuedQuestion, Any]:
         """The replies after which there are such, as a subquery."""
         # Distinct, so that SQLite begins with the few questions: otherwise it looks at all replies.
@@ -36,6 +39,11 @@ class QueuedQuestionQuerySet(models.QuerySet["QueuedQuestion"]):
         """Let those at the end of a branch follow `answer`, whose branch takes the place of that one on screen."""
         if leaf:
             _move(leaf, answer.pk)
+
+
+@compiled
+def _one() -> models.QuerySet[QueuedQuestion, tuple[UUID]]:
+    return QueuedQuestion.objects.values_list("pk")[:1]
 
 
 @compiled_update

@@ -204,9 +204,13 @@ def _set_summary(conversation: UUID, *values: Any) -> Update:
 
 def _want_title(answer: UUID) -> None:
     """Let a model give the answer's conversation a title, if it has none yet."""
-    untitled = Conversation.objects.without_title().filter(messages=answer).values_list("pk", flat=True)
-    if pk := next(iter(untitled), None):
+    for (pk,) in _untitled(answer):
         Job.objects.add(Job.Kind.TITLE, pk)
+
+
+@compiled
+def _untitled(answer: UUID) -> models.QuerySet[Conversation, tuple[UUID]]:
+    return Conversation.objects.without_title().filter(messages=answer).values_list("pk")
 
 
 class Reply(models.Model):
