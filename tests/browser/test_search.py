@@ -252,6 +252,16 @@ def test_a_phone_has_room_for_a_search(visit: Visit, server: Server, watch: Watc
     expect(alice.locator(":target")).to_be_in_viewport()
 
 
+def test_the_search_fits_into_the_narrowest_window(visit: Visit) -> None:
+    page = visit("alice", viewport={"width": 320, "height": 700})
+    page.goto("/search/")
+    assert page.evaluate(OVERFLOW) == 0
+    days = [page.get_by_label(name, exact=True).bounding_box() for name in ("From", "To")]
+    assert days[0]
+    assert days[1]
+    assert days[0]["y"] == days[1]["y"]
+
+
 def test_hits_in_the_trash_are_marked(visit: Visit, server: Server) -> None:
     alice = visit("alice")
     remember(server, *TALK)
