@@ -146,12 +146,17 @@ def test_a_queue_is_filled_from_a_transcript(staff: Client, queue: ReviewQueue, 
 # Working through them
 
 
-def test_a_reviewer_works_through_a_queue(client: Client, bob: User, queue: ReviewQueue, soup: Conversation) -> None:
+def test_a_reviewer_works_through_a_queue(
+    client: Client, bob: User, queue: ReviewQueue, soup: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client.force_login(allow(bob, *RIGHTS))
+    monkeypatch.setattr("chat.models.queues.MOST_LEFT", 2)
+    monkeypatch.setattr("chat.admin.marks.MOST_LEFT", 2)
     assert "0 of 4" in page(client, QUEUES)
     assert work(client, queue)["Location"] == change(soup)
     html = page(client, change(soup))
     assert "Taste &lt;b&gt;it&lt;/b&gt;" in html
+    assert "More than 2 marks are still to be given." in html
     assert f'name="{CORRECT}" value="yes"' in html
     assert AuditRecord.objects.filter(action="read", conversation=soup.pk, by_name="bob").exists()
     mine = Marking.objects.get(reviewer=bob)

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from django import forms
 from django.http import HttpRequest
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from chat import rubric
 from chat.admin.numbers import between
 from chat.admin.review import may_review
 from chat.models import Conversation, Marking, Message, ReviewQueue, User, tree
 from chat.models.conversations import LONGEST_BRANCH
+from chat.models.queues import MOST_LEFT
 from chat.rubric import Criterion
 
 CORRECTION_CHARS = 100_000
@@ -218,9 +219,16 @@ def marking_panel(request: HttpRequest, conversation: Conversation) -> dict[str,
     return {
         "marking": mine,
         "mark_form": form,
-        "counts": mine.queue.progress(reviewer) if mine else None,
+        "left": _left(mine.queue.left(reviewer)) if mine else "",
         "given": given(reviewer, conversation),
     }
+
+
+def _left(count: int) -> str:
+    if count > MOST_LEFT:
+        return gettext("More than %(most)s marks are still to be given.") % {"most": f"{MOST_LEFT:,}"}
+    words = ngettext("%(count)d mark is still to be given.", "%(count)d marks are still to be given.", count)
+    return words % {"count": count}
 
 
 def agreements(queue: ReviewQueue, reviewer: User) -> Iterator[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_REVIEWERS = 5
 MOST_MINUTES = 24 * 60
+MOST_LEFT = 1000
 # A reviewer who finds so many taken by others while they look has to look again.
 TRIES = 20
 # So long others come first for what a reviewer has skipped.
@@ -95,6 +96,10 @@ class ReviewQueue(models.Model):
         known = self.markings.known_to(reviewer)
         wanted = known.count()
         return {"all": wanted, "done": wanted - known.filter(done=None).count()}
+
+    def left(self, reviewer: User) -> int:
+        """How many marks are still to be given, as far as MOST_LEFT + 1: this is counted for each page."""
+        return self.markings.known_to(reviewer).filter(done=None)[: MOST_LEFT + 1].count()
 
 
 class MarkingQuerySet(models.QuerySet["Marking"]):
