@@ -23,6 +23,7 @@ from tests.browser.pages import (
     words,
 )
 from tests.browser.test_accessibility import PHONE
+from tests.browser.test_text import styled
 from tests.conversations import conversation_of
 from tests.server import Server
 from tests.upstream import Upstream, cut, finish, pause, sleep, text
@@ -237,6 +238,17 @@ def test_earlier_messages_are_added_a_few_at_a_time(alice: Page, server: Server)
     added: list[int] = alice.evaluate("added")
     assert sum(added) == 12
     assert max(added) <= 5
+
+
+def test_earlier_messages_do_not_restyle_those_that_came_before(alice: Page, server: Server) -> None:
+    def come(shown: int) -> None:
+        alice.evaluate("scrollTo(0, 300)")
+        expect(alice.locator("[data-messages] [data-message]")).to_have_count(shown)
+
+    alice.goto(store_long(server, 100))
+    come(28)
+    before = alice.locator(".batch *").count()
+    assert 0 < max(styled(alice, lambda: come(40))) < before / 2
 
 
 # How many messages each task has added.
