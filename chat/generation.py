@@ -344,4 +344,4 @@ async def prompt(reply: Reply, system: str, chars: int) -> list[dict[str, str]]:
 @in_thread
 def _store_marks(reply: Reply, marks: dict[str, Any]) -> None:
     """Store when the first delta and the first word of the answer came, and that there is more than was resumed."""
-    Reply.objects.filter(pk=reply.pk, attempt=reply.attempt).update(**marks)
+    Reply.objects.mark(reply.pk, reply.attempt, marks)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -78,6 +80,10 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
     def claim(self, pk: UUID, attempt: int, process: str) -> bool:
         """Make a running reply this process's, unless it has been claimed since it was at `attempt`."""
         return bool(_claim(pk, attempt, process))
+
+    def mark(self, pk: UUID, attempt: int, marks: Mapping[str, Any]) -> None:
+        """Set these fields, unless the reply has been claimed since."""
+        _mark(*marks)(pk, attempt, *marks.values())
 
     def at_attempt(self, pk: UUID, attempt: int) -> Reply | None:
         """The reply with its message, unless it has been claimed since."""
@@ -158,6 +164,15 @@ def _running_of(person: int) -> models.QuerySet[Reply, tuple[int]]:
 def _claim(pk: UUID, attempt: int, process: str) -> Update:
     unclaimed = Reply.objects.running().filter(pk=pk, attempt=attempt)
     return unclaimed, {"status": Reply.Status.STREAMING, "attempt": F("attempt") + 1, "process": process}
+
+
+@cache
+def _mark(*fields: str) -> Callable[..., int]:
+    @compiled_update
+    def mark(pk: UUID, attempt: int, *values: Any) -> Update:
+        return Reply.objects.filter(pk=pk, attempt=attempt), dict(zip(fields, values, strict=True))
+
+    return mark
 
 
 @compiled

@@ -81,7 +81,7 @@ def commit_appends(appends: list[Append]) -> dict[UUID, Failure]:
     _insert(mine)
     for append in mine:
         if append.marks:
-            Reply.objects.filter(pk=append.reply_id).update(**append.marks)
+            Reply.objects.mark(append.reply_id, append.attempt, append.marks)
     stored = {append.reply_id for append in mine}
     for append in appends:
         if append.outcome and Reply.objects.finish(append.reply_id, append.attempt, append.outcome):
