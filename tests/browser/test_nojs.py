@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from chat.models import User
-from tests.browser.conftest import Visit, Watch
+from tests.browser.conftest import Show, Visit, Watch
 from tests.browser.pages import answer, button, keep_still, question, words
 from tests.browser.test_survival import sign_in_by_form
 from tests.server import Server
@@ -45,6 +45,15 @@ def test_a_conversation_continues(alice: Page, upstream: Upstream) -> None:
     send(alice, "And now?")
     expect(alice.locator("[data-role=assistant]")).to_have_count(2)
     expect(words(alice)).to_have_text("Still fine.")
+
+
+def test_footnotes_can_be_read_and_promise_no_more(show: Show) -> None:
+    page = show("Why?", "Because.[^1]\n\n[^1]: Of *that*.")
+    expect(page.get_by_role("note")).to_have_text(re.compile(r"^\s*1\s*Of that\.\s*$"))
+    colours = "(mark) => [mark, mark.parentElement].map((each) => getComputedStyle(each).color)"
+    for name in ("Footnote 1", "Footnote 1, back to the text"):
+        mark, around = button(page, name).evaluate(colours)
+        assert mark == around
 
 
 def test_a_question_is_queued_edited_and_sent_after_the_reply(alice: Page, upstream: Upstream) -> None:
