@@ -4,7 +4,7 @@ To compile a query takes Django about ten times as long as it takes SQLite to fi
 question needs are compiled when they first run, with parameters where their values go.
 
 The function of such a query is called once for each kind of database, with parameters in place of its arguments. It
-puts them into a filter or an update, and must not look at them.
+puts them into a filter or an update, and must not look at them (docs/decisions/0032-statements-compiled-once.md).
 """
 
 from collections.abc import Callable, Iterable, Sequence
