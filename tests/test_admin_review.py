@@ -9,7 +9,7 @@ from django.db import connection
 from django.urls import reverse
 
 from chat.database import in_thread
-from chat.models import Conversation, Review, ReviewLabel, ReviewLabelError, User
+from chat.models import Conversation, Review, ReviewLabel, ReviewLabelError, ReviewLimit, User
 from chat.models.labels import MOST_OF_CONVERSATION
 from tests.client import Client
 from tests.test_admin import LIST, change, page, talk
@@ -235,6 +235,15 @@ def test_filters_by_reviews_use_their_indexes(alice: User, sam: User) -> None:
         pytest.skip("PostgreSQL plans by the size of a table, and this one is empty")
     plan = Review.objects.filter(state=State.DONE).values("pk").explain()
     assert "review_state" in plan
+
+
+def test_labels_of_a_limited_reviewer_are_looked_for_one_by_one(alice: User, bob: User) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL plans by the size of a table, and this one is empty")
+    ReviewLimit.objects.create(reviewer=allow(bob, "view_conversation", "read_conversation"))
+    plan = ReviewLabel.objects.for_reviewer(bob).explain()
+    assert "USING INDEX" in plan.partition("CORRELATED")[2]
+    assert "LIST SUBQUERY" not in plan.partition("CORRELATED")[0]
 
 
 def test_a_label_is_deleted_from_all_conversations(staff: Client, soup: Conversation) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext
@@ -41,8 +41,10 @@ class ReviewLabelQuerySet(models.QuerySet["ReviewLabel"]):
         labels = self.order_by("key")
         if ReviewLimit.of(user) is None:
             return labels
-        theirs = ReviewLabelling.objects.filter(review__conversation__owner__in=ReviewLimit.people_of(user))
-        return labels.filter(pk__in=theirs.values("label"))
+        # By a look for one of each: otherwise SQLite goes through all conversations of these people.
+        people = ReviewLimit.people_of(user)
+        theirs = ReviewLabelling.objects.filter(label=OuterRef("pk"), review__conversation__owner__in=people)
+        return labels.filter(Exists(theirs))
 
     def named(self, names: Iterable[str]) -> list[ReviewLabel]:
         """Those of these names; what there is not yet is made. Raises ReviewLabelError."""
