@@ -170,6 +170,15 @@ def shortcuts(page: Page) -> Locator:
     return page.get_by_role("dialog", name="Keyboard shortcuts")
 
 
+def test_the_list_of_shortcuts_is_read_from_its_beginning(alice: Page) -> None:
+    alice.set_viewport_size({"width": 844, "height": 390})
+    alice.keyboard.press("Control+/")
+    expect(shortcuts(alice).get_by_role("heading")).to_be_focused()
+    expect(shortcuts(alice).get_by_role("heading")).to_be_in_viewport()
+    alice.keyboard.press("Tab")
+    expect(shortcuts(alice).get_by_role("checkbox")).to_be_focused()
+
+
 def test_the_list_of_shortcuts_opens_by_key_and_from_the_menu(alice: Page) -> None:
     alice.keyboard.press("Control+/")
     expect(shortcuts(alice)).to_be_visible()
