@@ -29,18 +29,6 @@ if TYPE_CHECKING:
 
     from chat.models.users import User
 
-# What the end of a reply stores.
-ENDS = (
-    "status",
-    "finish_reason",
-    "usage",
-    "upstream_id",
-    "reasoning",
-    "last_seq",
-    "ended",
-    "error_code",
-    "error_params",
-)
 # People are told that a reply is queued after this long.
 QUEUE_SHOWN = timedelta(seconds=2)
 
@@ -82,8 +70,8 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         return bool(_claim(pk, attempt, process))
 
     def mark(self, pk: UUID, attempt: int, marks: Mapping[str, Any]) -> None:
-        """Set these fields, unless the reply has been claimed since."""
-        _mark(*marks)(pk, attempt, *marks.values())
+        """Set these fields of a running reply, unless it has been claimed since."""
+        _set(*marks)(pk, attempt, *marks.values())
 
     def at_attempt(self, pk: UUID, attempt: int) -> Reply | None:
         """The reply with its message, unless it has been claimed since."""
@@ -96,22 +84,20 @@ class ReplyQuerySet(models.QuerySet["Reply"]):
         """Store the end of the reply with its whole text, if `attempt` still owns it; twice does no harm."""
         end, snapshot = outcome.end, outcome.snapshot
         error = end.error or Error("")
-        usage = end.usage
+        fields = {
+            "status": end.status,
+            "finish_reason": end.finish_reason,
+            "usage": end.usage,
+            "upstream_id": outcome.upstream_id,
+            "reasoning": snapshot.reasoning,
+            "last_seq": snapshot.seq,
+            "ended": timezone.now(),
+            "error_code": error.code,
+            "error_params": error.params,
+        }
         # Within another transaction, a failure of one reply fails all that are stored with it: no savepoint is needed.
         with transaction.atomic(savepoint=False):
-            if not _end(
-                pk,
-                attempt,
-                end.status,
-                end.finish_reason,
-                usage,
-                outcome.upstream_id,
-                snapshot.reasoning,
-                snapshot.seq,
-                timezone.now(),
-                error.code,
-                error.params,
-            ):
+            if not _set(*fields)(pk, attempt, *fields.values()):
                 # An earlier try may have stored it, though its answer got lost.
                 return self.filter(pk=pk, attempt=attempt, status=end.status, last_seq=snapshot.seq).exists()
             self._count(pk)
@@ -167,12 +153,14 @@ def _claim(pk: UUID, attempt: int, process: str) -> Update:
 
 
 @cache
-def _mark(*fields: str) -> Callable[..., int]:
-    @compiled_update
-    def mark(pk: UUID, attempt: int, *values: Any) -> Update:
-        return Reply.objects.filter(pk=pk, attempt=attempt), dict(zip(fields, values, strict=True))
+def _set(*fields: str) -> Callable[..., int]:
+    """An update of these fields of a running reply."""
 
-    return mark
+    @compiled_update
+    def update(pk: UUID, attempt: int, *values: Any) -> Update:
+        return Reply.objects.running().filter(pk=pk, attempt=attempt), dict(zip(fields, values, strict=True))
+
+    return update
 
 
 @compiled
@@ -183,11 +171,6 @@ def _at_attempt(pk: UUID, attempt: int) -> models.QuerySet[Reply]:
 @compiled
 def _message(pk: UUID) -> models.QuerySet[Message]:
     return Message.objects.filter(pk=pk)
-
-
-@compiled_update
-def _end(pk: UUID, attempt: int, *end: Any) -> Update:
-    return Reply.objects.running().filter(pk=pk, attempt=attempt), dict(zip(ENDS, end, strict=True))
 
 
 @compiled_update
