@@ -82,10 +82,10 @@ def test_two_answers_that_are_compared_are_two_branches(staff: Client, alice: Us
     Conversation.objects.update(leaf=question)
     html = page(staff, change(conversation))
     assert messages(html) == [str(question.pk), str(two.pk)]
-    assert messages(page(staff, change(conversation) + link(html, "Previous answer"))) == [
-        str(question.pk),
-        str(one.pk),
-    ]
+    first = page(staff, change(conversation) + link(html, "Previous answer"))
+    assert messages(first) == [str(question.pk), str(one.pk)]
+    for branch, shown in enumerate([first, html], 1):
+        assert f"Branch {branch} of 2: alice has not yet chosen one of two answers" in " ".join(shown.split())
 
 
 def test_a_message_is_on_its_page(staff: Client, alice: User) -> None:

@@ -1,6 +1,6 @@
 """A conversation as a reviewer reads it: one branch of it, in pages, with ways to the others, and what is queued."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -66,6 +66,7 @@ async def transcript(
         ],
         "branches": place.branches,
         "is_on_screen": place.is_on_screen,
+        "is_compared": place.is_compared,
         "stops": place.stops,
         "kind_of_stop": place.all_stops.kind,
         "terms": place.all_stops.terms,
@@ -95,9 +96,10 @@ class Place:
     def __init__(self, request: HttpRequest, conversation: Conversation, has_text: bool) -> None:
         self._request = request
         at = _message(conversation, request.GET.get(AT, ""))
-        on_screen = _leaf_on_screen(conversation)
-        leaf = tree.newest_leaf(at) if at else on_screen
-        self.is_on_screen = leaf == on_screen
+        on_screen = _leaves_on_screen(conversation)
+        leaf = tree.newest_leaf(at) if at else on_screen[-1]
+        self.is_on_screen = leaf in on_screen
+        self.is_compared = self.is_on_screen and len(on_screen) > 1
         branch = tree.path(leaf, LONGEST_BRANCH)[::-1] if leaf else []
         number = request.GET.get(PAGE_VAR) or (branch.index(at) // MESSAGES_PER_PAGE + 1 if at in branch else 1)
         self.page = Paginator(branch, MESSAGES_PER_PAGE).get_page(number)
@@ -146,10 +148,10 @@ def _message(conversation: Conversation, pk: str) -> UUID | None:
         return None
 
 
-def _leaf_on_screen(conversation: Conversation) -> UUID | None:
-    """The end of the branch that its person sees; of two answers that are compared, the second one."""
-    compared = Comparison.objects.filter(question=conversation.leaf_id).values_list("second", flat=True).first()
-    return compared or conversation.leaf_id
+def _leaves_on_screen(conversation: Conversation) -> Sequence[UUID | None]:
+    """The end of the branch that its person sees, or the two answers that are compared there."""
+    compared = Comparison.objects.filter(question=conversation.leaf_id).values_list("first", "second").first()
+    return compared or [conversation.leaf_id]
 
 
 def _queued(conversation: Conversation) -> list[QueuedQuestion]:
