@@ -67,6 +67,15 @@ def test_results_of_a_conversation_that_follow_each_other_share_its_title(client
     assert search(client, "two").count("results__title") == 1
 
 
+def test_a_conversation_shows_three_results_and_folds_the_others(client: Client, ended: Reply) -> None:
+    for _ in range(4):
+        ended = end(asking.ask(ended.message.conversation, "And salt?", "demo"), "None.")
+    first, _, more = search(client, "salt").partition("<details")
+    assert (len(links(first)), len(links(more))) == (3, 1)
+    assert "1 more<span" in more
+    assert "<details" not in search(client, "two")
+
+
 def test_nothing_found_is_said(client: Client, ended: Reply) -> None:
     assert "Nothing was found. Try fewer words, or another spelling." in search(client, "nowhere")
     page = client.get("/search/?q=nowhere&since=2026-01-01").text
