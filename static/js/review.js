@@ -19,6 +19,7 @@ export function listenForKeys(page) {
   find(shortcuts, "[data-close]", HTMLElement).addEventListener("click", () => shortcuts.close());
   choice.checked = hasSingleKeys();
   choice.addEventListener("change", () => localStorage.setItem(SINGLE, choice.checked ? "on" : "off"));
+  page.addEventListener("keydown", leaveOrSend);
   page.addEventListener("keydown", (event) => {
     const { key, target, ctrlKey, altKey, metaKey, repeat } = event;
     const isPlain = !ctrlKey && !altKey && !metaKey && !repeat && !isComposing(event) && !isField(target);
@@ -34,6 +35,19 @@ export function listenForKeys(page) {
     if (pressed.hasAttribute("data-to-marks")) find(page, FIRST_MARK, HTMLElement).focus();
     else if (pressed instanceof HTMLInputElement) pressed.focus();
   });
+}
+
+/**
+ * Escape leaves a field, so that letters are keys again. Ctrl or ⌘ with Enter sends a text.
+ * @param {KeyboardEvent} event
+ */
+function leaveOrSend(event) {
+  const { key, target, ctrlKey, metaKey } = event;
+  if (!isField(target) || isComposing(event)) return;
+  if (key === "Escape") target.blur();
+  // Its first button adds a note, or saves the marks.
+  else if (key === "Enter" && (ctrlKey || metaKey) && target instanceof HTMLTextAreaElement)
+    target.form?.querySelector("button")?.click();
 }
 
 /**

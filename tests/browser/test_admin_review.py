@@ -281,6 +281,17 @@ def test_a_reviewer_writes_and_settles_remarks_by_keyboard(sam: Page, server: Se
         sam.keyboard.press("Enter")
     expect(answer.locator(".remark", has_text="Settled by sam")).to_contain_text("Too sweet fx")
     expect(sam.locator(".remark--open")).to_have_text(re.compile("All of it fx"))
+    sam.keyboard.press("f")
+    sam.keyboard.type("From the text")
+    sam.keyboard.press("Escape")
+    # Outside of it, letters are keys again.
+    sam.keyboard.press("?")
+    expect(sam.locator(".shortcuts")).to_contain_text("Leave a field")
+    sam.keyboard.press("Escape")
+    sam.locator("details.remark-new[open] textarea").focus()
+    with sam.expect_navigation():
+        sam.keyboard.press("Control+Enter")
+    expect(sam.locator(".remark", has_text="Note sam").last).to_contain_text("From the text")
     # Whoever has moved to a form means that one.
     for entry in sam.locator(".entry").all()[:2]:
         entry.get_by_text("Note or flag").focus()
