@@ -1,4 +1,4 @@
-// The page on which a conversation begins. What only messages need is fetched while a person writes.
+// The page on which a conversation begins. What only messages need comes when all else is there.
 
 import { nameModels } from "./answering.js";
 import { Composer } from "./composer.js";
@@ -19,18 +19,22 @@ startPage(() => {
   );
   return { draft: composer.draft, shown: {}, reach() {}, tell: (problem) => composer.tell(problem) };
 });
-for (const event of ["input", "submit"]) document.addEventListener(event, prepare, { once: true });
+// Whoever writes will see a reply being written in a moment.
+for (const event of ["input", "submit"])
+  document.addEventListener(event, () => fetched(import("./reply.js")), { once: true });
+addEventListener("load", () => (window.requestIdleCallback ?? setTimeout)(prepare), { once: true });
 
+/** Fetch what only messages need, for the next page. */
 function prepare() {
-  const modules = [
-    import("./conversation.js"),
-    import("./copy.js"),
-    import("./download.js"),
-    import("./hits.js"),
-    import("./math.js"),
-    import("./notes.js"),
-    import("./reply.js"),
-  ];
-  // The page of the conversation fetches again what fails here.
-  Promise.all(modules).catch(() => {});
+  fetched(import("./conversation.js"));
+  fetched(import("./copy.js"));
+  fetched(import("./download.js"));
+  fetched(import("./hits.js"));
+  fetched(import("./math.js"));
+  fetched(import("./notes.js"));
+}
+
+/** @param {Promise<unknown>} module which the next page fetches again if that fails */
+function fetched(module) {
+  module.catch(() => {});
 }
