@@ -32,7 +32,8 @@ unexport PYTHONDONTWRITEBYTECODE
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
 
 .DELETE_ON_ERROR:
-.PHONY: help run quick test some sqlite browser postgresql redis kill-loop bench bench-quick bench-data bench-search bench-pages pythons lint format pins
+.PHONY: help run quick test some sqlite browser postgresql redis kill-loop bench bench-quick bench-data bench-search bench-pages pythons
+.PHONY: lint types migrations javascript style format pins
 
 help:
 	@sed -n 's/^## //p' $(firstword $(MAKEFILE_LIST))
@@ -99,13 +100,23 @@ pythons: $(VENV)/dev
 	$(BIN)/python -m tests.pythons
 
 ## make lint     linters and types only
+# Two at a time: each keeps one core busy.
 lint: $(VENV)/dev $(if $(NPM),$(VENV)/js)
+	@$(MAKE) --file $(firstword $(MAKEFILE_LIST)) --no-print-directory --jobs 2 --output-sync types migrations javascript style
+
+style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/djade --check --target-version 6.1 $$(find templates -name '*.html')
+
+types:
 	$(CHECKS) $(BIN)/mypy
+
+migrations:
 	$(CHECKS) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(CHECKS) $(BIN)/python manage.py check
+
+javascript:
 	$(if $(NPM),$(JS)/biome ci --colors=off,@echo "There is no npm, so the JavaScript was not checked.")
 	$(if $(NPM),$(JS)/tsc --project .)
 

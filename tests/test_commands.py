@@ -153,6 +153,14 @@ def test_lint_says_that_the_javascript_was_not_checked(machine: Path) -> None:
     assert "There is no npm, so the JavaScript was not checked." in commands
 
 
+@pytest.mark.parametrize("failing", ["ruff", "djade", "mypy", "python", "none"])
+def test_a_linter_that_fails_fails_them_all(machine: Path, failing: str) -> None:
+    for name in ("ruff", "djade", "mypy", "python"):
+        # Before that, Python installs them all with -m pip.
+        install(machine / ".venv/bin" / name, f'[ {name} != {failing} ] || [ "$1" = -m ]')
+    assert (make(machine, "lint", "NPM=").returncode == 0) == (failing == "none")
+
+
 def test_a_failing_suite_stops_no_other_suite(machine: Path) -> None:
     for file in ("requirements/dev.txt", ".venv/base", ".venv/dev"):
         (machine / file).parent.mkdir(exist_ok=True)
