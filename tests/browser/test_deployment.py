@@ -1,4 +1,4 @@
-"""The main browser tests again, through docs/nginx.conf, with two processes on PostgreSQL and Redis."""
+"""Browser tests of streams, stops and deaths again, through docs/nginx.conf, on two processes, PostgreSQL and Redis."""
 # ruff: noqa: F401 (imported tests run here too, with this module's server)
 
 from collections.abc import Iterator
@@ -13,16 +13,12 @@ from chat.models import Reply
 from tests.browser.conftest import Watch
 from tests.browser.pages import ask, expect_end, words
 from tests.browser.test_chat import (
-    test_a_failed_reply_says_why_and_can_be_retried,
     test_a_question_continues_its_conversation,
-    test_a_second_answer_appears_next_to_the_first,
-    test_reasoning_is_folded_with_its_duration_and_stays_open_once_opened,
     test_stop_before_the_first_word,
     test_stop_closes_the_connection_and_the_text_never_grows,
     test_stop_in_one_tab_shows_in_the_other,
     test_the_first_word_shows_before_the_rest_is_written,
     test_two_conversations_are_written_at_once,
-    test_what_was_drawn_live_is_what_the_server_renders,
 )
 from tests.browser.test_history import test_a_deleted_entry_leaves_a_line_that_can_undo_that
 from tests.browser.test_survival import (
