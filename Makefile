@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 CHECKS := ENV_FILE=/dev/null DEBUG=1 SECRET_KEY=for-checks-only DATABASE_URL=sqlite://:memory:
 
 .DELETE_ON_ERROR:
-.PHONY: help run quick test some sqlite browser postgresql redis kill-loop bench bench-quick bench-data bench-search bench-pages pythons
+.PHONY: help run quick test some suites sqlite browser postgresql redis kill-loop bench bench-quick bench-data bench-search bench-pages pythons
 .PHONY: lint types migrations javascript style format pins
 
 help:
@@ -49,10 +49,15 @@ quick: lint
 	$(PYTEST) --ignore tests/browser -m "not process" $(ARGS)
 
 ## make test     linters, types and all tests; ARGS="-k sse" runs only what pytest selects
-test: lint $(if $(ARGS),some,sqlite browser postgresql redis)
+test: lint $(if $(ARGS),some,suites)
 
 some: $(VENV)/dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# They collect static files once, and migrate SQLite once.
+suites:
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT INT TERM && TESTS_SHARED=$$folder \
+		$(MAKE) --file $(firstword $(MAKEFILE_LIST)) --no-print-directory sqlite browser postgresql redis
 
 # The suites of `make test`, each of which can run by itself. Only the first measures coverage; what is about the store and
 # needs Redis runs in the last one.

@@ -291,22 +291,21 @@ async def log(stores: Stores) -> AsyncIterator[ReplyLog]:
 @pytest.fixture(scope="session")
 def collected_static() -> None:
     """Static files with hashed names, without which a server with DEBUG=0 cannot serve its pages."""
-    once("static-collected", collect)
+    collected = Path(os.environ["TESTS_SHARED"], "static-collected")
+    once("collected", lambda: collect(collected), "TESTS_SHARED")
+    once("static-placed", lambda: Path(settings.STATIC_ROOT).symlink_to(collected))
 
 
-def collect() -> None:
-    # In another place first: the tests of other workers look into the folder as soon as it exists.
-    collecting = Path(f"{settings.STATIC_ROOT}.new")
+def collect(folder: Path) -> None:
     # As where Brotli is not installed: it takes more time than all the rest.
     without_brotli = "import runpy, sys; sys.modules['brotli'] = None; runpy.run_path('manage.py', run_name='__main__')"
     subprocess.run(
         [sys.executable, "-c", without_brotli, "collectstatic", "--noinput"],
         cwd=settings.BASE_DIR,
-        env={**os.environ, "STATIC_ROOT": str(collecting)},
+        env={**os.environ, "STATIC_ROOT": str(folder)},
         check=True,
         capture_output=True,
     )
-    collecting.rename(settings.STATIC_ROOT)
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,8 @@ if "TESTS_FOLDER" not in os.environ:
     folder = tempfile.TemporaryDirectory(prefix="parley-tests-")
     atexit.register(folder.cleanup)
     os.environ["TESTS_FOLDER"] = folder.name
+# The suites of `make test` share more: what they would all make alike, and never change.
+os.environ.setdefault("TESTS_SHARED", os.environ["TESTS_FOLDER"])
 os.environ["STATIC_ROOT"] = f"{os.environ['TESTS_FOLDER']}/static"
 # The suites that also run on Redis learn of it by a name that nobody exports for anything else.
 if url := os.environ.get("TESTS_REDIS_URL"):
@@ -38,9 +40,9 @@ if url := os.environ.get("TESTS_REDIS_URL"):
 # DATABASE_URL stays: the tests run on any database that Parley runs on.
 
 
-def once(name: str, make: Callable[[], object]) -> None:
-    """Make something that all processes of a run share, unless one of them has made it."""
-    made = Path(os.environ["TESTS_FOLDER"], name)
+def once(name: str, make: Callable[[], object], folder: str = "TESTS_FOLDER") -> None:
+    """Make something that all processes of a run share, or of all suites, unless one of them has made it."""
+    made = Path(os.environ[folder], name)
     with Path(f"{made}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():

@@ -101,15 +101,15 @@ class Databases:
         """The migrated database. All processes of a run share it, except on a server that was there before."""
         name = "parley_template"
         if not self._url:
-            path = Path(os.environ["TESTS_FOLDER"], f"{name}.sqlite3")
+            path = Path(os.environ["TESTS_SHARED"], f"{name}.sqlite3")
             database = Database(str(path), f"sqlite:///{path}", self._blocker)
+            once("migrated", lambda: self._migrate(database), "TESTS_SHARED")
         elif os.environ.get("TESTS_POSTGRESQL") == self._url:
             database = self._named(name)
+            once("migrated-on-postgresql", lambda: self._migrate(database))
         else:
             database = self._next()
             self._migrate(database)
-            return database
-        once(f"migrated-{database.url.partition(':')[0]}", lambda: self._migrate(database))
         return database
 
     def _migrate(self, database: Database) -> None:

@@ -166,13 +166,25 @@ def test_a_failing_suite_stops_no_other_suite(machine: Path) -> None:
         (machine / file).parent.mkdir(exist_ok=True)
         (machine / file).touch()
     install(machine / ".venv/bin/python", f'echo "$@" >> {machine}/calls; case "$*" in *--cov) exit 1; esac')
-    result = make(machine, "--keep-going", "sqlite", "browser", "postgresql", "redis")
+    result = make(machine, "--keep-going", "suites")
     assert result.returncode == 2
     sqlite, browser, postgresql, redis = (machine / "calls").read_text().splitlines()
     assert sqlite.endswith("-m not (stores and redis) --cov")
     assert browser.endswith("tests/browser")
     assert postgresql.startswith("-m tests.stores postgresql")
     assert redis.startswith("-m tests.stores redis")
+
+
+def test_suites_share_a_folder_that_goes_with_them(machine: Path) -> None:
+    for file in ("requirements/dev.txt", ".venv/base", ".venv/dev"):
+        (machine / file).parent.mkdir(exist_ok=True)
+        (machine / file).touch()
+    install(machine / ".venv/bin/python", f'ls -d "$TESTS_SHARED" >> {machine}/folders')
+    assert make(machine, "suites").returncode == 0
+    folders = (machine / "folders").read_text().splitlines()
+    assert len(folders) == 4
+    assert len({*folders}) == 1
+    assert not Path(folders[0]).exists()
 
 
 def test_the_environment_file_is_private_and_starts_parley(machine: Path) -> None:
