@@ -95,16 +95,16 @@ def follow_up(
         Comparison.objects.of(answer).delete()
         leaf = answer.pk
     check_chosen(conversation, leaf)
-    if _running(leaf):
+    if leaf and _running(leaf):
         raise ReplyRunning
     reply = _ask(conversation, text, model, leaf)
     QueuedQuestion.objects.move(leaf, reply.message)
     return reply
 
 
-def check_chosen(conversation: Conversation, leaf: UUID) -> None:
+def check_chosen(conversation: Conversation, leaf: UUID | None) -> None:
     """Raise AnswerNotChosen when the leaf is a question, whose two answers a person has still to choose from."""
-    if _questions(conversation.pk, leaf):
+    if leaf and _questions(conversation.pk, leaf):
         raise AnswerNotChosen
 
 
@@ -237,15 +237,15 @@ def _entry(conversation: Conversation, reply_id: UUID, model: str) -> LedgerEntr
     return entry
 
 
-def _lock_leaf(conversation: UUID) -> UUID:
-    """The leaf of a conversation that is not in the trash, locked."""
+def _lock_leaf(conversation: UUID) -> UUID | None:
+    """The leaf of a conversation that is not in the trash, locked; None if it has no messages."""
     for (leaf,) in _leaf(conversation):
         return leaf
     raise Conversation.DoesNotExist
 
 
 @compiled
-def _leaf(conversation: UUID) -> QuerySet[Conversation, tuple[UUID]]:
+def _leaf(conversation: UUID) -> QuerySet[Conversation, tuple[UUID | None]]:
     return Conversation.objects.kept().select_for_update().filter(pk=conversation).values_list("leaf")
 
 

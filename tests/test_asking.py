@@ -61,6 +61,11 @@ def test_questions_take_few_statements_and_none_twice(
         assert len(set(statements)) == count
 
 
+def test_a_conversation_without_messages_can_be_asked_in(alice: User) -> None:
+    empty = Conversation.objects.create(owner=alice, title="Empty", model="demo")
+    assert asking.ask(empty, "Hello", "demo").message.parent_id == empty.messages.get(parent=None).pk
+
+
 def test_a_question_may_follow_an_earlier_answer(first: Reply, conversation: Conversation) -> None:
     end(asking.ask(conversation, "Second question", "demo"), "Second answer")
     end(asking.ask(conversation, "Another question", "demo", parent=first.pk), "Another answer")
