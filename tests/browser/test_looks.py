@@ -33,6 +33,39 @@ def test_figures_in_titles_are_lining(show: Show) -> None:
         assert set(titles.evaluate_all(figures)) == {"lining-nums"}, path
 
 
+def test_the_current_entry_is_ink(show: Show) -> None:
+    page = show("Hello?", "Hello!")
+    entry = page.locator(".history__title[aria-current]")
+    colour = "(part) => getComputedStyle(part).color"
+    assert entry.evaluate(colour) == page.locator("body").evaluate(colour)
+
+
+def test_the_speaker_stands_in_a_margin_where_there_is_room(show: Show) -> None:
+    page = show("Hello?", "Hello!")
+
+    def indent() -> float:
+        speaker, body = (answer(page).locator(part).bounding_box() for part in (".message__speaker", ".message__body"))
+        assert speaker
+        assert body
+        return body["x"] - speaker["x"]
+
+    for width, room in ((390, 0), (768, 0), (1280, 96)):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert indent() == room, width
+
+
+def test_what_opens_over_a_page_appears_gently(show: Show) -> None:
+    page = show("Hello?", "Hello!")
+    dialog = page.locator("dialog[open]")
+    for motion, seconds in (("no-preference", "0.12s"), ("reduce", "0s")):
+        page.emulate_media(reduced_motion=motion)  # type: ignore[arg-type]
+        page.keyboard.press("Control+k")
+        expect(dialog).to_have_css("transition-duration", seconds)
+        expect(dialog).to_have_css("opacity", "1")
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+
+
 def test_a_field_has_the_direction_of_what_is_written(show: Show, upstream: Upstream) -> None:
     page = show("Hello?", "Hello!")
     button(answer(page), "Good answer").click()
