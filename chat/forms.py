@@ -146,7 +146,7 @@ class InstructionsForm(forms.Form):
 def date_languages() -> list[tuple[str, str]]:
     """The languages in which Django writes dates, each in its own words."""
     languages = [(code, get_language_info(code)["name_local"]) for code, _name in settings.LANGUAGES]
-    return [("", gettext("That of the page")), *sorted(languages, key=lambda language: language[1].casefold())]
+    return [("", gettext("The language of the page")), *sorted(languages, key=lambda language: language[1].casefold())]
 
 
 class SettingsForm(InstructionsForm):
@@ -160,7 +160,7 @@ class SettingsForm(InstructionsForm):
     enter = forms.ChoiceField(label=_("The Enter key"), choices=User.Enter, required=False)
     theme = forms.ChoiceField(label=_("Theme"), choices=User.Theme, required=False)
     text_size = forms.ChoiceField(label=_("Size of text"), choices=User.TextSize, required=False)
-    typeface = forms.ChoiceField(label=_("Answers are set"), choices=User.Typeface, required=False)
+    typeface = forms.ChoiceField(label=_("Typeface of answers"), choices=User.Typeface, required=False)
     date_language = forms.ChoiceField(label=_("Language of dates"), choices=date_languages, required=False)
 
     def __init__(self, *args: Any, models: list[str], **kwargs: Any) -> None:

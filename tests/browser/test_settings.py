@@ -25,7 +25,7 @@ def test_settings_hold_on_another_device(alice: Page, visit: Visit) -> None:
     alice.get_by_label("Your instructions").fill("Be brief.")
     alice.get_by_label("Theme").select_option("Dark")
     alice.get_by_label("Size of text").select_option("Large")
-    alice.get_by_label("Answers are set").select_option("Without serifs")
+    alice.get_by_label("Typeface of answers").select_option("Without serifs")
     alice.get_by_label("The Enter key").select_option(index=1)
     button(alice, "Save").click()
     expect(alice.get_by_text("Your settings are saved.")).to_be_visible()
