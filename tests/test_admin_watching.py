@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from chat import sse
@@ -41,6 +42,19 @@ async def events(browser: AsyncClient, reply: Reply, **query: Any) -> AsyncGener
         async for chunk in chunks:
             for event in decoder.feed(chunk):
                 yield Event(event)
+
+
+async def versions(browser: AsyncClient, conversation: Conversation) -> AsyncGenerator[int | None]:
+    """Those of the conversation, as a stream that names no reply tells them."""
+    response: Any = await browser.get(reverse("admin:chat_conversation_events", args=[conversation.pk]))
+    assert response.status_code == 200
+    decoder = sse.Decoder()
+    async with asyncio.timeout(PATIENCE), aclosing(response.streaming_content) as chunks:
+        async for chunk in chunks:
+            for event in map(Event, decoder.feed(chunk)):
+                assert event.name in ("change", "alive"), "it is about no reply"
+                if event.name == "change":
+                    yield event.data["version"]
 
 
 async def watched(conversation: Conversation) -> int:
@@ -101,7 +115,33 @@ async def test_watching_ends_with_the_right_to_read(
     await run.task
 
 
-@pytest.mark.parametrize("name", ["events", "message"])
+async def test_a_transcript_hears_of_changes_and_is_not_recorded_as_watching(
+    start_host: StartHost, alice: User, sam: User
+) -> None:
+    conversation = await in_thread(talk)(alice, "Answer.")
+    browser = await (await start_host()).browser(sam)
+    async with aclosing(versions(browser, conversation)) as told:
+        assert await anext(told) == conversation.version
+        await in_thread(conversation.set_options)(title="Soup")
+        assert await anext(told) == conversation.version + 1
+        await Conversation.objects.filter(pk=conversation.pk).aupdate(trashed=timezone.now())
+        assert await anext(told) is None
+    assert await watched(conversation) == 0
+
+
+async def test_hearing_of_changes_ends_with_the_right_to_read(
+    start_host: StartHost, alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "RIGHTS_LOOK", 0.0)
+    monkeypatch.setattr(stream, "SIGN_OF_LIFE", 0.02)
+    conversation = await in_thread(talk)(alice, "Answer.")
+    await reviewer(bob, "view_conversation", "read_conversation")
+    async with aclosing(versions(await (await start_host()).browser(bob), conversation)) as told:
+        async for _version in told:
+            await bob.user_permissions.aclear()
+
+
+@pytest.mark.parametrize(("query", "name"), [("", "events"), ("?reply={}:0", "events"), ("", "message")])
 @pytest.mark.parametrize(
     ("permissions", "status"),
     [
@@ -112,14 +152,16 @@ async def test_watching_ends_with_the_right_to_read(
     ids=["only sees", "only reads", "both"],
 )
 async def test_watching_takes_both_permissions(
-    start_host: StartHost, alice: User, bob: User, name: str, permissions: list[str], status: int
+    start_host: StartHost, alice: User, bob: User, query: str, name: str, permissions: list[str], status: int
 ) -> None:
     conversation = await in_thread(talk)(alice, "Answer.")
     reply = await Reply.objects.select_related("message").aget(message__conversation=conversation)
     browser = await (await start_host()).browser(await reviewer(bob, *permissions))
-    response: Any = await browser.get(url(reply, name))
+    response: Any = await browser.get(url(reply, name) + query.format(reply.pk))
     assert response.status_code == status
-    assert await watched(conversation) == (status == 200)
+    # A stream that names no reply has no text.
+    has_text = bool(query) or name == "message"
+    assert await watched(conversation) == (status == 200 and has_text)
     if response.streaming:
         async with aclosing(response.streaming_content):
             pass

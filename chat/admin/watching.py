@@ -22,33 +22,34 @@ from chat.process import Process
 from chat.views.problems import SignedInRequest
 from chat.views.stream import OpenPage, page_stream
 
-# A view that answers 204 if the reviewer may watch this conversation, which it has recorded then.
+# A view that answers 204 if the reviewer may watch this conversation; if `sends_text`, it has recorded that then.
 type Admit = Callable[..., HttpResponse]
 
 ADMITTED = 204
 
 
-def admit(admin: Any, request: HttpRequest, pk: UUID) -> HttpResponse:
+def admit(admin: Any, request: HttpRequest, pk: UUID, *, sends_text: bool) -> HttpResponse:
     """Record that the reviewer watches, before any text is sent; raises Http404 and PermissionDenied."""
     conversation = admin.get_object(request, str(pk))
     if conversation is None:
         raise Http404
     if not may_read(request) or reasons.is_missing(request):
         raise PermissionDenied
-    detail, reason = asked_for(request), reasons.reason_of(request)
-    record(Action.WATCHED, request, conversation=conversation, detail=detail, reason=reason)
+    if sends_text:
+        detail, reason = asked_for(request), reasons.reason_of(request)
+        record(Action.WATCHED, request, conversation=conversation, detail=detail, reason=reason)
     return HttpResponse(status=ADMITTED)
 
 
 async def events(request: HttpRequest, pk: UUID, *, admission: Admit) -> HttpResponseBase:
-    """The events of the replies that the query names, as for the page of a person; of the versions, only one counts."""
+    """The events of the replies that the query names, as for the page of a person, and the conversation's versions."""
     try:
         page = replace(OpenPage.from_query(request.GET), conversation=pk)
     except ValueError:
         return HttpResponse(status=400)
     if len(page.cursors) > MESSAGES_PER_PAGE:
         return HttpResponse(status=400)
-    response = await sync_to_async(admission)(request, pk)
+    response = await sync_to_async(admission)(request, pk, sends_text=bool(page.cursors))
     if response.status_code != ADMITTED:
         return response
     reader = await request.auser()
@@ -61,7 +62,7 @@ async def events(request: HttpRequest, pk: UUID, *, admission: Admit) -> HttpRes
 
 async def message(request: HttpRequest, pk: UUID, message: UUID, *, admission: Admit) -> HttpResponse:
     """The message with its facts, as a fragment of a page."""
-    response = await sync_to_async(admission)(request, pk)
+    response = await sync_to_async(admission)(request, pk, sends_text=True)
     if response.status_code != ADMITTED:
         return response
     found = Message.objects.select_related("conversation__owner", "reply").filter(conversation=pk, pk=message)

@@ -8,16 +8,17 @@ import { PageStream } from "./stream.js";
 /** @param {Document} page */
 export function watch(page) {
   const list = find(page, "[data-messages]", HTMLElement);
-  const { watchUrl = "", messageUrl = "", version = "0" } = list.dataset;
+  // What is in the trash has no version.
+  const { watchUrl, messageUrl = "", version = "" } = list.dataset;
+  // Who may not read may not watch either.
+  if (!watchUrl) return;
   /** @type {NodeListOf<HTMLElement>} */
   const running = list.querySelectorAll("[data-message][data-events-url]");
-  // What is complete is not watched, and not recorded as that.
-  if (!running.length) return;
+  // Without replies it only tells versions, and is not recorded as watching.
   const stream = new PageStream(watchUrl, {
-    shown: () => ({ version, list: "0", running: "0" }),
+    shown: () => ({}),
     change(versions) {
-      const isOther = versions.version !== null && String(versions.version) !== version;
-      if (isOther) find(page, "[data-changed]", HTMLElement).hidden = false;
+      if (String(versions.version ?? "") !== version) find(page, "[data-changed]", HTMLElement).hidden = false;
     },
     disconnected() {},
   });

@@ -6,9 +6,11 @@ from typing import Literal
 
 import pytest
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
 
+from chat import trash
 from chat.models import Conversation, Export, Job, Message, Reply, ServerProcess, User
 from chat.search.filling import reindex
 from tests.browser.axe import violations
@@ -270,6 +272,45 @@ def test_a_running_reply_is_written_before_the_reviewers_eyes(
     ask(alice, "And more?")
     sam.reload()
     expect(sam.locator("[data-role=user]")).to_have_count(2)
+
+
+def test_what_happens_after_a_transcript_was_opened_is_announced(
+    alice: Page, sam: Page, upstream: Upstream, server: Server
+) -> None:
+    upstream.script(text("Two spoons.\n\n" * 40), finish())
+    ask(alice, "How much?")
+    expect(alice.locator("[data-status=complete]")).to_be_visible()
+    sam.goto(server.database.run(lambda: f"{LIST}{Conversation.objects.get().pk}/change/"))
+    announced = sam.get_by_role("status")
+    expect(sam.locator("[data-changed]")).to_be_hidden()
+    ask(alice, "And more?")
+    expect(announced).to_contain_text("This conversation has changed.")
+    expect(sam.locator("[data-changed]")).to_be_in_viewport()
+    announced.get_by_role("link").click()
+    expect(sam.locator("[data-role=user]")).to_have_count(2)
+    expect(sam.locator("[data-changed]")).to_be_hidden()
+
+
+def test_a_transcript_tells_of_the_way_to_the_trash_and_back(sam: Page, server: Server) -> None:
+    sam.add_init_script("""
+        window.EventSource = class extends EventSource {
+            constructor(url) {
+                super(url);
+                this.addEventListener("change", () => (document.documentElement.dataset.told = ""));
+            }
+        };
+    """)
+    told, changed = sam.locator("html[data-told]"), sam.locator("[data-changed]")
+    sam.goto(talk(server, "Salt", ANSWER))
+    for move in (
+        lambda: trash.put(User.objects.get(username="alice"), [Conversation.objects.get().pk]),
+        lambda: trash.restore(User.objects.get(username="alice"), Q()),
+    ):
+        expect(told).to_be_attached()
+        expect(changed).to_be_hidden()
+        server.database.run(move)
+        expect(changed).to_be_visible()
+        changed.get_by_role("link").click()
 
 
 # Looks
