@@ -15,6 +15,7 @@ from chat.models.remarks import MOST_REMARKS
 from tests.client import Client
 from tests.test_admin import LIST, change, page, talk
 from tests.test_admin_review import allow
+from tests.test_admin_transcript import link
 
 Kind = Remark.Kind
 
@@ -167,13 +168,46 @@ def test_the_list_is_filtered_by_open_flags(staff: Client, alice: User, sam: Use
     assert html.count("Flagged</span>") == len(found)
 
 
+FLAGGED = "?_changelist_filters=flagged%3Dyes"
+
+
 def test_a_transcript_opens_at_the_first_flag(staff: Client, soup: Conversation, sam: User) -> None:
+    flag(soup, sam, kind="note")
     remark = flag(soup, sam, "Second.")
-    response = staff.get(f"{change(soup)}?_changelist_filters=flagged%3Dyes")
+    flag(soup, sam, "Second.")
+    response = staff.get(change(soup) + FLAGGED)
     assert response.status_code == 302
-    assert response["Location"].endswith(f"#message-{remark.message_id}")
-    Remark.objects.update(message=None)
-    page(staff, f"{change(soup)}?_changelist_filters=flagged%3Dyes")
+    query, _, place = response["Location"].partition("#")
+    assert f"at={remark.message_id}" in query
+    assert place == f"remark-{remark.pk}"
+    html = page(staff, response["Location"])
+    assert f'id="{place}"' in html
+    assert "Flag 1 of 1" in html
+
+
+def test_a_flag_on_the_whole_conversation_is_the_first_stop(staff: Client, soup: Conversation, sam: User) -> None:
+    of_answer = flag(soup, sam)
+    of_all = Remark.objects.create(conversation=soup, kind="flag", by=sam, text="All too salty")
+    response = staff.get(change(soup) + FLAGGED)
+    assert response["Location"].endswith(f"#remark-{of_all.pk}")
+    html = page(staff, response["Location"])
+    assert "Flag 1 of 2" in html
+    assert html.index(f'id="remark-{of_all.pk}"') < html.index("First.")
+    html = page(staff, change(soup) + link(html, "Next flag"))
+    assert "Flag 2 of 2" in html
+    assert link(html, "Previous flag").endswith(f"#remark-{of_all.pk}")
+    Remark.objects.filter(pk=of_answer.pk).settle(sam)
+    assert "Flag 1 of 1" in page(staff, staff.get(change(soup) + FLAGGED)["Location"])
+
+
+def test_without_text_a_transcript_opens_at_the_flagged_message(
+    client: Client, bob: User, soup: Conversation, sam: User
+) -> None:
+    client.force_login(allow(bob, "view_conversation"))
+    Remark.objects.create(conversation=soup, kind="flag", by=sam, text="All too salty")
+    page(client, change(soup) + FLAGGED)
+    remark = flag(soup, sam)
+    assert client.get(change(soup) + FLAGGED)["Location"].endswith(f"#message-{remark.message_id}")
 
 
 def test_the_filter_by_flags_uses_its_index(alice: User) -> None:

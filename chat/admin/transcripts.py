@@ -23,7 +23,7 @@ from chat.models.conversations import LONGEST_BRANCH
 from chat.process import Process
 
 MESSAGES_PER_PAGE = 50
-# In the address of a transcript, the message whose branch is shown.
+# In the address of a transcript, the message whose branch is shown; empty for the whole conversation.
 AT = "at"
 
 
@@ -87,7 +87,7 @@ def opening(request: HttpRequest, conversation: Conversation, *, has_text: bool)
     if AT in request.GET or PAGE_VAR in request.GET or FILTERS not in request.GET:
         return None
     found = stops(conversation, QueryDict(request.GET[FILTERS]), has_text=has_text)
-    return _way(request, found.messages[0]) if found.are_sought and found.messages else None
+    return _way(request, found.messages[0], found.places) if found.are_sought and found.messages else None
 
 
 class Place:
@@ -107,16 +107,16 @@ class Place:
         self.messages = [rows[pk] for pk in self.page.object_list if pk in rows]
         conversation.find_siblings(self.messages)
         leaves = conversation.messages.filter(children=None).order_by("created", "pk")
-        self.branches = self._ways(list(leaves.values_list("pk", flat=True)), leaf)
+        self.branches = self._ways([*leaves.values_list("pk", flat=True)], leaf, {})
         self.all_stops = stops(conversation, QueryDict(request.GET.get(FILTERS, "")), has_text=has_text)
-        self.stops = self._ways(self.all_stops.messages, at)
+        self.stops = self._ways(self.all_stops.messages, at, self.all_stops.places)
 
     def siblings(self, message: Message) -> Ways | None:
         """The ways to other answers to the same question, or other questions after the same answer."""
         if message.siblings is None:
             return None
         siblings = message.siblings
-        to = partial(_way, self._request)
+        to = partial(_way, self._request, places={})
         return Ways(
             siblings.position,
             siblings.count,
@@ -124,21 +124,22 @@ class Place:
             to(siblings.next) if siblings.next else None,
         )
 
-    def _ways(self, messages: list[UUID], at: UUID | None) -> Ways:
+    def _ways(self, messages: list[UUID | None], at: UUID | None, places: dict[UUID | None, str]) -> Ways:
         """From none of them, the next one is the first."""
         index = messages.index(at) if at in messages else None
         before, after = (None, 0) if index is None else (index - 1, index + 1)
+        to = partial(_way, self._request, places=places)
         return Ways(
             None if index is None else index + 1,
             len(messages),
-            _way(self._request, messages[before]) if before is not None and before >= 0 else None,
-            _way(self._request, messages[after]) if after < len(messages) else None,
+            to(messages[before]) if before is not None and before >= 0 else None,
+            to(messages[after]) if after < len(messages) else None,
         )
 
 
-def _way(request: HttpRequest, message: UUID) -> str:
-    query = {AT: str(message)} | ({FILTERS: request.GET[FILTERS]} if FILTERS in request.GET else {})
-    return f"?{urlencode(query)}#message-{message}"
+def _way(request: HttpRequest, message: UUID | None, places: dict[UUID | None, str]) -> str:
+    query = {AT: str(message or "")} | ({FILTERS: request.GET[FILTERS]} if FILTERS in request.GET else {})
+    return f"?{urlencode(query)}#{places.get(message, f'message-{message}')}"
 
 
 def _message(conversation: Conversation, pk: str) -> UUID | None:

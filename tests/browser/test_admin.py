@@ -254,6 +254,32 @@ def test_a_reviewer_reads_what_was_found_by_keyboard(sam: Page, server: Server) 
     expect(sam.locator("#searchbar")).to_have_value("salt")
 
 
+def test_a_transcript_opens_with_the_flag_in_view(sam: Page, server: Server) -> None:
+    long = "\n\n".join(["Salt."] * 100)
+    talk(server, "Salt", long, long, long)
+
+    def flag() -> None:
+        answer = Message.objects.filter(role="assistant").order_by("created")[1]
+        answer.remarks.create(conversation=answer.conversation, kind="flag", text="Too salty")
+        answer.conversation.remarks.create(kind="flag", text="All of it")
+
+    server.database.run(flag)
+    sam.goto(f"{LIST}?flagged=yes")
+    sam.get_by_role("link", name="Salt").click()
+    target = sam.locator(".remark:target")
+    expect(target).to_contain_text("All of it")
+    expect(target).to_be_in_viewport(ratio=1)
+    sam.keyboard.press("j")
+    expect(target).to_contain_text("Too salty")
+    expect(target).to_be_in_viewport(ratio=1)
+    # Below the ways that stay at the top.
+    ways, shown = sam.locator(".ways").bounding_box(), target.bounding_box()
+    assert ways
+    assert shown
+    assert shown["y"] >= ways["y"] + ways["height"]
+    expect(sam.locator("[data-entry]:has(:target)")).to_have_count(1)
+
+
 def test_a_running_reply_is_written_before_the_reviewers_eyes(
     alice: Page, sam: Page, upstream: Upstream, server: Server
 ) -> None:
