@@ -176,7 +176,7 @@ def test_the_next_question_is_written_and_sent_before_the_page_shows_the_last_on
     expect(alice.locator("[data-role=user] [data-text]")).to_have_text(asked)
 
 
-def test_the_first_page_takes_90_kilobytes_and_40_requests_at_most(alice: Page) -> None:
+def test_the_first_page_takes_100_kilobytes_and_40_requests_at_most(alice: Page) -> None:
     sizes: list[float] = []
     until_load: list[float] = []
     session = alice.context.new_cdp_session(alice)
@@ -187,7 +187,8 @@ def test_the_first_page_takes_90_kilobytes_and_40_requests_at_most(alice: Page) 
     session.send("Network.setCacheDisabled", {"cacheDisabled": True})
     alice.goto("/")
     alice.evaluate("document.fonts.ready")
-    assert 60_000 < sum(until_load) <= 90_000
+    # Styles that are fetched ahead may have come by then, or not.
+    assert 60_000 < sum(until_load) <= 100_000
     assert len(until_load) <= 40
 
 
