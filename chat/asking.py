@@ -95,7 +95,7 @@ def follow_up(
         Comparison.objects.of(answer).delete()
         leaf = answer.pk
     check_chosen(conversation, leaf)
-    if leaf and _running(leaf):
+    if leaf and Reply.objects.status_of(leaf) in Reply.RUNNING:
         raise ReplyRunning
     reply = _ask(conversation, text, model, leaf)
     QueuedQuestion.objects.move(leaf, reply.message)
@@ -224,7 +224,7 @@ def _reply(answer: Message, model: str, sent_along: dict[str, Any]) -> Reply:
     entry = _entry(answer.conversation, answer.pk, model)
     reply = Reply(message=answer, model=model, ledger_entry=entry, **sent_along)
     insert([reply])
-    # By this process's clock, rather than to ask the database, whose own it stores.
+    # By this process's clock: to read the database's takes another query.
     reply.queued = reply.asked
     return reply
 
@@ -252,11 +252,6 @@ def _leaf(conversation: UUID) -> QuerySet[Conversation, tuple[UUID | None]]:
 @compiled
 def _questions(conversation: UUID, pk: UUID) -> QuerySet[Message, tuple[UUID]]:
     return Message.objects.filter(conversation=conversation, pk=pk, role=Message.Role.USER).values_list("pk")
-
-
-@compiled
-def _running(pk: UUID) -> QuerySet[Reply, tuple[UUID]]:
-    return Reply.objects.running().filter(pk=pk).values_list("pk")
 
 
 @compiled_update

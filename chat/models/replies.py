@@ -35,7 +35,10 @@ QUEUE_SHOWN = timedelta(seconds=2)
 
 class ReplyQuerySet(models.QuerySet["Reply"]):
     def for_user(self, user: User | AnonymousUser) -> ReplyQuerySet:
-        return self.filter(message__conversation__owner_id=user.pk, message__conversation__trashed=None)
+        return self.owned_by(user.pk)
+
+    def owned_by(self, person: int | None) -> ReplyQuerySet:
+        return self.filter(message__conversation__owner=person, message__conversation__trashed=None)
 
     def status_of(self, pk: UUID) -> str | None:
         return next((status for (status,) in _status_of(pk)), None)
@@ -136,13 +139,12 @@ def _status_of(pk: UUID) -> models.QuerySet[Reply, tuple[str]]:
 
 @compiled
 def _conversations_of(person: int) -> models.QuerySet[Reply, tuple[UUID]]:
-    own = Reply.objects.running().filter(message__conversation__owner=person, message__conversation__trashed=None)
-    return own.values_list("message__conversation")
+    return Reply.objects.running().owned_by(person).values_list("message__conversation")
 
 
 @compiled
 def _running_of(person: int) -> models.QuerySet[Reply, tuple[int]]:
-    own = Reply.objects.running().filter(message__conversation__owner=person, message__conversation__trashed=None)
+    own = Reply.objects.running().owned_by(person)
     return own.values("message__conversation__owner").annotate(count=Count("pk")).values_list("count")
 
 
