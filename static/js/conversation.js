@@ -24,12 +24,14 @@ export class Conversation {
   #messages;
   #queued;
   #seen;
+  #temporary;
   // Whether the page says that the conversation is gone.
   #isGone = false;
 
   /** @param {Document} page @param {import("./stream.js").PageStream} stream */
   constructor(page, stream) {
     this.#queued = page.querySelector("[data-queued]");
+    this.#temporary = page.querySelector("[data-temporary]");
     this.#announcer = find(page, "[data-announcer]", HTMLElement);
     this.#headings = page.querySelectorAll("[data-heading]");
     this.#tab = new Tab(find(page, "link[rel=icon]", HTMLLinkElement));
@@ -202,7 +204,7 @@ export class Conversation {
   #changed() {
     this.#composer.continueFrom(this.#messages.leaf);
     this.#composer.showRunning(this.#messages.stopUrls);
-    if (!this.#messages.isTemporary) document.querySelector("[data-temporary]")?.remove();
+    if (!this.#messages.isTemporary) this.#temporary?.remove();
     for (const heading of this.#headings) heading.textContent = this.#messages.title;
     this.#tab.rename(this.#messages.title);
     this.#seen.show(this.#messages.stopUrls.length > 0);

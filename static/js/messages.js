@@ -13,7 +13,7 @@ import { swap } from "./swap.js";
 // How many messages are asked for at once, and how many of them are added at once: their layout takes time, and the page
 // may draw and answer in between.
 const BATCH = 12;
-const SLICE = 4;
+const SLICE = 2;
 const BETWEEN_RELOADS_MS = 60_000;
 
 /**
@@ -71,7 +71,7 @@ export class Messages {
 
   /** Where to stop the replies that are being written. */
   get stopUrls() {
-    return this.#shown.filter(({ id }) => this.#running.has(id)).map(({ dataset }) => dataset.stopUrl ?? "");
+    return [...this.#running.keys()].map((id) => document.getElementById(id)?.dataset.stopUrl ?? "");
   }
 
   /** The title of the conversation, as the server has it. */
@@ -142,6 +142,7 @@ export class Messages {
         await drawn();
         drift = this.#keepPlace(() => batch.prepend(...slice), drift);
       }
+      await drawn();
       this.#batches.end(batch);
       this.#element.dataset.parent = list.dataset.parent;
       this.#keepPlace(() => replaceContent("[data-earlier]", next), drift);
@@ -161,7 +162,10 @@ export class Messages {
         await drawn();
         (batch ?? this.#element).append(...slice);
       }
-      if (batch) this.#batches.end(batch);
+      if (batch) {
+        await drawn();
+        this.#batches.end(batch);
+      }
       this.#element.toggleAttribute("data-choosing", list.hasAttribute("data-choosing"));
       replaceContent("[data-later]", next);
       replaceContent("[data-queued]", next);
