@@ -205,6 +205,7 @@ def long_conversation(server: Any, url: str) -> Figures:
         scroll_to_first(page)
         figures |= watched(page, "2,000 messages: scrolling to the first")
         page.goto(url)
+        shown(page)
         # Not at once: while Chromium notes its tasks, it stops once for 350 ms.
         with traced(page, session) as tasks:
             scroll_to_first(page)

@@ -204,13 +204,13 @@ def test_the_first_page_takes_90_kilobytes_and_36_requests_at_most(alice: Page) 
 def test_what_only_messages_need_is_fetched_when_the_first_page_has_loaded(alice: Page) -> None:
     alice.reload()
     for script in ("messages", "copy"):
-        alice.wait_for_function(f"{LATE}.some((url) => url.includes('/js/{script}.'))")
+        alice.wait_for_function(f"(script) => ({LATE})().some((url) => url.includes(script))", arg=f"/js/{script}.")
     late = alice.evaluate(LATE)
     assert not any("/js/composer." in url or "markdown-it" in url for url in late)
 
 
 # What a page has fetched after it had loaded.
-LATE = """performance.getEntriesByType("resource").filter(({ startTime }) =>
+LATE = """() => performance.getEntriesByType("resource").filter(({ startTime }) =>
     startTime >= performance.getEntriesByType("navigation")[0].loadEventStart).map(({ name }) => name)"""
 
 
