@@ -10,10 +10,9 @@ import { swap } from "./swap.js";
 
 /** @typedef {import("./reply.js").Ending} Ending */
 
-// How many messages are asked for at once, and how many of them are added at once: their layout takes time, and the page
-// may draw and answer in between.
+// How many messages are asked for at once. They are added one by one: their layout takes time, and the page may draw and
+// answer in between.
 const BATCH = 12;
-const SLICE = 2;
 const BETWEEN_RELOADS_MS = 60_000;
 
 /**
@@ -138,9 +137,9 @@ export class Messages {
       const batch = this.#batches.begin();
       this.#element.prepend(batch);
       let drift = 0;
-      for (const slice of slices(messages).reverse()) {
+      for (const message of messages.toReversed()) {
         await drawn();
-        drift = this.#keepPlace(() => batch.prepend(...slice), drift);
+        drift = this.#keepPlace(() => batch.prepend(message), drift);
       }
       await drawn();
       this.#batches.end(batch);
@@ -158,9 +157,9 @@ export class Messages {
       // The last ones belong into the list itself.
       const batch = next.querySelector("[data-later] a") ? this.#batches.begin() : null;
       if (batch) this.#element.append(batch);
-      for (const slice of slices(messages)) {
+      for (const message of messages) {
         await drawn();
-        (batch ?? this.#element).append(...slice);
+        (batch ?? this.#element).append(message);
       }
       if (batch) {
         await drawn();
@@ -382,12 +381,6 @@ async function reload(message) {
 /** @param {HTMLElement} message @param {HTMLElement[]} old @param {number} index */
 function isLater(message, old, index) {
   return old.findIndex(({ id }) => id === message.id) > index;
-}
-
-/** @param {HTMLElement[]} messages */
-function slices(messages) {
-  const count = Math.ceil(messages.length / SLICE);
-  return Array.from({ length: count }, (_, index) => messages.slice(index * SLICE, (index + 1) * SLICE));
 }
 
 /** @param {DocumentFragment} next what goes to the model by now besides the question */
