@@ -165,6 +165,11 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 CHAT_SIGNUP = env.flag("CHAT_SIGNUP", default=False)
 ACCOUNT_ADAPTER = "chat.accounts.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "chat.account_forms.LoginForm",
+    "change_password": "chat.account_forms.ChangePasswordForm",
+    "reset_password_from_key": "chat.account_forms.ResetPasswordKeyForm",
+}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"

@@ -63,6 +63,7 @@ def test_anonymous_people_are_asked_to_sign_in(alice: Page) -> None:
 
 def test_a_wrong_password_shows_an_error(alice: Page) -> None:
     alice.goto("/accounts/login/")
+    expect(alice.get_by_label("Username")).to_be_focused()
     sign_in(alice, "alice", "wrong")
     expect(alice.get_by_role("alert")).to_contain_text("don't match")
     expect(alice.get_by_label("Username")).to_have_value("alice")
@@ -140,6 +141,7 @@ def test_signing_up_works_with_chat_signup(alice: Page, server: Server, start_se
 def test_the_password_is_changed(alice: Page) -> None:
     alice.goto("/accounts/password/change/")
     sign_in(alice, "alice", PASSWORD)
+    expect(alice.get_by_label("Current password", exact=True)).to_be_visible()
     fill_passwords(alice, PASSWORD, "a better one", "a better one")
     button(alice, "Change the password").click()
     expect(alice).to_have_url(HOME)
@@ -158,6 +160,7 @@ def test_a_reset_link_works_once(alice: Page, server: Server) -> None:
     expect(alice.get_by_role("heading", name="Check your email")).to_be_visible()
     link = mailed_link(server)
     alice.goto(link)
+    expect(alice.get_by_label("New password", exact=True)).to_be_visible()
     fill_passwords(alice, "a better one", "a better one")
     button(alice, "Set the password").click()
     expect(alice.get_by_role("heading", name="Password changed")).to_be_visible()
