@@ -305,7 +305,10 @@ def test_whoever_follows_the_text_still_does_after_a_question(alice: Page, upstr
 def test_sending_a_question_keeps_an_edit_that_was_not_saved(writing: Page) -> None:
     send(writing, "Second")
     queue(writing).get_by_text("Edit", exact=True).click()
-    queue(writing).get_by_label("Queued question").fill("Better words")
+    edit = queue(writing).get_by_label("Queued question")
+    edit.fill("Better words")
+    expect(button(queue(writing), "Stop and send")).to_be_hidden()
+    edit.press("Escape")
     button(queue(writing), "Stop and send").click()
     expect(questions(writing)).to_have_text(["First", "Second"])
     expect(question(writing)).to_have_value("Better words")
