@@ -149,6 +149,7 @@ def test_axe_finds_nothing_in_queued_and_held_questions(alice: Page, upstream: U
     question(alice).press("Enter")
     alice.get_by_role("region", name="Queued questions").get_by_text("Edit").click()
     expect_accessible(alice)
+    alice.keyboard.press("Escape")
     question(alice).press("Escape")
     expect(button(alice, "Send now")).to_be_visible()
     expect_accessible(alice)
