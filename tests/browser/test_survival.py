@@ -401,7 +401,9 @@ def test_a_page_says_that_its_conversation_may_be_somebody_elses(
     remote: Page, server: Server, proxy: Proxy, watch: Watch
 ) -> None:
     watch.expect(*CUT)
-    ask(remote, "Hello?")
+    # A stream that the proxy has not seen yet would outlive the cut, as Alice's.
+    with remote.expect_response(re.compile(r"\?conversation=")):
+        ask(remote, "Hello?")
     expect_end(remote, "complete")
     sign_in(remote, server, proxy, "bob")
     proxy.cut()
