@@ -5,6 +5,8 @@ import subprocess
 import tempfile
 from typing import Self
 
+from redis import Redis
+
 from tests.programs import free_port, program
 
 
@@ -31,6 +33,11 @@ class RedisServer:
         )
         assert self._process.stdout
         next(line for line in self._process.stdout if "Ready to accept connections" in line)
+
+    def settle(self) -> None:
+        """Return once it has answered all commands whose effect a reader has seen: it answers this one after them."""
+        with Redis.from_url(self.url) as client:
+            client.ping()
 
     def hang(self) -> None:
         """Accept connections but answer none."""

@@ -488,6 +488,7 @@ async def test_no_text_is_lost_when_redis_fails(
     reply = await visitor.ask("Count.")
     seen = await visitor.until(reply, "one")
     seen_elsewhere = await elsewhere.until(reply, "one")
+    redis.settle()
     fault(redis)
     for person in (visitor, elsewhere):
         assert (await person.client.get(reply["conversation"]["url"])).status_code == 200
@@ -510,6 +511,8 @@ async def test_a_reply_that_ends_while_redis_is_down_is_complete(
     upstream.script(text("one"), pause("end"), finish())
     reply = await visitor.ask("Count.")
     seen = await elsewhere.until(reply, "one")
+    # A reader may see a piece before its writer hears that it is stored.
+    redis.settle()
     redis.kill()
     upstream.release("end")
     events = await elsewhere.return_until_the_end(reply, seen)
