@@ -57,6 +57,12 @@ def test_requests_of_a_day_are_added_up(bobs: Client, alice: User, bob: User) ->
     assert 'href="/admin/chat/ledgerentry/?person=alice"' in page(bobs, LIST)
 
 
+def test_large_figures_can_be_read(bobs: Client, alice: User) -> None:
+    enter(alice, input_tokens=12345678, output_tokens=1000)
+    cells = [cell in page(bobs, LIST) for cell in ('tokens_in">12,345,678<', 'tokens_out">1,000<')]
+    assert cells == [True, True]
+
+
 def test_the_ledger_is_filtered(bobs: Client, alice: User, bob: User) -> None:
     enter(alice)
     enter(bob, days=1, model="large, 1")

@@ -52,9 +52,17 @@ def test_a_row_sums_up_its_conversation(staff: Client, alice: User) -> None:
     conversation.add_up()
     conversation.save()
     html = page(staff, LIST)
-    for cell in [">6<", ">2068<", 'status--failed">Failed<', ">1 good, 1 bad<", ">Review: New<"]:
+    for cell in [">6<", ">2,068<", 'status--failed">Failed<', ">1 good, 1 bad<", ">Review: New<"]:
         assert cell in html
     assert 'status--complete"' not in html
+
+
+def test_sums_of_tokens_are_sorted_as_numbers(staff: Client, alice: User) -> None:
+    for title, tokens in (("Large", 1234567), ("Small", 99)):
+        Conversation.objects.filter(pk=talk(alice, title=title).pk).update(tokens=tokens)
+    shown = staff.get(f"{LIST}?o=7")
+    assert '">1,234,567<' in shown.text
+    assert [row.title for row in shown.context["cl"].result_list] == ["Small", "Large"]
 
 
 def test_a_row_says_that_a_reply_is_being_written(staff: Client, alice: User) -> None:

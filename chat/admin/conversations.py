@@ -45,6 +45,7 @@ from chat.admin.review import panel
 from chat.admin.stops import FILTERS
 from chat.admin.transcripts import opening, transcript
 from chat.database import retry_on_deadlock
+from chat.forms import grouped
 from chat.models import Conversation, Export, Message, QueuedQuestion, Reply, Review, ReviewLimit, SavedFilter, User
 from chat.process import Process
 from chat.search import NotSearchable, Piece
@@ -82,7 +83,7 @@ def mark(piece: Piece) -> SafeString | str:
 
 @admin.register(Conversation)
 class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none at run time.
-    list_display = ["titled", "status", "feedback", "owner", "model", "message_count", "tokens", "updated"]
+    list_display = ["titled", "status", "feedback", "owner", "model", "message_count", "total_tokens", "updated"]
     list_filter = [filters.BeforeFilter, filters.BelowFilter, "updated", filters.PeriodFilter, *filters.EVERY]
     lookups = frozenset(
         {
@@ -95,7 +96,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         }
     )
     ordering = ["-updated", "-pk"]
-    sortable_by = ["message_count", "tokens", "updated"]
+    sortable_by = ["message_count", "total_tokens", "updated"]
     # Each of the counts would read the whole list.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -106,7 +107,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         'questions and notes. The last word may be a beginning, and so may one with a star*, "words in quotes" stand '
         "together, and texts with a -word are left out. The name and the address of the owner count as words."
     )
-    readonly_fields = ["message_count", "tokens", "created", "updated", "trashed", "status", "feedback"]
+    readonly_fields = ["message_count", "total_tokens", "created", "updated", "trashed", "status", "feedback"]
     # Only its owner can open its page in the chat.
     view_on_site = False
 
@@ -126,7 +127,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         return {**super().get_actions(request, action_location=action_location), **own}
 
     def get_fields(self, request: HttpRequest, obj: Conversation | None = None) -> list[Any]:
-        shown = ["owner", "model", "message_count", "tokens", "created", "updated", "status", "feedback"]
+        shown = ["owner", "model", "message_count", "total_tokens", "created", "updated", "status", "feedback"]
         # Few are in the trash.
         return [(*shown, "trashed") if obj and obj.trashed else tuple(shown)]
 
@@ -169,6 +170,10 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
         counts = [(conversation.good, gettext("%(count)d good")), (conversation.bad, gettext("%(count)d bad"))]
         # A page of a conversation, unlike the list, shows None as it is.
         return ", ".join(words % {"count": count} for count, words in counts if count) or "-"
+
+    @admin.display(description=_("tokens"), ordering="tokens")
+    def total_tokens(self, conversation: Conversation) -> str:
+        return grouped(conversation.tokens)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

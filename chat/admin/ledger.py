@@ -26,6 +26,7 @@ from chat.admin.lookups import NamedLookups
 from chat.admin.read_only import ReadOnly
 from chat.database import in_thread
 from chat.documents import INCOMPLETE
+from chat.forms import grouped
 from chat.models import AuditRecord, LedgerEntry, User
 from chat.models.ledger import LedgerQuerySet
 from chat.spreadsheets import row
@@ -122,16 +123,16 @@ class LedgerAdmin(NamedLookups, ReadOnly, admin.ModelAdmin):  # type: ignore[typ
         return _all_with(entry.model, model=entry.model)
 
     @admin.display(description=_("requests"))
-    def requests(self, entry: LedgerEntry) -> int:
-        return entry.requests
+    def requests(self, entry: LedgerEntry) -> str:
+        return grouped(entry.requests)
 
     @admin.display(description=_("tokens read"))
-    def tokens_in(self, entry: LedgerEntry) -> int | None:
-        return entry.input_tokens
+    def tokens_in(self, entry: LedgerEntry) -> str | None:
+        return _known(entry.input_tokens)
 
     @admin.display(description=_("tokens written"))
-    def tokens_out(self, entry: LedgerEntry) -> int | None:
-        return entry.output_tokens
+    def tokens_out(self, entry: LedgerEntry) -> str | None:
+        return _known(entry.output_tokens)
 
     def get_urls(self) -> list[URLPattern]:
         export = path("export.csv", self.admin_site.admin_view(self.export), name="chat_ledgerentry_export")
@@ -145,6 +146,10 @@ class LedgerAdmin(NamedLookups, ReadOnly, admin.ModelAdmin):  # type: ignore[typ
         asked = " ".join(f"{name}={value}" for name, value in request.GET.items())
         audit.record(AuditRecord.Action.EXPORTED, request, detail=f"ledger, csv: {asked}")
         return attachment(_lines(rows), "ledger", "csv", lambda: row([INCOMPLETE]))
+
+
+def _known(tokens: int | None) -> str | None:
+    return None if tokens is None else grouped(tokens)
 
 
 def _all_with(text: str, **filters: str) -> SafeString:
