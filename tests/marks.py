@@ -22,7 +22,7 @@ PROGRAMS = {
 # Tests that use one of these store something.
 STORING = {"db", "transactional_db", "databases"}
 # Tests with one of these marks store something too, but they are not about the store, or bring their own.
-NOT_ABOUT_STORES = {"chromium", "nginx", "postgresql", "wire", "faults"}
+NOT_ABOUT_STORES = {"any_store", "chromium", "nginx", "postgresql", "wire", "faults"}
 
 # The marks of the running test; None outside of tests.
 running: Set[str] | None = None

@@ -279,6 +279,7 @@ def answers(
         yield f"{method} {address}", response
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("role", ROLES)
 def test_the_administration_keeps_what_somebody_may_not_have(
     client: AnyMethod, bob: User, rows: None, secrets: Conversation, role: str
@@ -300,6 +301,7 @@ def test_the_administration_keeps_what_somebody_may_not_have(
     assert state() == before
 
 
+@pytest.mark.any_store
 def test_no_other_method_is_a_way_around(client: AnyMethod, bob: User, rows: None, secrets: Conversation) -> None:
     """One role is enough: whatever a view does with another method than POST, it does as with GET."""
     allowed, hidden = ROLES["may only see"]
@@ -313,6 +315,7 @@ def test_no_other_method_is_a_way_around(client: AnyMethod, bob: User, rows: Non
     assert state() == before
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("is_staff", [False, True], ids=["stranger", "superuser"])
 def test_the_chat_shows_nobody_what_is_somebody_elses(
     client: AnyMethod, bob: User, sam: User, rows: None, secrets: Conversation, settings: Settings, is_staff: bool

@@ -10,6 +10,8 @@ from django.urls import reverse
 from chat.models import AuditRecord, Conversation, User
 from tests.client import Client
 
+pytestmark = pytest.mark.any_store
+
 LOGIN = reverse("account_login")
 SECRETS = ["alice", "sam", "password", "example.org"]
 

@@ -10,6 +10,8 @@ from chat import asking, trash
 from chat.models import Conversation, Message, Reply, User
 from tests.client import Client
 
+pytestmark = pytest.mark.any_store
+
 JSON = {"accept": "application/json"}
 STREAM = {"accept": "text/event-stream"}
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
