@@ -8,7 +8,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET
 
 from chat.database import in_thread, retry_on_deadlock
-from chat.models import Draft
+from chat.models import Conversation, Draft
 from chat.views import pages
 from chat.views.history import history as batch
 from chat.views.pages import SeeOther, find_message, form_methods, get_conversation, page, question_form
@@ -19,16 +19,14 @@ from chat.views.problems import SignedInRequest, problem, queued_per_person, sig
 @signed_in
 @queued_per_person
 async def new_conversation(request: SignedInRequest) -> HttpResponse:
-    return await page(request, None, question_form(request, text=await _draft(request)))
+    return await _page(request, None)
 
 
 @require_GET
 @signed_in
 @queued_per_person
 async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    conversation = await get_conversation(request, pk)
-    form = question_form(request, model=conversation.model, text=await _draft(request, pk))
-    return await page(request, conversation, form)
+    return await _page(request, await get_conversation(request, pk))
 
 
 @require_GET
@@ -82,5 +80,9 @@ async def history(request: SignedInRequest) -> HttpResponse:
     return await in_thread(fragment)()
 
 
-async def _draft(request: SignedInRequest, conversation: UUID | None = None) -> str:
-    return await in_thread(Draft.objects.text)(request.user.pk, conversation)
+async def _page(request: SignedInRequest, conversation: Conversation | None) -> HttpResponse:
+    """With what the person has begun to write there."""
+    pk, model = (conversation.pk, conversation.model) if conversation else (None, "")
+    draft = await in_thread(Draft.objects.of)(request.user.pk, pk)
+    form = question_form(request, model=model, text=draft.text if draft else "")
+    return await page(request, conversation, form, draft=draft)

@@ -22,7 +22,7 @@ from chat import temporary
 from chat.database import in_thread
 from chat.forms import BeginningForm, ModelForm, QuestionForm
 from chat.live import read_live
-from chat.models import Conversation, Message, QueuedQuestion, Reply
+from chat.models import Conversation, Draft, Message, QueuedQuestion, Reply
 from chat.models.conversations import ConversationQuerySet
 from chat.process import Process
 from chat.views.history import count_of, history
@@ -51,8 +51,9 @@ async def page(
     form: QuestionForm,
     status: int = 200,
     edited: tuple[UUID, QuestionForm] | None = None,
+    draft: Draft | None = None,
 ) -> HttpResponse:
-    """The whole page, with the form for a queued question open that is being `edited`."""
+    """The whole page, with the form for a queued question open that is being `edited`; `draft` is in the `form`."""
     shown = await transcript(request, conversation) if conversation else {}
 
     def rendered() -> HttpResponse:
@@ -60,6 +61,7 @@ async def page(
             **shown,
             "hits": hits(request, conversation, shown["messages_shown"]) if conversation else None,
             "form": form,
+            "draft": draft,
             "answering": _answering(request, form),
             "beginning": None if conversation else BeginningForm(form.data if form.is_bound else None),
             "edited": edited,

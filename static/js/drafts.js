@@ -8,32 +8,46 @@ const PATIENCE_MS = 2000;
 
 /**
  * What is in the composer. The server keeps it, on every device; the browser only until the server has it. For a temporary
- * conversation that has not begun, the browser alone keeps it.
+ * conversation that has not begun, the browser alone keeps it. Of two, the later one counts.
  */
 export class Draft {
   #url;
   #key;
+  /** Of the time at which it was written. */
+  #writtenKey;
+  /** Milliseconds by which the server's clock is ahead; somewhat more, as the page began to load before its answer. */
+  #ahead;
   #token;
   #timer = 0;
   #saved = Promise.resolve();
+  #isLeaving = false;
 
   /** @param {HTMLFormElement} form */
   constructor(form) {
     this.#url = form.dataset.draftUrl ?? "";
     this.#key = `draft ${form.dataset.draft}`;
+    this.#writtenKey = `${this.#key} written`;
+    this.#ahead = 1000 * Number(form.dataset.now) - performance.timeOrigin;
     this.#token = find(form, "[name=csrfmiddlewaretoken]", HTMLInputElement);
+    addEventListener("beforeunload", () => {
+      this.#isLeaving = true;
+    });
     addEventListener("pagehide", () => this.save());
     document.addEventListener("visibilitychange", () => document.hidden && this.save());
+    const written = Number(sessionStorage.getItem(this.#writtenKey) ?? Infinity);
+    if (written < 1000 * Number(form.dataset.draftChanged)) this.forget();
   }
 
-  /** What the server has not got yet, if there is such a text. */
+  /** What the server may not have got yet, if there is such a text. */
   get unsaved() {
     return sessionStorage.getItem(this.#key);
   }
 
   /** @param {string} text */
   keep(text) {
+    this.#isLeaving = false;
     sessionStorage.setItem(this.#key, text);
+    sessionStorage.setItem(this.#writtenKey, String(Date.now() + this.#ahead));
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.save(), TYPING_MS);
   }
@@ -50,6 +64,7 @@ export class Draft {
   forget() {
     clearTimeout(this.#timer);
     sessionStorage.removeItem(this.#key);
+    sessionStorage.removeItem(this.#writtenKey);
   }
 
   async #save() {
@@ -62,8 +77,10 @@ export class Draft {
       body: new URLSearchParams({ text }),
       keepalive: text.length < MOST_KEPT_ALIVE,
     }).catch(() => ({ ok: false, redirected: false }));
+    // The server may have read what the next page shows before it got this. Then that page takes it from here.
+    if (this.#isLeaving) return;
     // Otherwise the next text, or the next page, tries again.
-    if (ok && !redirected && this.unsaved === text) sessionStorage.removeItem(this.#key);
+    if (ok && !redirected && this.unsaved === text) this.forget();
   }
 }
 

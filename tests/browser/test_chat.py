@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
+from chat.models import Draft
 from tests.browser.conftest import KEY, Show, Visit, Watch
 from tests.browser.pages import answer, ask, button, expect_end, question, several_frames, words
 from tests.server import Server, Servers
@@ -61,6 +62,28 @@ def test_a_draft_is_there_on_every_device(alice: Page, visit: Visit) -> None:
     phone = visit("alice", viewport={"width": 390, "height": 844})
     phone.goto("/")
     expect(question(phone)).to_have_value("Half a question")
+
+
+def test_a_draft_that_is_saved_while_its_page_reloads_is_not_lost(alice: Page, server: Server) -> None:
+    """The server may read what the new page shows before it gets what the old one has sent."""
+    with alice.expect_response("**/draft/"):
+        question(alice).fill("Half a question")
+        alice.evaluate("() => dispatchEvent(new Event('beforeunload'))")
+    server.database.run(lambda: Draft.objects.all().delete())
+    alice.reload()
+    expect(question(alice)).to_have_value("Half a question")
+
+
+def test_the_later_draft_counts(alice: Page, visit: Visit) -> None:
+    question(alice).fill("Sent at once")
+    question(alice).press("Enter")
+    expect_end(alice, "complete")
+    phone = visit("alice", viewport={"width": 390, "height": 844})
+    phone.goto("/")
+    with phone.expect_response("**/draft/"):
+        question(phone).fill("Half a question")
+    alice.goto("/")
+    expect(question(alice)).to_have_value("Half a question")
 
 
 def test_a_blank_question_is_not_sent(alice: Page) -> None:
