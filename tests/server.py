@@ -276,9 +276,14 @@ def delete_rows(but: Set[type[Model]] = frozenset()) -> None:
     The audit record stays: the database refuses to delete it.
     """
     kept = {ContentType, Permission, AuditHead, AuditRecord, *but}
+    models = set(apps.get_models(include_auto_created=True)) - kept
+    tables = {model._meta.db_table: connection.ops.quote_name(model._meta.db_table) for model in models}
+    # Most are empty, and to look at all of them takes less time than so many statements.
+    filled = (f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM {quoted})" for name, quoted in tables.items())  # noqa: S608
     with connection.cursor() as cursor:
-        for model in set(apps.get_models(include_auto_created=True)) - kept:
-            cursor.execute(f"DELETE FROM {connection.ops.quote_name(model._meta.db_table)}")  # noqa: S608
+        cursor.execute(" UNION ALL ".join(filled))
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"DELETE FROM {tables[name]}")  # noqa: S608
 
 
 class Servers:
