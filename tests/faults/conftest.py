@@ -1,5 +1,6 @@
 """What the fault tests share: their mark, a person at the module's server, and the proxy before its store."""
 
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -18,18 +19,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
         if item.path.parent == FOLDER:
             item.add_marker("faults")
     yield
-    items.sort(key=turn)
+    items[:] = in_turn(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
-def turn(item: pytest.Item) -> int:
-    """When a test begins: others are to fill the time in which it waits.
+def in_turn(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The tests so that others fill the time in which some wait.
 
-    The first worker has those that take long first, and leaves what follows them to others. The tests of faults, which
-    wait too, come with the last worker's share: at the beginning of the first one's, they would be what is left at the end.
+    Those that take long begin the first worker's share, and the other faults the second one's. What is left at the end,
+    and taken by whoever has nothing to do, does not wait.
     """
-    if item.get_closest_marker("waits"):
-        return 0
-    return 2 if item.get_closest_marker("faults") else 1
+    waits = [item for item in items if item.get_closest_marker("waits")]
+    faults = [item for item in items if item.get_closest_marker("faults") and item not in waits]
+    others = [item for item in items if item not in {*waits, *faults}]
+    rest = len(items) // workers - len(waits)
+    return [*waits, *others[:rest], *faults, *others[rest:]]
 
 
 @pytest.fixture
