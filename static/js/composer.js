@@ -53,8 +53,7 @@ export class Composer {
     this.#stopLabel = find(form, "[data-stop-label]", HTMLElement);
     this.draft = new Draft(form);
     this.#recover();
-    this.#grow();
-    this.#showRoom();
+    this.#fit();
     this.focus();
     this.#text.addEventListener("input", () => this.#edited());
     this.#text.addEventListener("keydown", (event) => this.#pressed(event));
@@ -166,6 +165,10 @@ export class Composer {
 
   #keep() {
     this.draft.keep(this.#text.value);
+    this.#fit();
+  }
+
+  #fit() {
     this.#grow();
     this.#showRoom();
   }
@@ -205,6 +208,7 @@ export class Composer {
     const isExample = event.submitter?.getAttribute("name") === "example";
     if (this.#send.disabled || !(isExample || this.#text.value.trim())) return;
     const sent = this.#text.value;
+    this.draft.sending();
     this.#sending(true);
     try {
       const answer = await this.#ask(event.submitter).finally(() => this.#sending(false));
@@ -247,7 +251,9 @@ export class Composer {
   #clear(sent) {
     this.#text.value = this.#text.value.slice((sent + GAP).length);
     if (this.#also) this.#also.value = "";
-    this.#keep();
+    if (this.#text.value) this.draft.keep(this.#text.value);
+    else this.draft.sent(sent);
+    this.#fit();
   }
 
   /** @param {string} sentence */

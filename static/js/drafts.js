@@ -21,6 +21,10 @@ export class Draft {
   #timer = 0;
   #saved = Promise.resolve();
   #isLeaving = false;
+  /** @type {string | null} What the server has; null while it may be another text. */
+  #stored;
+  /** @type {string | null} The same since a question has been on its way. */
+  #storedSince = null;
 
   /** @param {HTMLFormElement} form */
   constructor(form) {
@@ -28,6 +32,7 @@ export class Draft {
     this.#key = `draft ${form.dataset.draft}`;
     this.#writtenKey = `${this.#key} written`;
     this.#ahead = 1000 * Number(form.dataset.now) - performance.timeOrigin;
+    this.#stored = find(form, "textarea", HTMLTextAreaElement).defaultValue;
     this.#token = find(form, "[name=csrfmiddlewaretoken]", HTMLInputElement);
     addEventListener("beforeunload", () => {
       this.#isLeaving = true;
@@ -52,6 +57,22 @@ export class Draft {
     this.#timer = setTimeout(() => this.save(), TYPING_MS);
   }
 
+  /** The text is on its way as a question. */
+  sending() {
+    this.#storedSince = this.#stored;
+  }
+
+  /**
+   * Keep nothing of what has become a question. The server forgets a draft with which the question begins.
+   * @param {string} question
+   */
+  sent(question) {
+    const draft = this.#storedSince;
+    if (draft === null || !question.trim().startsWith(draft.trim())) return this.keep("");
+    this.#stored = "";
+    this.forget();
+  }
+
   /** Let the server keep what it has not got yet. */
   save() {
     clearTimeout(this.#timer);
@@ -70,6 +91,7 @@ export class Draft {
   async #save() {
     const text = this.unsaved;
     if (text === null || !this.#url) return;
+    this.#stored = this.#storedSince = null;
     const { ok, redirected } = await fetch(this.#url, {
       method: "POST",
       // The token of the form may be renewed.
@@ -77,10 +99,11 @@ export class Draft {
       body: new URLSearchParams({ text }),
       keepalive: text.length < MOST_KEPT_ALIVE,
     }).catch(() => ({ ok: false, redirected: false }));
-    // The server may have read what the next page shows before it got this. Then that page takes it from here.
-    if (this.#isLeaving) return;
     // Otherwise the next text, or the next page, tries again.
-    if (ok && !redirected && this.unsaved === text) this.forget();
+    if (!ok || redirected) return;
+    this.#stored = text;
+    // The server may have read what the next page shows before it got this. Then that page takes it from here.
+    if (!this.#isLeaving && this.unsaved === text) this.forget();
   }
 }
 

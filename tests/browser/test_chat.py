@@ -74,6 +74,25 @@ def test_a_draft_that_is_saved_while_its_page_reloads_is_not_lost(alice: Page, s
     expect(question(alice)).to_have_value("Half a question")
 
 
+@pytest.mark.parametrize(("stored", "tells"), [("Half", False), ("Halv a", True)])
+def test_a_question_takes_its_draft_along(alice: Page, upstream: Upstream, stored: str, tells: bool) -> None:
+    """The server forgets what it begins with. Of anything else the page has to tell it."""
+    upstream.script(text("Hello."), finish())
+    upstream.script(text("Yes."), finish())
+    ask(alice, "Hello?")
+    expect_end(alice, "complete")
+    with alice.expect_response("**/draft/"):
+        question(alice).fill(stored)
+    question(alice).fill("Half a question")
+    question(alice).press("Enter")
+    expect(question(alice)).to_have_value("")
+    if tells:
+        alice.wait_for_event("response", lambda response: response.url.endswith("/draft/"))
+    assert alice.evaluate("Object.keys(sessionStorage).filter((key) => key.startsWith('draft'))") == []
+    alice.reload()
+    expect(question(alice)).to_have_value("")
+
+
 def test_the_later_draft_counts(alice: Page, visit: Visit) -> None:
     question(alice).fill("Sent at once")
     question(alice).press("Enter")
