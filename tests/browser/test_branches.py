@@ -38,7 +38,8 @@ def top(element: Locator) -> float:
     return box["y"]
 
 
-def test_another_answer_is_shown_where_the_first_one_was(alice: Page, server: Server) -> None:
+def test_another_answer_is_shown_where_the_first_one_was(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
     alice.goto(has_two_first_answers(server, 7).get_absolute_url())
     alice.evaluate("window.isSamePage = true")
     first = alice.locator("[data-role=assistant]").first
@@ -56,7 +57,9 @@ def test_another_answer_is_shown_where_the_first_one_was(alice: Page, server: Se
     expect(words(alice)).to_contain_text("Second answer.")
 
 
-def test_the_end_of_a_tall_answer_gives_way_to_the_end_of_another(alice: Page, server: Server) -> None:
+def test_the_end_of_a_tall_answer_gives_way_to_the_end_of_another(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
+
     def lengthen() -> None:
         for reply in Reply.objects.select_related("message"):
             reply.message.text += LONG * 20
@@ -72,7 +75,8 @@ def test_the_end_of_a_tall_answer_gives_way_to_the_end_of_another(alice: Page, s
     assert top(button(alice, "Show the previous answer")) == pytest.approx(before, abs=1)
 
 
-def test_the_focus_stays_on_the_control_between_answers(alice: Page, server: Server) -> None:
+def test_the_focus_stays_on_the_control_between_answers(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
     alice.goto(has_two_first_answers(server, 2).get_absolute_url())
     button(alice, "Show the next answer").press("Enter")
     expect(words(alice)).to_contain_text("Second answer.")
@@ -97,7 +101,8 @@ def test_typing_goes_on_after_continue(alice: Page, upstream: Upstream) -> None:
     assert alice.evaluate("window.isSamePage")
 
 
-def test_messages_that_stay_are_not_touched(alice: Page, server: Server, upstream: Upstream) -> None:
+def test_messages_that_stay_are_not_touched(visit: Visit, server: Server, upstream: Upstream) -> None:
+    alice = visit("alice")
     alice.goto(has_two_first_answers(server, 2).get_absolute_url())
     asked = alice.locator("[data-role=user]").first
     asked.evaluate("message => { message.isSame = true; getSelection().selectAllChildren(message) }")
@@ -109,8 +114,9 @@ def test_messages_that_stay_are_not_touched(alice: Page, server: Server, upstrea
     assert asked.evaluate("message => message.isSame")
 
 
-def test_a_deep_branch_is_shown_without_leaving_its_fork(alice: Page, server: Server, visit: Visit) -> None:
+def test_a_deep_branch_is_shown_without_leaving_its_fork(server: Server, visit: Visit) -> None:
     """The fork is more messages above the end than a page shows."""
+    alice = visit("alice")
     conversation = has_two_first_answers(server, 60)
     alice.goto(f"{conversation.get_absolute_url()}?last=500#main")
     first = alice.locator("[data-role=assistant]").first

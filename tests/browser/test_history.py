@@ -129,7 +129,8 @@ def test_the_drawer_of_a_phone_keeps_the_place_of_the_list(visit: Visit, server:
     expect(current).to_be_in_viewport()
 
 
-def test_a_conversation_far_below_stands_apart_at_first(alice: Page, server: Server) -> None:
+def test_a_conversation_far_below_stands_apart_at_first(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
     remember(server, "alice", *map(str, range(50)))
     url = server.database.run(lambda: Conversation.objects.get(title="45").get_absolute_url())
     alice.goto(url)

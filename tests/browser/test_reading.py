@@ -214,7 +214,8 @@ def count(page: Page) -> int:
     return page.locator("[data-messages] [data-message]").count()
 
 
-def test_earlier_messages_come_as_one_scrolls_up_without_a_jump(alice: Page, server: Server) -> None:
+def test_earlier_messages_come_as_one_scrolls_up_without_a_jump(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
     alice.goto(store_long(server, 100))
     alice.mouse.move(600, 300)
     shown = count(alice)
@@ -230,7 +231,8 @@ def test_earlier_messages_come_as_one_scrolls_up_without_a_jump(alice: Page, ser
     expect(alice.locator("[data-earlier] a")).to_have_count(0)
 
 
-def test_earlier_messages_are_added_a_few_at_a_time(alice: Page, server: Server) -> None:
+def test_earlier_messages_are_added_a_few_at_a_time(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
     alice.goto(store_long(server, 100))
     alice.evaluate(COUNT_ADDED)
     alice.evaluate("scrollTo(0, 300)")
@@ -327,8 +329,9 @@ def test_an_answer_far_up_that_is_tried_again_becomes_the_last(scrolled: Page, u
     assert all(scrolled.locator("[data-message]").evaluate_all(DRAWN)[30:])
 
 
-def test_a_change_in_a_long_page_concerns_little_of_it(alice: Page, server: Server) -> None:
+def test_a_change_in_a_long_page_concerns_little_of_it(visit: Visit, server: Server) -> None:
     """Otherwise Chromium lays out each message again, or works through all that is in each, whatever has changed."""
+    alice = visit("alice")
     alice.goto(store_long(server, 1))
     containers = alice.evaluate(
         "[...document.querySelectorAll('*')].map(getComputedStyle)"
@@ -339,7 +342,8 @@ def test_a_change_in_a_long_page_concerns_little_of_it(alice: Page, server: Serv
     assert messages.evaluate_all("all => all.map((one) => getComputedStyle(one).contain)") == ["content"] * 2
 
 
-def test_the_first_message_is_one_step_away_and_later_ones_follow(alice: Page, server: Server) -> None:
+def test_the_first_message_is_one_step_away_and_later_ones_follow(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
     alice.goto(store_long(server, 100))
     alice.evaluate("scrollTo(0, 0)")
     with alice.expect_navigation():
@@ -368,7 +372,8 @@ def test_the_menu_leads_to_the_first_and_the_latest_messages(visit: Visit, serve
     expect(phone.get_by_role("heading", name="Options")).to_be_visible()
 
 
-def test_paper_says_which_messages_are_missing(alice: Page, server: Server) -> None:
+def test_paper_says_which_messages_are_missing(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
     url = store_long(server, 100)
     for query, missing in (("", "Earlier"), ("?from=start&last=30", "Later")):
         alice.emulate_media(media="screen")
@@ -381,7 +386,8 @@ def test_paper_says_which_messages_are_missing(alice: Page, server: Server) -> N
         expect(alice.locator("[data-more]")).to_be_hidden()
 
 
-def test_a_reader_goes_from_question_to_question(alice: Page, server: Server) -> None:
+def test_a_reader_goes_from_question_to_question(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
     alice.goto(store_long(server, 10))
     alice.keyboard.press("Alt+ArrowUp")
     expect_at_top(asked(alice, 8))
@@ -393,7 +399,8 @@ def test_a_reader_goes_from_question_to_question(alice: Page, server: Server) ->
     expect_at_top(asked(alice, 9))
 
 
-def test_a_question_asked_far_above_the_end_is_shown(alice: Page, server: Server, upstream: Upstream) -> None:
+def test_a_question_asked_far_above_the_end_is_shown(visit: Visit, server: Server, upstream: Upstream) -> None:
+    alice = visit("alice")
     upstream.script(text("At the end."), finish())
     url = store_long(server, 100)
     alice.goto(f"{url}?from=start&last=30#main")
@@ -437,7 +444,8 @@ def fork() -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [False, True])
-def test_earlier_messages_belong_to_the_branch_on_screen(alice: Page, server: Server, meanwhile: bool) -> None:
+def test_earlier_messages_belong_to_the_branch_on_screen(visit: Visit, server: Server, meanwhile: bool) -> None:
+    alice = visit("alice")
     alice.goto(store_long(server, 100))
     if meanwhile:
         with holding(alice, lambda: server.database.run(fork)):
@@ -453,7 +461,8 @@ def test_earlier_messages_belong_to_the_branch_on_screen(alice: Page, server: Se
     assert count(alice) == 102
 
 
-def test_later_messages_that_a_refresh_has_brought_are_not_added_again(alice: Page, server: Server) -> None:
+def test_later_messages_that_a_refresh_has_brought_are_not_added_again(visit: Visit, server: Server) -> None:
+    alice = visit("alice")
     alice.goto(f"{store_long(server, 100)}?from=start&last=30#main")
     requests: list[Request] = []
     alice.on("request", lambda request: requests.append(request) if "/transcript/" in request.url else None)
