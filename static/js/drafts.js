@@ -40,7 +40,8 @@ export class Draft {
     addEventListener("pagehide", () => this.save());
     document.addEventListener("visibilitychange", () => document.hidden && this.save());
     const written = Number(sessionStorage.getItem(this.#writtenKey) ?? Infinity);
-    if (written < 1000 * Number(form.dataset.draftChanged)) this.forget();
+    // What continues the server's text is no older, even if the server was slow to store that.
+    if (written < 1000 * Number(form.dataset.draftChanged) && !this.unsaved?.startsWith(this.#stored)) this.forget();
   }
 
   /** What the server may not have got yet, if there is such a text. */

@@ -105,6 +105,22 @@ def test_the_later_draft_counts(alice: Page, visit: Visit) -> None:
     expect(question(alice)).to_have_value("Half a question")
 
 
+@pytest.mark.parametrize(("unsaved", "shown"), [("Half a question", "Half a question"), ("Another", "Half")])
+def test_a_tab_keeps_an_older_text_only_if_it_continues_the_servers(alice: Page, unsaved: str, shown: str) -> None:
+    with alice.expect_response("**/draft/"):
+        question(alice).fill("Half")
+    alice.evaluate(
+        """(text) => {
+            const key = `draft ${document.querySelector("[data-composer]").dataset.draft}`;
+            sessionStorage.setItem(key, text);
+            sessionStorage.setItem(`${key} written`, "1");
+        }""",
+        unsaved,
+    )
+    alice.reload()
+    expect(question(alice)).to_have_value(shown)
+
+
 def test_a_blank_question_is_not_sent(alice: Page) -> None:
     asked: list[str] = []
     alice.on("request", lambda request: asked.append(f"{request.method} {urlsplit(request.url).path}"))
