@@ -10,8 +10,6 @@ from chat import asking, trash
 from chat.models import Conversation, Message, Reply, User
 from tests.client import Client
 
-pytestmark = pytest.mark.any_store
-
 JSON = {"accept": "application/json"}
 STREAM = {"accept": "text/event-stream"}
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -60,6 +58,7 @@ def expect_nothing(person: User, reply: Reply, path: str, method: str) -> None:
     assert Message.objects.count() == 2
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("path", [*PATHS, "/c/{c}/restore/", "/c/{c}/erase/"])
 def test_other_peoples_rows_do_not_exist(alice: User, bob: User, ended: Reply, path: str, method: str) -> None:
@@ -68,6 +67,7 @@ def test_other_peoples_rows_do_not_exist(alice: User, bob: User, ended: Reply, p
     expect_nothing(bob, ended, path, method)
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("path", PATHS)
 def test_what_is_in_the_trash_does_not_exist(alice: User, ended: Reply, path: str, method: str) -> None:
