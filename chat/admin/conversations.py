@@ -304,7 +304,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
             pass
         except TooManyFound:
             sentence = gettext("More than %(most)s conversations have this. Add words or filters, then export again.")
-            self.message_user(request, sentence % {"most": f"{MOST_IN_FILE:,}"}, messages.WARNING)
+            self.message_user(request, sentence % {"most": grouped(MOST_IN_FILE)}, messages.WARNING)
         record_search(request)
         return redirect(f"{reverse('admin:chat_conversation_changelist')}?{request.GET.urlencode()}")
 
@@ -335,7 +335,7 @@ class ConversationAdmin(NamedLookups, admin.ModelAdmin):  # type: ignore[type-ar
                 "Only the first %(most)s conversations of the list were chosen. There are more: choose them by “Older "
                 "conversations” below the list, or by a filter."
             )
-            self.message_user(request, sentence % {"most": f"{MOST:,}"}, messages.WARNING)
+            self.message_user(request, sentence % {"most": grouped(MOST)}, messages.WARNING)
         return response
 
     def get_deleted_objects(

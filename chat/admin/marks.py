@@ -14,6 +14,7 @@ from django.utils.translation import gettext, ngettext
 from chat import rubric
 from chat.admin.numbers import between
 from chat.admin.review import may_review
+from chat.forms import grouped
 from chat.models import Conversation, Marking, Message, ReviewQueue, User, tree
 from chat.models.conversations import LONGEST_BRANCH
 from chat.models.queues import MOST_LEFT
@@ -226,7 +227,7 @@ def marking_panel(request: HttpRequest, conversation: Conversation) -> dict[str,
 
 def _left(count: int) -> str:
     if count > MOST_LEFT:
-        return gettext("More than %(most)s marks are still to be given.") % {"most": f"{MOST_LEFT:,}"}
+        return gettext("More than %(most)s marks are still to be given.") % {"most": grouped(MOST_LEFT)}
     words = ngettext("%(count)d mark is still to be given.", "%(count)d marks are still to be given.", count)
     return words % {"count": count}
 

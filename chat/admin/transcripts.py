@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 
 from chat import sentences
 from chat.admin.stops import FILTERS, stops
+from chat.forms import grouped
 from chat.live import read_live
 from chat.models import Comparison, Conversation, Message, QueuedQuestion, Reply, tree
 from chat.models.conversations import LONGEST_BRANCH
@@ -181,13 +182,13 @@ def _reply_facts(reply: Reply, has_text: bool) -> Iterator[tuple[str, str]]:
     if reply.temperature is not None:
         yield gettext("Temperature"), f"{reply.temperature:g}"
     if reply.max_tokens:
-        yield gettext("Longest reply"), gettext("%(count)s tokens") % {"count": f"{reply.max_tokens:,}"}
+        yield gettext("Longest reply"), gettext("%(count)s tokens") % {"count": grouped(reply.max_tokens)}
     if reply.started:
         yield gettext("First token"), _later(reply.started, reply.asked)
     if reply.ended:
         yield gettext("Finished"), _later(reply.ended, reply.asked)
     if reply.usage:
-        counts = (f"{count:,} {name.removesuffix('_tokens')}" for name, count in reply.usage.items())
+        counts = (f"{grouped(count)} {name.removesuffix('_tokens')}" for name, count in reply.usage.items())
         yield gettext("Tokens"), ", ".join(counts)
     yield gettext("Attempt"), str(reply.attempt)
     if reply.finish_reason:
