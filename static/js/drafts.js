@@ -51,6 +51,7 @@ export class Draft {
 
   /** @param {string} text */
   keep(text) {
+    // Whoever writes has not left after all.
     this.#isLeaving = false;
     sessionStorage.setItem(this.#key, text);
     sessionStorage.setItem(this.#writtenKey, String(Date.now() + this.#ahead));

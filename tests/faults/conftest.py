@@ -28,11 +28,16 @@ def in_turn(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     Those that take long begin the first worker's share, and the other faults the second one's. What is left at the end,
     and taken by whoever has nothing to do, does not wait.
     """
-    waits = [item for item in items if item.get_closest_marker("waits")]
-    faults = [item for item in items if item.get_closest_marker("faults") and item not in waits]
-    others = [item for item in items if item not in {*waits, *faults}]
-    rest = len(items) // workers - len(waits)
+    waits, briefs = parted(items, "waits")
+    faults, others = parted(briefs, "faults")
+    rest = max(0, len(items) // workers - len(waits))
     return [*waits, *others[:rest], *faults, *others[rest:]]
+
+
+def parted(items: list[pytest.Item], mark: str) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Those that have the mark, and those that do not."""
+    having = [item for item in items if item.get_closest_marker(mark)]
+    return having, [item for item in items if not item.get_closest_marker(mark)]
 
 
 @pytest.fixture
