@@ -176,10 +176,10 @@ def keep_context(browser: Browser, browser_context_args: dict[str, Any]) -> NewC
 def first_context(
     keep_context: NewContext, context_options: dict[str, Any], watch: Watch, start_server: Servers
 ) -> Iterator[BrowserContext]:
-    """A kept one, as if it were new."""
+    """A kept one, as if it were new; but `visit` empties its storage."""
     kept_context = keep_context(**context_options)
     kept_context.set_offline(False)
-    kept_context.set_storage_state({})
+    kept_context.clear_cookies()
     kept_context.clear_permissions()
     watch.begin(kept_context)
     yield kept_context
@@ -197,14 +197,27 @@ def visit(
     fresh = [first_context]
 
     def visit(username: str = "", **options: Any) -> Page:
-        context = new_context(**context_options | options) if options or not fresh else fresh.pop()
+        context = fresh.pop() if fresh and not options else new_context(**context_options | options)
         if username:
             value = server.session_cookie(username)
             name = "__Host-sessionid" if server.url.startswith("https:") else "sessionid"
             context.add_cookies([{"name": name, "value": value, "url": server.url}])
-        return context.new_page()
+        page = context.new_page()
+        if context is first_context:
+            empty_storage(page, server.url)
+        return page
 
     return visit
+
+
+def empty_storage(page: Page, origin: str) -> None:
+    """Remove what earlier tests have stored there.
+
+    Playwright's own `set_storage_state` does it by visiting each origin, which takes 70 ms.
+    """
+    session = page.context.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "local_storage"})
+    session.detach()
 
 
 @pytest.fixture
