@@ -108,6 +108,17 @@ def session_holds(signed_in: Client) -> bool:
     return session_is_still_valid(key(signed_in))
 
 
+def test_only_signing_out_takes_the_cookie_from_the_browser(signed_in: Client) -> None:
+    """By the time a late request is answered, the browser may have the cookie of the next session."""
+    ended = key(signed_in)
+    signed_out = signed_in.post(reverse("account_logout"))
+    assert signed_out.cookies[settings.SESSION_COOKIE_NAME]["max-age"] == 0
+    signed_in.cookies[settings.SESSION_COOKIE_NAME] = ended
+    for answer in signed_in.get("/"), signed_in.post("/draft/", {"text": "Late"}):
+        assert settings.SESSION_COOKIE_NAME not in answer.cookies
+        assert "Cookie" in answer["Vary"]
+
+
 @pytest.fixture
 async def opened(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenSessions]:
     """Looked at all the time."""

@@ -20,6 +20,7 @@ from django.core.handlers.base import BaseHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware import clickjacking, common, csp, csrf, security
+from django.utils.cache import patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
 
@@ -92,7 +93,12 @@ class CsrfViewMiddleware(Inline, csrf.CsrfViewMiddleware):
 
 class SessionMiddleware(Inline, sessions.SessionMiddleware):
     async def respond(self, request: HttpRequest, response: Any) -> Any:
-        if request.session.modified or settings.SESSION_SAVE_EVERY_REQUEST:
+        session = request.session
+        if session.accessed and session.is_empty() and not session.modified:
+            # Django would take the cookie of an ended session from the browser, which may have signed in again by now.
+            patch_vary_headers(response, ("Cookie",))
+            return response
+        if session.modified or settings.SESSION_SAVE_EVERY_REQUEST:
             return await sync_to_async(self.process_response)(request, response)
         return self.process_response(request, response)
 
