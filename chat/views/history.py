@@ -50,6 +50,11 @@ def history(request: SignedInRequest, here: UUID | None = None) -> dict[str, Any
     Labelling.objects.show_on([*apart, *shown], [other for other in labels if other != label])
     for conversation in [*apart, *shown]:
         conversation.mark = "running" if conversation.pk in running else _mark(conversation)
+        conversation.is_open = conversation.pk == here
+        conversation.place = _place(conversation)
+    for conversation in apart:
+        # It is not where its time would put it.
+        conversation.place = ""
     asked = {"label": str(label.pk)} if label else {}
     following = ""
     if len(listed) > count:
@@ -99,6 +104,11 @@ def _cursor(value: str) -> Place | None:
         return pinned == "1", moment.astimezone(UTC), UUID(pk)
     except (ValueError, OverflowError) as error:
         raise BadRequest from error
+
+
+def _place(conversation: Conversation) -> str:
+    """By which a page puts a conversation back where it was: a number that is the greater, the further up it is."""
+    return f"{conversation.pinned:d}{conversation.updated.timestamp():.6f}"
 
 
 def _id(value: str) -> UUID | None:

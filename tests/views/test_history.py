@@ -1,11 +1,15 @@
-"""The history in the sidebar: its marks, and what is open now."""
+"""The history in the sidebar: its marks, its entries, and what is open now."""
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 
 from chat import asking
-from chat.models import Conversation, Reply, User
+from chat.models import Conversation, Label, Labelling, Reply, User
+from chat.templatetags import entries
 from tests.client import Client
 from tests.endings import end
 
@@ -86,6 +90,43 @@ def test_a_conversation_that_ended_before_there_were_marks_has_none(client: Clie
     conversation = Conversation.objects.create(owner=alice, title="Old", model="demo")
     assert conversation.unseen_end() is None
     assert marks(client) == [""]
+
+
+# Entries
+
+
+def test_an_entry_is_rendered_again_when_what_it_shows_has_changed(
+    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = [Conversation.objects.create(owner=alice, title=title) for title in ("One", "Two")]
+    rendered: list[str] = []
+
+    def render(template: str, shown: dict[str, Any]) -> SafeString:
+        rendered.append(shown["title"])
+        return render_to_string(template, shown)
+
+    monkeypatch.setattr(entries, "render_to_string", render)
+    titles = [f">{title}</a>" for title in ("Two", "One", "Three")]
+    for expected in (["Two", "One"], []):
+        page = client.get("/history/").text
+        assert [title in page for title in titles] == [True, True, False]
+        assert rendered == expected
+        rendered.clear()
+    Conversation.objects.filter(pk=second.pk).update(title="Three")
+    page = client.get("/history/").text
+    assert [title in page for title in titles] == [False, True, True]
+    assert rendered == ["Three"]
+    assert f'href="{first.get_absolute_url()}" aria-current="page"' in client.get(f"/history/?here={first.pk}").text
+    label = Label.objects.create(owner=alice, name="Work")
+    Labelling.objects.create(label=label, conversation=first)
+    assert "<bdi>Work</bdi>" in client.get("/history/").text
+
+
+def test_no_entry_runs_what_a_title_says(client: Client, alice: User) -> None:
+    Conversation.objects.create(owner=alice, title="<script>alert(1)</script>")
+    page = client.get("/history/").text
+    assert "<script>alert" not in page
+    assert page.count("&lt;script&gt;alert(1)") == 3
 
 
 # What is open now
