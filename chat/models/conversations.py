@@ -242,6 +242,13 @@ class Conversation(Summary):
     def get_absolute_url(self) -> str:
         return reverse("conversation", args=[self.pk])
 
+    def message(self, pk: str) -> Message | None:
+        """The message with this id, if there is one; without its text, which may be long."""
+        try:
+            return self.messages.defer("text").filter(pk=UUID(pk)).first()
+        except ValueError:
+            return None
+
     def branch(self, leaf_id: UUID | None, last: int) -> list[Message]:
         """The `last` messages up to the leaf, oldest first, each with its siblings and, if an answer, its reply."""
         if leaf_id is None:

@@ -11,7 +11,7 @@ from chat.database import in_thread, retry_on_deadlock
 from chat.models import Conversation, Draft
 from chat.views import pages
 from chat.views.history import history as batch
-from chat.views.pages import SeeOther, find_message, form_methods, get_conversation, page, question_form
+from chat.views.pages import SeeOther, form_methods, get_conversation, page, question_form
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 
 
@@ -45,7 +45,7 @@ async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     conversation = await get_conversation(request, pk)
     if request.method == "GET":
         return SeeOther(conversation.get_absolute_url())
-    message = await find_message(conversation, request.POST.get("message", ""))
+    message = await in_thread(conversation.message)(request.POST.get("message", ""))
     if message is None:
         return problem(request, 422, "unknown_message", gettext("This answer no longer exists. Reload the page."))
     await in_thread(conversation.show)(message)

@@ -18,7 +18,7 @@ from chat.live import read_live
 from chat.models import Conversation, Message, User, tree
 from chat.process import Process
 from chat.views.hits import terms_of
-from chat.views.pages import find_message, get_conversation
+from chat.views.pages import get_conversation
 from chat.views.problems import SignedInRequest, queued_per_person, signed_in
 
 # Messages are read and rendered in batches of this many.
@@ -71,7 +71,7 @@ async def trashed(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     With `find`, what a search for that has found in it is marked.
     """
     conversation = await aget_object_or_404(Conversation.objects.trash_of(request.user), pk=pk)
-    if message := await find_message(conversation, request.GET.get("message", "")):
+    if message := await in_thread(conversation.message)(request.GET.get("message", "")):
         conversation.leaf_id = await in_thread(tree.newest_leaf)(message.pk)
     return await _page(request, conversation, "chat/trashed.html", terms=terms_of(request.GET.get("find", "")))
 

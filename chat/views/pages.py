@@ -142,21 +142,9 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
     The query says which: the `last` ones up to `until`; or `last` ones, by default as many as there can be, that begin
     with the message `from`, or with the sibling that is on screen in its place, or with the `start`.
     """
-    counted = request.GET.get("last", "")
-    last = count_of(counted, SHOWN, MOST_SHOWN)
-    until = await find_message(conversation, request.GET.get("until", ""))
-    start = request.GET.get("from", "")
-    first = await find_message(conversation, start)
-    end = until.pk if until else conversation.leaf_id
-    if first or start == "start":
-        below = (await in_thread(conversation.below)(first))[-count_of(counted, MOST_SHOWN, MOST_SHOWN) :]
-        end, last = (below[0], len(below)) if below else (end, last)
-    branch = await in_thread(conversation.branch)(end, last + 1)
-    shown, has_later = branch[-last:], end != conversation.leaf_id
-    is_choosing = not has_later and bool(shown) and shown[-1].role == Message.Role.USER
-    if is_choosing:
-        shown += await in_thread(conversation.compared)()
-    queued = [question async for question in QueuedQuestion.objects.shown_after(None if has_later else end)]
+    part = await in_thread(_part)(conversation, request.GET)
+    shown: list[Message] = part["messages_shown"]
+    queued: list[QueuedQuestion] = part["queued"]
     # What they will be, so that they look as when they have been asked.
     questions = [Message(role=Message.Role.USER, text=question.text) for question in queued]
     process = Process.of(request)
@@ -164,14 +152,36 @@ async def transcript(request: SignedInRequest, conversation: Conversation) -> di
     await process.rendering.show([*shown, *questions])
     models = [process.model_for(request.user, question.model) for question in queued]
     return {
+        **part,
         "conversation": conversation,
         "form": question_form(request, model=conversation.model),
+        "queued": list(zip(queued, questions, models, strict=True)),
+        "running": [message.reply for message in shown if _is_running(message)],
+    }
+
+
+def _part(conversation: Conversation, query: Mapping[str, str]) -> dict[str, Any]:
+    """What is stored of the messages that the query asks for, and what comes before and after them."""
+    counted = query.get("last", "")
+    last = count_of(counted, SHOWN, MOST_SHOWN)
+    until = conversation.message(query.get("until", ""))
+    start = query.get("from", "")
+    first = conversation.message(start)
+    end = until.pk if until else conversation.leaf_id
+    if first or start == "start":
+        below = conversation.below(first)[-count_of(counted, MOST_SHOWN, MOST_SHOWN) :]
+        end, last = (below[0], len(below)) if below else (end, last)
+    branch = conversation.branch(end, last + 1)
+    shown, has_later = branch[-last:], end != conversation.leaf_id
+    is_choosing = not has_later and bool(shown) and shown[-1].role == Message.Role.USER
+    if is_choosing:
+        shown += conversation.compared()
+    return {
         "messages_shown": shown,
         "is_choosing": is_choosing,
         "earlier": _earlier(last, end if has_later else None, shown[0]) if len(branch) > last else None,
         "later": f"?from={end}&last={SHOWN}#message-{end}" if has_later else None,
-        "queued": list(zip(queued, questions, models, strict=True)),
-        "running": [message.reply for message in shown if _is_running(message)],
+        "queued": list(QueuedQuestion.objects.shown_after(None if has_later else end)),
     }
 
 
@@ -282,14 +292,6 @@ def place_in_trash(conversation: Conversation, message: Message | None, words: s
     asked = {"find": words} | ({"message": str(message.pk)} if message else {})
     place = f"#message-{message.pk}" if message else ""
     return f"{reverse('trashed', args=[conversation.pk])}?{urlencode(asked)}{place}"
-
-
-async def find_message(conversation: Conversation, pk: str) -> Message | None:
-    """The message with this id in the conversation, if there is one."""
-    try:
-        return await conversation.messages.filter(pk=UUID(pk)).afirst()
-    except ValueError:
-        return None
 
 
 def _is_running(message: Message) -> bool:

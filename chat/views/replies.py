@@ -14,7 +14,7 @@ from chat.live import read_live
 from chat.models import Message, Reply
 from chat.process import Process
 from chat.views.admission import stop_reply
-from chat.views.pages import SeeOther, fields, find_message, form_methods, get_reply, question_form
+from chat.views.pages import SeeOther, fields, form_methods, get_reply, question_form
 from chat.views.problems import Refusal, SignedInRequest, problem, queued_per_person, signed_in, wants_json
 from chat.views.stream import event_stream, number
 
@@ -52,7 +52,7 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
     if request.method == "GET":
         return SeeOther(reply.message.get_absolute_url())
     stops = [stop_reply(request, reply.pk)]
-    if also := await find_message(reply.message.conversation, request.POST.get("also", "")):
+    if also := await in_thread(reply.message.conversation.message)(request.POST.get("also", "")):
         stops.append(stop_reply(request, also.pk))
     # What fails for one of them must not keep the other.
     for failure in await asyncio.gather(*stops, return_exceptions=True):
