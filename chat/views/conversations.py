@@ -11,7 +11,7 @@ from chat.database import in_thread, retry_on_deadlock
 from chat.models import Conversation, Draft
 from chat.views import pages
 from chat.views.history import history as batch
-from chat.views.pages import SeeOther, form_methods, get_conversation, page, question_form
+from chat.views.pages import SeeOther, form_methods, get_conversation, page, question_form, with_transcript
 from chat.views.problems import SignedInRequest, problem, queued_per_person, signed_in, wants_json
 
 
@@ -31,15 +31,14 @@ async def conversation(request: SignedInRequest, pk: UUID) -> HttpResponse:
 
 @require_GET
 @signed_in
-@queued_per_person
 async def transcript(request: SignedInRequest, pk: UUID) -> HttpResponse:
-    """The messages on screen as a fragment of a page."""
-    shown = await pages.transcript(request, await get_conversation(request, pk))
-    return await in_thread(render)(request, "chat/_transcript.html", shown)
+    """The messages on screen."""
+    return await pages.transcript_page(request, pk)
 
 
 @form_methods
 @signed_in
+@with_transcript
 async def show_branch(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Show the branch through another answer to the same question, or another question after the same answer."""
     conversation = await get_conversation(request, pk)

@@ -31,6 +31,7 @@ from chat.views.pages import (
     refused,
     refused_as_deleted,
     to_conversation,
+    with_transcript,
 )
 from chat.views.problems import Refusal, SignedInRequest, complaints, signed_in, wants_json
 
@@ -52,6 +53,7 @@ async def start(request: SignedInRequest) -> HttpResponseBase:
 
 @form_methods
 @signed_in
+@with_transcript
 @to_conversation
 async def ask(request: SignedInRequest, conversation: Conversation) -> HttpResponseBase:
     """Continue a conversation, from its leaf or from `parent`; if the leaf is still `leaf`, where that is given."""
@@ -60,6 +62,7 @@ async def ask(request: SignedInRequest, conversation: Conversation) -> HttpRespo
 
 @form_methods
 @signed_in
+@with_transcript
 async def edit(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask a question in another wording, which becomes a sibling of the first. The form has a page of its own."""
     try:
@@ -82,6 +85,7 @@ async def edit(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 
 @form_methods
 @signed_in
+@with_transcript
 async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Ask the same question again, of the same model or of `model`; the new answer becomes a sibling of the old one."""
     reply = await get_reply(request, pk)
@@ -95,6 +99,7 @@ async def retry(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
 
 @form_methods
 @signed_in
+@with_transcript
 async def resume(request: SignedInRequest, pk: UUID) -> HttpResponseBase:
     """Continue a reply that broke off, in the same message."""
     reply = await get_reply(request, pk)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial, wraps
 from typing import Any, Concatenate
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.http.response import HttpResponseRedirectBase
 from django.shortcuts import aget_object_or_404, render
 from django.urls import reverse
@@ -19,8 +20,9 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
 from chat import temporary
-from chat.database import in_thread
+from chat.database import AWAY, in_thread
 from chat.forms import BeginningForm, ModelForm, QuestionForm
+from chat.limits import OverLimit
 from chat.live import read_live
 from chat.models import Conversation, Draft, Message, QueuedQuestion, Reply
 from chat.models.conversations import ConversationQuerySet
@@ -183,6 +185,34 @@ def _part(conversation: Conversation, query: Mapping[str, str]) -> dict[str, Any
         "later": f"?from={end}&last={SHOWN}#message-{end}" if has_later else None,
         "queued": list(QueuedQuestion.objects.shown_after(None if has_later else end)),
     }
+
+
+async def transcript_page(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    """The `transcript` as a fragment of a page."""
+    async with Process.of(request).shares.page(request.user):
+        shown = await transcript(request, await get_conversation(request, pk))
+        return await in_thread(render)(request, "chat/_transcript.html", shown)
+
+
+def with_transcript[**P](view: SignedInView[P]) -> SignedInView[P]:
+    """Send along what a page shows next, so that it need not ask for that when its form has been accepted.
+
+    For a form whose query names the `conversation` of its page, JSON has the `transcript` in HTML, from the message on
+    that the query says.
+    """
+
+    @wraps(view)
+    async def answered(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        response = await view(request, *args, **kwargs)
+        status = response.status_code
+        if isinstance(response, JsonResponse) and status < 300 and "conversation" in request.GET:
+            # What has been done stays done. A page that gets no transcript asks for it.
+            with suppress(ValueError, Http404, OverLimit, *AWAY):
+                html = (await transcript_page(request, UUID(request.GET["conversation"]))).text
+                response = JsonResponse({**json.loads(response.content), "transcript": html}, status=status)
+        return response
+
+    return answered
 
 
 async def get_conversation(request: SignedInRequest, pk: UUID) -> Conversation:

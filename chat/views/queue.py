@@ -25,12 +25,14 @@ from chat.views.pages import (
     question_form,
     refused,
     to_conversation,
+    with_transcript,
 )
 from chat.views.problems import Refusal, SignedInRequest, signed_in, wants_json
 
 
 @form_methods
 @signed_in
+@with_transcript
 @to_conversation
 async def queue(request: SignedInRequest, conversation: Conversation) -> HttpResponseBase:
     """Add a question, which follows the end of the branch; if that through `leaf`, where it is given, is on screen."""
@@ -46,6 +48,7 @@ async def queue(request: SignedInRequest, conversation: Conversation) -> HttpRes
 
 @form_methods
 @signed_in
+@with_transcript
 @to_conversation
 async def edit_queued(request: SignedInRequest, conversation: Conversation, question: UUID) -> HttpResponseBase:
     form = question_form(request, fields(request), conversation.model)
@@ -63,6 +66,7 @@ async def edit_queued(request: SignedInRequest, conversation: Conversation, ques
 
 @form_methods
 @signed_in
+@with_transcript
 async def withdraw_queued(request: SignedInRequest, pk: UUID, question: UUID) -> HttpResponse:
     conversation = await get_conversation(request, pk)
     if request.method == "POST" and not await in_thread(queued.withdraw)(conversation, question):
@@ -72,6 +76,7 @@ async def withdraw_queued(request: SignedInRequest, pk: UUID, question: UUID) ->
 
 @form_methods
 @signed_in
+@with_transcript
 async def send_queued(request: SignedInRequest, pk: UUID, question: UUID) -> HttpResponseBase:
     """Ask at once; a reply that is being written before it is stopped."""
     conversation = await get_conversation(request, pk)

@@ -14,7 +14,7 @@ from chat.live import read_live
 from chat.models import Message, Reply
 from chat.process import Process
 from chat.views.admission import stop_reply
-from chat.views.pages import SeeOther, fields, form_methods, get_reply, question_form
+from chat.views.pages import SeeOther, fields, form_methods, get_reply, question_form, with_transcript
 from chat.views.problems import Refusal, SignedInRequest, problem, queued_per_person, signed_in, wants_json
 from chat.views.stream import event_stream, number
 
@@ -66,6 +66,7 @@ async def stop(request: SignedInRequest, pk: UUID) -> HttpResponse:
 
 @form_methods
 @signed_in
+@with_transcript
 async def feedback(request: SignedInRequest, pk: UUID) -> HttpResponse:
     """Keep what the person thinks of an answer, with the reason if there is one."""
     reply = await get_reply(request, pk)

@@ -29,19 +29,22 @@ export class Composer {
   #askUrl;
   /** What is in the box, kept for later. */
   draft;
+  #place;
   #onAsked;
   #onStale;
 
   /**
    * @param {HTMLFormElement} form
    * @param {HTMLFormElement} stopForm
+   * @param {() => Record<string, string>} place what the query of a question says, so that its answer has the transcript
    * @param {(answer: Started | Queued) => Promise<void>} onAsked shows what the server has stored
    * @param {() => Promise<void>} onStale shows what another page has changed meanwhile, or says why it cannot
    */
-  constructor(form, stopForm, onAsked, onStale) {
+  constructor(form, stopForm, place, onAsked, onStale) {
     this.#form = form;
     this.#stopForm = stopForm;
     this.#askUrl = form.action;
+    this.#place = place;
     this.#onAsked = onAsked;
     this.#onStale = onStale;
     this.#text = find(form, "textarea", HTMLTextAreaElement);
@@ -229,13 +232,15 @@ export class Composer {
    */
   async #ask(submitter) {
     try {
-      return await submit(this.#form, submitter);
+      return await submit(this.#form, submitter, this.#place());
     } catch (error) {
       const url = this.#form.dataset.queueUrl;
       // A queued question gets one answer.
       if (Problem.from(error).code !== "reply_running" || !url || this.#also?.value) throw error;
       this.#send.setAttribute("formaction", url);
-      return await submit(this.#form, this.#send).finally(() => this.#send.removeAttribute("formaction"));
+      return await submit(this.#form, this.#send, this.#place()).finally(() =>
+        this.#send.removeAttribute("formaction"),
+      );
     }
   }
 

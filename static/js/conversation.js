@@ -38,6 +38,7 @@ export class Conversation {
     this.#composer = new Composer(
       find(page, "[data-composer]", HTMLFormElement),
       find(page, "[data-stop-form]", HTMLFormElement),
+      () => this.#messages.place(this.#messages.last),
       (started) => this.#asked(started),
       // There is a newer version, whatever its number.
       () => this.reach(Infinity),
@@ -134,11 +135,11 @@ export class Conversation {
     // A queued question waits below, and the person reads on.
     if ("queued" in answer) {
       this.#announcer.textContent = QUEUED;
-      return this.#messages.renew();
+      return this.#messages.renew(answer.transcript);
     }
     // The next question may be sent before the page shows this one.
     this.#composer.continueFrom(answer.reply.id);
-    await this.#messages.refresh(this.#messages.last);
+    await this.#messages.refresh(this.#messages.last, answer.transcript);
     const question = this.#messages.lastQuestion;
     if (question) this.#follower.toTop(question);
   }
@@ -152,12 +153,12 @@ export class Conversation {
     this.#chooseModel(form, event.submitter);
     withdrawComplaint(form);
     try {
-      await submit(form, event.submitter);
+      const message = form.closest("[data-message]");
+      const { transcript } = await submit(form, event.submitter, this.#messages.place(message));
       form.dispatchEvent(new CustomEvent("sent", { detail: event.submitter }));
       // What was said of the next question, before one of two answers was chosen, holds no longer.
       this.#composer.retract();
-      const message = form.closest("[data-message]");
-      await (message ? this.#messages.refresh(message) : this.#messages.renew());
+      await (message ? this.#messages.refresh(message, transcript) : this.#messages.renew(transcript));
       if (message) showReason(message.id, form);
       const said = event.submitter?.dataset.said;
       if (said) this.#announcer.textContent = said;

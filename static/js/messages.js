@@ -3,7 +3,7 @@ import { Batches, firstInWindow, messagesIn } from "./batches.js";
 import { find } from "./dom.js";
 import { takeEdit } from "./editor.js";
 import { showQueued } from "./queue.js";
-import { fragment, Problem } from "./requests.js";
+import { fragment, Problem, parsed } from "./requests.js";
 import { EDIT_GONE, NOT_QUEUED, RECONNECTING } from "./sentences.js";
 import { FAILURES_BEFORE_ASKING } from "./stream.js";
 import { swap } from "./swap.js";
@@ -99,20 +99,32 @@ export class Messages {
     await this.renew();
   }
 
-  /** Refresh because of something that was done elsewhere. Whoever follows the end still does. */
-  async renew() {
-    if (await this.refresh()) this.#follower.toEnd();
+  /**
+   * Refresh because of something that was done elsewhere. Whoever follows the end still does.
+   * @param {string} [brought] the transcript, if an answer has brought it
+   */
+  async renew(brought) {
+    if (await this.refresh(null, brought)) this.#follower.toEnd();
+  }
+
+  /**
+   * What the query of a form says, so that its answer brings the transcript from this message on.
+   * @param {Element | null} anchor by default the first message in the window
+   */
+  place(anchor) {
+    return { conversation: this.shown.conversation, ...this.#from(anchor ?? this.#firstInWindow()) };
   }
 
   /**
    * Show the messages that the server has now, from the anchor on. Messages that have not changed stay untouched, and
    * the anchor, or the message that takes its place, stays where it is on screen.
    * @param {Element | null} [anchor] a message, by default the first one in the window
+   * @param {string} [brought] the transcript from the anchor on, if an answer has brought it
    * @returns {Promise<boolean>} whether the reader followed the end until then
    * @throws {Problem} when the server refuses; while it cannot be reached, this tries again
    */
-  refresh(anchor) {
-    return this.#inTurn(() => this.#refresh(anchor));
+  refresh(anchor, brought) {
+    return this.#inTurn(() => this.#refresh(anchor, brought));
   }
 
   /**
@@ -203,10 +215,10 @@ export class Messages {
     return anchor.getBoundingClientRect().y - place.y;
   }
 
-  /** @param {Element | null} [wanted] */
-  async #refresh(wanted) {
+  /** @param {Element | null} [wanted] @param {string} [brought] */
+  async #refresh(wanted, brought) {
     const anchor = wanted?.isConnected ? wanted : this.#firstInWindow();
-    const next = await this.#load(anchor);
+    const next = brought ? parsed(brought) : await this.#fetch(this.#from(anchor));
     // Meanwhile the reader may have scrolled, and the end of a reply may have replaced the anchor.
     const index = this.#shown.findIndex(({ id }) => id === anchor?.id);
     const before = this.#shown[index]?.getBoundingClientRect();
@@ -219,9 +231,9 @@ export class Messages {
     return isFollowing;
   }
 
-  /** @param {Element | null} anchor */
-  #load(anchor) {
-    return this.#fetch(anchor instanceof HTMLElement ? { from: anchor.dataset.message ?? "" } : {});
+  /** @param {Element | null} anchor @returns {Record<string, string>} */
+  #from(anchor) {
+    return anchor instanceof HTMLElement ? { from: anchor.dataset.message ?? "" } : {};
   }
 
   /** @param {Record<string, string>} place */
@@ -240,6 +252,8 @@ export class Messages {
   /** @param {DocumentFragment} next part of the branch on screen, from some message to its end */
   #reconcile(next) {
     const list = find(next, "[data-messages]", HTMLElement);
+    // It has come from the server before what the page shows.
+    if (Number(list.dataset.version) < Number(this.shown.version)) return;
     // What leads to a message never changes, so everything up to the parent of the first one stays.
     this.#element.dataset.version = list.dataset.version;
     this.#element.dataset.leaf = list.dataset.leaf;

@@ -7,15 +7,17 @@ import { GONE, otherPerson, SIGN_IN, SIGNED_OUT, UNREACHABLE } from "./sentences
 const TOKEN = "csrfmiddlewaretoken";
 
 /**
- * @typedef {object} Started what the server answers to a question
+ * @typedef {object} Started what the server answers to a question; with the transcript, if the page has asked for it
  * @property {{id: string, url: string}} conversation
  * @property {{id: string}} message
  * @property {{id: string, url: string, events_url: string, stop_url: string}} reply
+ * @property {string} [transcript]
  */
 
 /**
  * @typedef {object} Queued what the server answers to a question that has to wait
  * @property {{id: string}} queued
+ * @property {string} [transcript]
  */
 
 /** A failed request. Its message is a sentence for people. */
@@ -62,12 +64,14 @@ export class Problem extends Error {
  * Submit a form with its current fields, in the name of the person whose page this is and of nobody else.
  * @param {HTMLFormElement} form
  * @param {HTMLElement | null} [submitter] the button that was pressed, whose value and address count
+ * @param {Record<string, string>} [query] what the answer is to bring besides
  * @returns {Promise<any>} the JSON of the answer
  * @throws {Problem}
  */
-export async function submit(form, submitter) {
+export async function submit(form, submitter, query) {
   const fields = new FormData(form, submitter);
-  const url = submitter?.getAttribute("formaction") ?? form.action;
+  const action = submitter?.getAttribute("formaction") ?? form.action;
+  const url = query ? `${action}?${new URLSearchParams(query)}` : action;
   try {
     return await post(url, fields);
   } catch (error) {
@@ -116,8 +120,13 @@ function personOf(page) {
  */
 export async function fragment(url, signal) {
   const response = await ask(url, { headers: { Accept: "text/html" }, signal: signal ?? null });
+  return parsed(await response.text());
+}
+
+/** @param {string} html of the server @returns {DocumentFragment} */
+export function parsed(html) {
   const template = document.createElement("template");
-  template.innerHTML = await response.text();
+  template.innerHTML = html;
   return document.importNode(template.content, true);
 }
 

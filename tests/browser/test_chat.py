@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from chat.models import Draft
 from tests.browser.conftest import KEY, Show, Visit, Watch
@@ -223,6 +223,7 @@ def test_the_next_question_is_written_and_sent_before_the_page_shows_the_last_on
     ask(alice, "How are you?")
     expect_end(alice, "complete")
     upstream.script(text("Fine"), pause("rest"), finish())
+    without_transcript(alice)
     alice.route("**/transcript/**", lambda route: route.fulfill(status=503))
     for words_sent in ("And now?", "And then?"):
         question(alice).fill(words_sent)
@@ -233,6 +234,54 @@ def test_the_next_question_is_written_and_sent_before_the_page_shows_the_last_on
     upstream.release("rest")
     asked = ["How are you?", "And now?", "And then?"]
     expect(alice.locator("[data-role=user] [data-text]")).to_have_text(asked)
+
+
+def without_transcript(page: Page) -> None:
+    """Let the server answer to questions as if it could not send the transcript along."""
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        body = response.json()
+        body.pop("transcript", None)
+        route.fulfill(response=response, json=body)
+
+    page.route(re.compile("/(messages|queue)/"), answer)
+
+
+def test_what_comes_of_a_form_is_shown_without_another_request(alice: Page, upstream: Upstream) -> None:
+    ask(alice, "How are you?")
+    expect_end(alice, "complete")
+    alice.route("**/transcript/**", lambda route: route.abort())
+    asked = alice.locator("[data-role=user] [data-text]")
+    question(alice).fill("And now?")
+    question(alice).press("Enter")
+    expect(asked).to_have_text(["How are you?", "And now?"])
+    expect_end(alice, "complete")
+    button(answer(alice), "Try again").click()
+    expect(answer(alice)).to_contain_text("2/2")
+    expect_end(alice, "complete")
+    button(answer(alice), "Show the previous answer").click()
+    expect(answer(alice)).to_contain_text("1/2")
+
+
+def test_an_answer_that_comes_late_shows_nothing_older_than_what_is_there(alice: Page, upstream: Upstream) -> None:
+    ask(alice, "How are you?")
+    expect_end(alice, "complete")
+    late: list[tuple[Route, APIResponse]] = []
+    alice.route("**/feedback/**", lambda route: late.append((route, route.fetch())))
+    button(answer(alice), "Good answer").click()
+    asked = alice.locator("[data-role=user] [data-text]")
+    tab = alice.context.new_page()
+    tab.goto(alice.url)
+    question(tab).fill("And now?")
+    question(tab).press("Enter")
+    expect(asked).to_have_text(["How are you?", "And now?"])
+    ((route, response),) = late
+    with alice.expect_response("**/feedback/**"):
+        route.fulfill(response=response)
+    several_frames(alice)
+    assert asked.count() == 2
+    assert "And now?" not in response.json()["transcript"]
 
 
 def test_the_first_page_takes_90_kilobytes_and_36_requests_at_most(alice: Page) -> None:

@@ -120,7 +120,7 @@ def test_an_edit_takes_no_words_while_it_is_sent(conversation: Page, watch: Watc
     watch.expect("ERR_FAILED")
     edit(conversation)
     routes: list[Route] = []
-    conversation.route("**/edit/", lambda route: routes.append(route), times=1)  # noqa: PLW0108 (it is marked)
+    conversation.route("**/edit/*", lambda route: routes.append(route), times=1)  # noqa: PLW0108 (it is marked)
     edited(conversation).fill("Another wording")
     edited(conversation).press("Enter")
     expect(edited(conversation)).not_to_be_editable()

@@ -233,7 +233,7 @@ def test_an_edit_that_comes_back_stays_when_a_question_is_accepted(writing: Page
     send(writing, "Second")
     queue(writing).get_by_text("Edit", exact=True).click()
     queue(writing).get_by_label("Queued question").fill("Better words")
-    with held(writing, "**/queue/"):
+    with held(writing, "**/queue/*"):
         send(writing, "Third")
         upstream.release("rest")
         expect(questions(writing)).to_have_text(["First", "Second"])
@@ -278,7 +278,7 @@ def test_an_edit_takes_no_words_while_it_is_saved(writing: Page) -> None:
     queue(writing).get_by_text("Edit", exact=True).click()
     edit = queue(writing).get_by_label("Queued question")
     edit.fill("2nd")
-    with held(writing, "**/edit/"):
+    with held(writing, "**/edit/*"):
         button(queue(writing), "Save").click()
         expect(edit).not_to_be_editable()
     expect(queued(writing)).to_have_text(["2nd"])

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -255,6 +256,48 @@ def test_a_branch_is_shown_at_its_fork(client: Client, forked: list[Reply], monk
     assert [message.text for message in page.context["messages_shown"]][:2] == ["Question 0", "Answer 0"]
     program = client.post(f"{url}branch/", {"message": other.pk}, headers={"accept": "application/json"})
     assert program.json() == {"leaf": str(other.pk)}
+
+
+def show_branch(client: Client, message: Message, query: str) -> Any:
+    url = f"{message.conversation.get_absolute_url()}branch/?{query}"
+    return client.post(url, {"message": message.pk}, headers={"accept": "application/json"})
+
+
+def test_the_answer_to_a_form_brings_the_transcript_that_its_page_asks_for(client: Client, forked: list[Reply]) -> None:
+    first = forked[0].message
+    query = f"conversation={first.conversation_id}&from={first.pk}"
+    answer = show_branch(client, first, query).json()
+    assert answer["leaf"] == str(forked[-1].pk)
+    shown = client.get(f"{first.conversation.get_absolute_url()}transcript/?{query}").text
+    assert messages_in(answer["transcript"]) == messages_in(shown) != []
+
+
+def messages_in(html: str) -> list[str]:
+    return re.findall(r' id="message-([^"]+)"', html)
+
+
+def test_a_transcript_that_cannot_be_had_keeps_nothing_from_being_done(
+    client: Client, forked: list[Reply], bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page asks for it again, and says what is wrong."""
+    first, other = forked[0].message, forked[1].message
+    bobs = asking.begin(bob, "Hello?", "demo").message.conversation_id
+
+    def fails(*_: object) -> None:
+        raise OperationalError
+
+    for message, conversation in [(first, bobs), (other, "none"), (first, first.conversation_id)]:
+        if conversation == first.conversation_id:
+            monkeypatch.setattr(pages, "transcript", fails)
+        answer = show_branch(client, message, f"conversation={conversation}").json()
+        assert answer == {"leaf": str(message.pk if message == other else forked[-1].pk)}
+
+
+def test_a_refusal_brings_no_transcript(client: Client, forked: list[Reply]) -> None:
+    conversation = forked[0].message.conversation
+    gone = Message(conversation=conversation)
+    refusal = show_branch(client, gone, f"conversation={conversation.pk}")
+    assert (refusal.status_code, list(refusal.json())) == (422, ["error"])
 
 
 def test_a_page_shows_no_more_messages_than_it_may(
