@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.apps import apps
@@ -47,7 +46,14 @@ def test_a_path_leads_from_a_message_to_the_root(forked: Forked) -> None:
     assert tree.path(forked.c.pk, 10) == [forked.c.pk, forked.b.pk, forked.a.pk, forked.q.pk]
     assert tree.path(forked.d.pk, 10) == [forked.d.pk, forked.a.pk, forked.q.pk]
     assert tree.path(forked.c.pk, 2) == [forked.c.pk, forked.b.pk]
-    assert tree.path(UUID(int=0), 10) == []
+    assert tree.path(tree.NO_MESSAGE, 10) == []
+
+
+def test_a_path_ends_at_a_message_on_the_way(forked: Forked) -> None:
+    assert tree.path(forked.c.pk, 10, forked.a.pk) == [forked.c.pk, forked.b.pk, forked.a.pk]
+    assert tree.path(forked.c.pk, 10, forked.c.pk) == [forked.c.pk]
+    assert tree.path(forked.c.pk, 10, forked.e.pk) == tree.path(forked.c.pk, 10)
+    assert tree.path(forked.c.pk, 2, forked.a.pk) == [forked.c.pk, forked.b.pk]
 
 
 @pytest.mark.parametrize(

@@ -264,10 +264,11 @@ class Conversation(Summary):
 
         All that are on screen for None; empty if neither message is.
         """
-        path = tree.path(self.leaf_id, LONGEST_BRANCH) if self.leaf_id else []
-        if message is None or message.parent_id is None:
+        parent = message.parent_id if message else None
+        path = tree.path(self.leaf_id, LONGEST_BRANCH, parent or tree.NO_MESSAGE) if self.leaf_id else []
+        if parent is None:
             return path
-        return path[: path.index(message.parent_id)] if message.parent_id in path else []
+        return path[:-1] if path[-1:] == [parent] else []
 
     def compared(self) -> list[Message]:
         """The two answers to the leaf, which is a question while a person has not chosen one of them."""

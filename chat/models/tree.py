@@ -9,14 +9,14 @@ from uuid import UUID
 
 from django.db import connection, models
 
-# From a message upwards, at most `last` of them.
+# From a message upwards, up to another one, at most `last` of them.
 PATH = """
 WITH RECURSIVE path (id, parent_id, steps) AS (
     SELECT id, parent_id, 1 FROM chat_message WHERE id = %s
     UNION ALL
     SELECT message.id, message.parent_id, steps + 1
     FROM chat_message message JOIN path ON message.id = path.parent_id
-    WHERE steps < %s
+    WHERE path.id <> %s AND steps < %s
 )
 SELECT id FROM path ORDER BY steps
 """
@@ -48,6 +48,9 @@ WHERE chat_comparison.question_id IS NULL
 ORDER BY below.created, below.id
 """
 
+# No message has this id.
+NO_MESSAGE = UUID(int=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Siblings:
@@ -72,9 +75,9 @@ def siblings_of(pk: UUID, same_parent: list[UUID]) -> Siblings | None:
     )
 
 
-def path(leaf: UUID, last: int) -> list[UUID]:
-    """The ids from a message up to the root, at most `last` of them, the message first."""
-    return [as_uuid(pk) for (pk,) in _rows(PATH, as_stored(leaf), last)]
+def path(leaf: UUID, last: int, end: UUID = NO_MESSAGE) -> list[UUID]:
+    """The ids from a message up to `end` if that is on the way, else to the root; at most `last`, the message first."""
+    return [as_uuid(pk) for (pk,) in _rows(PATH, as_stored(leaf), as_stored(end), last)]
 
 
 def texts(leaf: UUID | None, chars: int, last: int) -> list[tuple[str, str]]:
