@@ -92,9 +92,11 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 else:
-    # Notice within about ten seconds that the server's host has vanished. The kernel takes minutes, and two hours for
-    # a connection that waits for an answer.
     DATABASES["default"]["OPTIONS"] = options = {
+        # Values do not become part of the statements, which PostgreSQL shows and logs, and need not be quoted for that.
+        "server_side_binding": True,
+        # Notice within about ten seconds that the server's host has vanished. The kernel takes minutes, and two hours
+        # for a connection that waits for an answer.
         "connect_timeout": 5,
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 5,

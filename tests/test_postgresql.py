@@ -26,6 +26,19 @@ from tests.visitor import Event, Visitor, written
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="runs there when PostgreSQL runs")
 
 
+@on_postgresql
+@pytest.mark.django_db
+def test_statements_do_not_hold_what_people_write() -> None:
+    """PostgreSQL shows those that run, and logs those that fail or are slow."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid() AND %s <> ''", ["What somebody writes"]
+        )
+        ((statement,),) = cursor.fetchall()
+    assert "pg_backend_pid" in statement
+    assert "What somebody writes" not in statement
+
+
 # Two transactions that want the same replies
 
 
