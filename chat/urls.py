@@ -22,6 +22,9 @@ from chat.views import (
 )
 
 urlpatterns = [
+    # First, as Django keeps what it has tried before as long as the request lasts: 5 KB of each stream.
+    path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),
+    path("events/", events.page_events, name="page_events"),
     path("", conversations.new_conversation, name="new_conversation"),
     path("temporary/", temporary.new_temporary, name="new_temporary"),
     path("archive/", options.archive, name="archive"),
@@ -48,7 +51,6 @@ urlpatterns = [
     path("c/<uuid:pk>/readers/", readers.conversation_readers, name="conversation_readers"),
     path("c/<uuid:pk>/print/", documents.print_page, name="print"),
     path("draft/", drafts.draft, name="draft"),
-    path("events/", events.page_events, name="page_events"),
     path("history/", conversations.history, name="history"),
     path("labels/", labels.labels, name="labels"),
     path("labels/<uuid:pk>/", labels.rename_label, name="rename_label"),
@@ -63,7 +65,6 @@ urlpatterns = [
     path("select/erase/", selection.erase_selection, name="erase_selection"),
     path("questions/<uuid:pk>/edit/", messages.edit, name="edit"),
     path("replies/<uuid:pk>/", replies.reply, name="reply"),
-    path("replies/<uuid:pk>/events/", replies.reply_events, name="reply_events"),
     path("replies/<uuid:pk>/stop/", replies.stop, name="stop"),
     path("replies/<uuid:pk>/continue/", messages.resume, name="resume"),
     path("replies/<uuid:pk>/feedback/", replies.feedback, name="feedback"),

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.db import OperationalError
+from django.urls import resolve
 
 from chat import sessions, sse
 from chat.models import User
@@ -191,3 +192,9 @@ async def test_a_page_ends_with_the_failure_of_a_source() -> None:
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(OperationalError):
             _ = [block async for block in merged]
+
+
+@pytest.mark.parametrize("path", ["/events/", f"/replies/{UUID(int=1)}/events/"])
+def test_a_stream_keeps_little_of_how_its_address_was_found(path: str) -> None:
+    """Django keeps the patterns that it has tried for as long as the request lasts."""
+    assert len(resolve(path).tried or ()) <= 2
