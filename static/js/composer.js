@@ -36,7 +36,8 @@ export class Composer {
   /**
    * @param {HTMLFormElement} form
    * @param {HTMLFormElement} stopForm
-   * @param {() => Record<string, string>} place what the query of a question says, so that its answer has the transcript
+   * @param {() => Record<string, string> | undefined} place what the query of a question says, so that its answer has
+   *   the transcript; nothing where there is none yet
    * @param {(answer: Started | Queued) => Promise<void>} onAsked shows what the server has stored
    * @param {() => Promise<void>} onStale shows what another page has changed meanwhile, or says why it cannot
    */

@@ -11,7 +11,7 @@ startPage(() => {
   const composer = new Composer(
     find(document, "[data-composer]", HTMLFormElement),
     find(document, "[data-stop-form]", HTMLFormElement),
-    () => ({}),
+    () => undefined,
     async (answer) => {
       if ("conversation" in answer) go(answer.conversation.url);
     },
