@@ -61,7 +61,9 @@ def test_one_is_left_found_again_and_ended(alice: Page, watch: Watch) -> None:
     expect(other.locator("[data-composer]").get_by_role("alert")).to_contain_text("has been deleted")
 
 
-def test_the_end_of_one_drops_an_edit_of_a_queued_question(alice: Page, upstream: Upstream) -> None:
+def test_the_end_of_one_drops_an_edit_of_a_queued_question(alice: Page, upstream: Upstream, watch: Watch) -> None:
+    # Whatever the page asks for between the end and the answer to it.
+    watch.expect("404")
     upstream.script(text("One"), hang())
     begin(alice)
     question(alice).fill("And pepper?")
