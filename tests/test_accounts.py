@@ -178,6 +178,7 @@ def ask_for_a_link(email: str = "alice@example.org", host: str = "localhost") ->
     return status
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("host", ["chat.example.org:6666", "chat.example.org.", "CHAT.example.org.:443"])
 def test_links_in_mails_name_a_configured_host(settings: Settings, mailoutbox: list[EmailMessage], host: str) -> None:
     settings.ALLOWED_HOSTS = ["chat.example.org"]
@@ -227,6 +228,7 @@ def test_mails_from_one_address_are_limited(mailoutbox: list[EmailMessage]) -> N
     assert len(mailoutbox) == 20
 
 
+@pytest.mark.any_store
 def test_without_a_mail_server_no_link_is_made(start_server: Servers, collected_static: None) -> None:
     server = start_server(DEBUG="0", EMAIL_URL="")
     with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:

@@ -141,6 +141,7 @@ async def test_hearing_of_changes_ends_with_the_right_to_read(
             await bob.user_permissions.aclear()
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize(("query", "name"), [("", "events"), ("?reply={}:0", "events"), ("", "message")])
 @pytest.mark.parametrize(
     ("permissions", "status"),

@@ -1,14 +1,16 @@
-"""Daphne with our extensions, over real sockets: large bodies, slow readers, other protocols, draining."""
+"""Daphne with our extensions, over real sockets: large bodies, slow readers, other protocols."""
 
 import asyncio
 import socket
-from contextlib import aclosing, suppress
+from contextlib import suppress
 
 import pytest
 
 from tests.server import Server, Servers
-from tests.upstream import Upstream, finish, pause, text
-from tests.visitor import CSRF, PATIENCE, Visitor, written
+from tests.upstream import Upstream, finish, text
+from tests.visitor import CSRF, PATIENCE, Visitor
+
+pytestmark = pytest.mark.any_store
 
 HEAD = "POST /c/ HTTP/1.1\r\nhost: localhost\r\naccept: {}\r\n{}\r\n\r\n"
 LARGE = 2_000_000
@@ -145,22 +147,3 @@ async def test_a_slow_reader_receives_everything(start_server: Servers, talkativ
         received = await asyncio.to_thread(idler.read)
     assert received.count(b"event: end") == 1
     assert received.count(b"899999 ") == 1
-
-
-# Draining
-
-
-async def test_readers_see_a_reply_end_during_the_drain(start_server: Servers, upstream: Upstream) -> None:
-    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="50")
-    upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
-    async with Visitor(server, "alice") as alice:
-        reply = await alice.ask("Hello?")
-        async with aclosing(alice.follow(reply)) as events:
-            seen = [await anext(events)]
-            ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-            await alice.until_draining()
-            upstream.release("rest")
-            seen += [event async for event in events]
-        assert await ending == 0
-    assert written(seen) == "so far and on"
-    assert seen[-1].data["status"] == "complete"

@@ -123,6 +123,7 @@ def becomes_ready(server: Server) -> bool:
     return True
 
 
+@pytest.mark.any_store
 def test_a_program_asks_by_address_and_everybody_else_by_name(start_server: Servers) -> None:
     production = {"DEBUG": "0", "ALLOWED_HOSTS": "chat.example.org", "SECURE_SSL_REDIRECT": "1", "CHAT_METRICS": "1"}
     server = start_server(None, **production)

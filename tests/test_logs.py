@@ -119,6 +119,7 @@ def failures(log: str) -> list[dict[str, Any]]:
     return [line for line in lines(log) if "stack" in line]
 
 
+@pytest.mark.any_store
 async def test_failing_endpoints_leave_no_text_or_key_in_the_log(server: Server, upstream: Upstream) -> None:
     echo = {"error": {"message": f"{KEY} may not ask about a {MARKER}"}}
     async with Visitor(server, "alice") as alice:

@@ -54,11 +54,13 @@ async def since(before: dict[str, float], alice: Visitor) -> dict[str, float]:
     return {name: value - before.get(name, 0) for name, value in (await afterwards(alice)).items()}
 
 
+@pytest.mark.any_store
 async def test_metrics_are_off_by_default(share_server: SharedServers) -> None:
     async with Visitor(share_server(), "alice") as alice:
         assert (await alice.client.get("/metrics/")).status_code == 404
 
 
+@pytest.mark.any_store
 async def test_running_replies_and_readers_are_counted(upstream: Upstream, alice: Visitor) -> None:
     upstream.script(text("Hello"), pause("rest"), text(" world"), finish())
     reply = await alice.ask("Hello?")
@@ -101,6 +103,7 @@ async def test_ended_replies_are_counted_by_status(upstream: Upstream, alice: Vi
     }
 
 
+@pytest.mark.any_store
 async def test_replies_that_were_taken_over_are_counted(server: Server, upstream: Upstream, alice: Visitor) -> None:
     upstream.script(text("so far"), hang())
     reply = await alice.ask("Hello?")
@@ -111,6 +114,7 @@ async def test_replies_that_were_taken_over_are_counted(server: Server, upstream
     assert (taken_over["replies_taken_over_total"], taken_over["replies_ended_total interrupted"]) == (1, 1)
 
 
+@pytest.mark.any_store
 async def test_metrics_hold_no_text_and_no_ids(upstream: Upstream, alice: Visitor) -> None:
     upstream.script(*answer("The answer is xylophone."))
     reply = await alice.ask("What is a xylophone?")

@@ -67,6 +67,7 @@ def test_secure_cookies_can_be_set_by_this_host_alone() -> None:
     assert "SESSION_COOKIE_NAME" not in load(SECURE_COOKIES="0")
 
 
+@pytest.mark.any_store
 async def test_a_browser_over_https_gets_only_such_cookies(start_server: Servers, collected_static: None) -> None:
     server = start_server(DEBUG="0", SECURE_COOKIES="1")
     server.database.run(lambda: User.objects.create_user("alice", password="alice's password"))

@@ -102,3 +102,19 @@ async def test_sigterm_does_not_wait_for_half_sent_requests(server: Server, alic
     assert (await alice.client.get("/healthz/")).status_code == 200
     assert await asyncio.to_thread(server.terminate) == 0
     writer.close()
+
+
+async def test_readers_see_a_reply_end_during_the_drain(start_server: Servers, upstream: Upstream) -> None:
+    server = start_server(OPENAI_BASE_URL=upstream.url, OPENAI_MODEL="small", CHAT_DRAIN_SECONDS="50")
+    upstream.script(text("so far"), pause("rest"), text(" and on"), finish())
+    async with Visitor(server, "alice") as alice:
+        reply = await alice.ask("Hello?")
+        async with aclosing(alice.follow(reply)) as events:
+            seen = [await anext(events)]
+            ending = asyncio.create_task(asyncio.to_thread(server.terminate))
+            await alice.until_draining()
+            upstream.release("rest")
+            seen += [event async for event in events]
+        assert await ending == 0
+    assert written(seen) == "so far and on"
+    assert seen[-1].data["status"] == "complete"

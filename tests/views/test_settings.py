@@ -82,6 +82,7 @@ def test_open_pages_learn_of_it(client: Client, conversation: Conversation) -> N
     assert Conversation.objects.get(pk=conversation.pk).version == before + 1
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [
@@ -127,6 +128,7 @@ def test_settings_are_kept_and_pages_follow_them(client: Client, alice: User) ->
     assert "+ Enter to send, Enter for a new line" in client.get("/").text
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize("name", PREFERENCES)
 def test_only_what_is_offered_can_be_chosen(client: Client, alice: User, name: str) -> None:
     response = client.post(reverse("settings"), {"instructions": "Be brief.", name: "</html>"})
@@ -162,6 +164,7 @@ def test_new_conversations_begin_with_the_default_model(client: Client, alice: U
     assert client.get("/").context["form"]["model"].initial == "first"
 
 
+@pytest.mark.any_store
 @pytest.mark.parametrize(
     ("language", "label"), [("", "March 2020"), ("de", "März 2020"), ("ja", "2020年3月"), ("fr", "mars 2020")]
 )
