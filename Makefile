@@ -64,8 +64,6 @@ suites:
 sqlite: $(VENV)/dev
 	$(PYTEST) --ignore tests/browser -m "not (stores and redis)" --cov
 
-# Each of these workers has a browser and a server besides: four take longer than three.
-browser: WORKERS := 3
 browser: $(VENV)/dev
 	$(PYTEST) tests/browser
 
