@@ -50,7 +50,7 @@ def remove(browser: Client, remark: Remark) -> Any:
 def test_a_remark_is_beside_its_message(staff: Client, soup: Conversation) -> None:
     second = soup.messages.get(text="Second.")
     response = add(staff, soup, message=second.pk, kind="flag", text="<b>Too</b> salty", query="p=1")
-    assert response["Location"] == f"{change(soup)}?p=1#message-{second.pk}"
+    assert response["Location"] == f"{change(soup)}?p=1#remark-{second.remarks.get().pk}"
     add(staff, soup, text="About all of it")
     html = page(staff, change(soup))
     about_all, first, about_second = (
@@ -100,9 +100,12 @@ def test_remarks_of_a_conversation_have_a_limit(staff: Client, soup: Conversatio
 def test_only_its_reviewer_takes_a_remark_back(staff: Client, soup: Conversation, sam: User, bob: User) -> None:
     assert remove(staff, flag(soup, bob)).status_code == 404
     assert remove(staff, flag(soup, sam, "Second.", "report")).status_code == 404
-    mine = flag(soup, sam)
+    mine, about_all = flag(soup, sam), Remark.objects.add(soup.pk, None, sam, Kind.NOTE, "Salt")
     assert page(staff, change(soup)).count("Delete the flag") == 1
-    assert remove(staff, mine).status_code == 302
+    for remark, about in ((mine, mine.message_id), (about_all, soup.pk)):
+        place = f"remarks-{about}"
+        assert remove(staff, remark)["Location"] == f"{change(soup)}#{place}"
+        assert f'id="{place}"' in page(staff, change(soup))
     assert Remark.objects.count() == 2
 
 
@@ -126,7 +129,7 @@ def test_remarks_go_with_their_conversation(soup: Conversation, sam: User) -> No
 def test_a_flag_is_settled_once(staff: Client, soup: Conversation, bob: User, sam: User) -> None:
     remark = flag(soup, bob)
     response = settle(staff, remark)
-    assert response["Location"] == f"{change(soup)}?p=1#message-{remark.message_id}"
+    assert response["Location"] == f"{change(soup)}?p=1#remark-{remark.pk}"
     remark.refresh_from_db()
     assert (remark.is_open, remark.settled_by) == (False, sam)
     html = page(staff, change(soup))

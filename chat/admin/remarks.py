@@ -64,24 +64,24 @@ class RemarkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none 
         about = form.cleaned_data["message"]
         message = get_object_or_404(conversation.messages, pk=about) if about else None
         try:
-            self.store(pk, message, request, form.cleaned_data["kind"], form.cleaned_data["text"])
+            remark = self.store(pk, message, request, form.cleaned_data["kind"], form.cleaned_data["text"])
         except TooManyRemarks:
             form.add_error("text", gettext("There are too many notes and flags here. Delete some of yours first."))
             return again(request, conversation, form)
-        return back(request, pk, about)
+        return back(request, pk, f"remark-{remark.pk}")
 
     @retry_on_deadlock
-    def store(self, pk: UUID, message: Message | None, request: HttpRequest, kind: str, text: str) -> None:
-        Remark.objects.add(pk, message, cast("User", request.user), kind, text)
+    def store(self, pk: UUID, message: Message | None, request: HttpRequest, kind: str, text: str) -> Remark:
+        return Remark.objects.add(pk, message, cast("User", request.user), kind, text)
 
     @method_decorator(require_POST)
     def settle(self, request: HttpRequest, pk: UUID, remark: UUID) -> HttpResponse:
         """Say that what a flag or a report asks for is done."""
         seen_conversation(request, pk)
-        found = get_object_or_404(Remark, conversation=pk, pk=remark)
+        get_object_or_404(Remark, conversation=pk, pk=remark)
         if not Remark.objects.filter(pk=remark).settle(cast("User", request.user)):
             self.message_user(request, gettext("Somebody else has settled this already."), messages.WARNING)
-        return back(request, pk, found.message_id)
+        return back(request, pk, f"remark-{remark}")
 
     @method_decorator(require_POST)
     def delete(self, request: HttpRequest, pk: UUID, remark: UUID) -> HttpResponse:
@@ -90,12 +90,12 @@ class RemarkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # It takes none 
         own = Remark.objects.filter(by=request.user.pk).exclude(kind=Kind.REPORT)
         found = get_object_or_404(own, conversation=pk, pk=remark)
         found.delete()
-        return back(request, pk, found.message_id)
+        return back(request, pk, f"remarks-{found.message_id or pk}")
 
 
-def back(request: HttpRequest, pk: UUID, message: UUID | None) -> HttpResponse:
-    place = f"#message-{message}" if message else ""
-    return HttpResponseRedirect(f"{reverse('admin:chat_conversation_change', args=[pk])}{came_from(request)}{place}")
+def back(request: HttpRequest, pk: UUID, place: str) -> HttpResponse:
+    """Lead back to this place of the transcript, which may be far below the head of a long message."""
+    return HttpResponseRedirect(f"{reverse('admin:chat_conversation_change', args=[pk])}{came_from(request)}#{place}")
 
 
 def again(request: HttpRequest, conversation: Conversation, form: RemarkForm) -> HttpResponse:

@@ -57,12 +57,12 @@ class RemarkQuerySet(models.QuerySet["Remark"]):
         self.create(kind=Remark.Kind.REPORT, by=by, text=text, **about)
 
     @transaction.atomic
-    def add(self, conversation: UUID, message: Message | None, by: User, kind: str, text: str) -> None:
+    def add(self, conversation: UUID, message: Message | None, by: User, kind: str, text: str) -> Remark:
         """Note or flag something. Raises TooManyRemarks, and Conversation.DoesNotExist if it has been erased."""
         Conversation.objects.select_for_update(no_key=True).get(pk=conversation)
         if self.filter(conversation=conversation).exclude(kind=Remark.Kind.REPORT).count() >= MOST_REMARKS:
             raise TooManyRemarks
-        self.create(conversation_id=conversation, message=message, by=by, kind=kind, text=text)
+        return self.create(conversation_id=conversation, message=message, by=by, kind=kind, text=text)
 
     def settle(self, by: User) -> bool:
         """Whether one of them was open, and so has been settled."""

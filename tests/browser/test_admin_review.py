@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from chat.models import Conversation, Marking, Review, ReviewQueue, User
 from tests.browser.axe import expect_accessible
 from tests.browser.conftest import Visit, Watch
+from tests.browser.pages import button
 from tests.browser.test_admin import ANSWER, HOSTILE, LIST, talk
 from tests.server import Server
 
@@ -248,6 +249,22 @@ def test_a_better_answer_begins_below_what_is_in_the_box(sam: Page, server: Serv
     better.fill("")
     first.click()
     expect(better).to_have_value("Two spoons.\n\nOr three.")
+
+
+def test_a_reviewer_stays_at_the_remark_below_a_long_answer(sam: Page, server: Server) -> None:
+    sam.goto(talk(server, "Salt", "A line.\n\n" * 60))
+    entry = sam.locator(".entry").last
+    entry.get_by_text("Note or flag").click()
+    entry.get_by_role("textbox", name="Note").fill("Too salty")
+    button(entry, "Flag").click()
+    flag = entry.locator(".remark--open")
+    expect(flag).to_be_in_viewport(ratio=1)
+    button(flag, "Settle").click()
+    expect(flag).to_have_count(0)
+    expect(entry.locator(".remark")).to_be_in_viewport(ratio=1)
+    button(entry, "Delete the flag").click()
+    expect(entry.locator(".remark")).to_have_count(0)
+    expect(entry.get_by_text("Note or flag")).to_be_in_viewport()
 
 
 def test_a_reviewer_writes_and_settles_remarks_by_keyboard(sam: Page, server: Server) -> None:
