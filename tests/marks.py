@@ -17,7 +17,7 @@ PROGRAMS = {
     "chromium": ["chromium"],
     "postgresql": ["initdb", "postgres"],
     "redis": ["redis-server"],
-    "nginx": ["nginx", "openssl", "curl"],
+    "nginx": ["nginx", "curl"],
 }
 # Tests that use one of these store something.
 STORING = {"db", "transactional_db", "databases"}

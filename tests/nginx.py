@@ -3,10 +3,17 @@
 import re
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
+
+import trustme
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
 
 from tests.programs import free_port, program
 
@@ -19,18 +26,32 @@ class Nginx:
     """A running nginx, and the address under which curl reaches it."""
 
     url: str
-    certificate: Path
+    authority: Path
     port: int
     http_port: int
     access_log: Path
 
     def curl(self, path: str, *options: str) -> list[str]:
         """A command that asks for `path` over HTTP/2 and TLS and does not buffer what it receives."""
-        connection = ["--http2", "--cacert", str(self.certificate), "--resolve", f"{HOST}:{self.port}:127.0.0.1"]
+        connection = ["--http2", "--cacert", str(self.authority), "--resolve", f"{HOST}:{self.port}:127.0.0.1"]
         return [program("curl"), "--silent", "--no-buffer", *connection, *options, f"{self.url}{path}"]
 
     def get(self, path: str, *options: str) -> str:
         return subprocess.check_output(self.curl(path, *options), text=True)
+
+
+@cache
+def _certificate() -> tuple[trustme.CA, trustme.LeafCert]:
+    """An authority of this process's own, and its certificate for the host."""
+    authority = trustme.CA()
+    return authority, authority.issue_cert(HOST)
+
+
+def key_digest() -> str:
+    """The SHA-256 of the key in the certificate, by which Chromium is told to trust it."""
+    certificate = load_pem_x509_certificate(_certificate()[1].cert_chain_pems[0].bytes())
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return b64encode(sha256(key).digest()).decode()
 
 
 def version() -> tuple[int, ...]:
@@ -41,18 +62,15 @@ def version() -> tuple[int, ...]:
 @contextmanager
 def running(site: str, processes: list[int], folder: Path) -> Iterator[Nginx]:
     """nginx with this site in front of the processes at these ports; only ports and places of files are changed."""
-    certificate, key, port = folder / "certificate.pem", folder / "key.pem", free_port()
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    name = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(
-        [program("openssl"), "req", "-x509", "-nodes", *curve, *name, *files], check=True, capture_output=True
-    )
-    http_port = free_port()
+    authority, certificate = folder / "authority.pem", folder / "certificate.pem"
+    issuer, issued = _certificate()
+    issuer.cert_pem.write_to_path(authority)
+    issued.private_key_and_cert_chain_pem.write_to_path(certificate)
+    port, http_port = free_port(), free_port()
     for example, here in {
         f"    {PROCESS.format(8000)}\n": "\n".join(PROCESS.format(process) for process in processes),
         f"/etc/letsencrypt/live/{HOST}/fullchain.pem": str(certificate),
-        f"/etc/letsencrypt/live/{HOST}/privkey.pem": str(key),
+        f"/etc/letsencrypt/live/{HOST}/privkey.pem": str(certificate),
         "/var/cache/nginx/parley": str(folder / "cache"),
         "/var/log/nginx/access.log": str(folder / "access.log"),
     }.items():
@@ -96,7 +114,7 @@ def running(site: str, processes: list[int], folder: Path) -> Iterator[Nginx]:
     reading = threading.Thread(target=process.stderr.read)
     reading.start()
     try:
-        yield Nginx(f"https://{HOST}:{port}", certificate, port, http_port, folder / "access.log")
+        yield Nginx(f"https://{HOST}:{port}", authority, port, http_port, folder / "access.log")
     finally:
         process.terminate()
         reading.join()

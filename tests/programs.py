@@ -25,7 +25,7 @@ PACKAGES = {
     "chromium": "chromium-headless-shell",
     "postgresql": "postgresql",
     "redis": "redis-server",
-    "nginx": "nginx openssl curl",
+    "nginx": "nginx curl",
 }
 
 

@@ -239,7 +239,7 @@ async def name_host(request: httpx.Request) -> None:
 
 def nginx_context(nginx: Nginx) -> ssl.SSLContext:
     """Trusts the certificate although the URL has an IP address."""
-    context = ssl.create_default_context(cafile=nginx.certificate)
+    context = ssl.create_default_context(cafile=nginx.authority)
     context.check_hostname = False
     return context
 
