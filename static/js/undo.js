@@ -47,20 +47,28 @@ export class UndoLines {
    * @returns {() => void} puts them where they belong, in a list that has been renewed
    */
   keep() {
-    const lines = /** @type {NodeListOf<HTMLElement>} */ (this.#list.querySelectorAll("[data-left]"));
+    const lines = /** @type {HTMLElement[]} */ ([...this.#list.querySelectorAll("[data-left]")]);
+    const groups = lines.map(sectionOf);
     return () => {
-      // Where the entry is back, that has been undone elsewhere.
-      for (const line of lines) if (!this.#entry(line)) this.#put(line);
+      for (const [index, line] of lines.entries()) {
+        // Where the entry is back, that has been undone elsewhere.
+        if (!this.#entry(line)) this.#put(line, groups[index]);
+      }
     };
   }
 
-  /** @param {HTMLElement} line */
-  #put(line) {
+  /** @param {HTMLElement} line @param {Element | null} [section] in which it has been so far */
+  #put(line, section = null) {
     const items = /** @type {HTMLElement[]} */ ([...this.#list.querySelectorAll("[data-place]")]);
     const above = items.findLast((item) => placeOf(item) > placeOf(line));
     const below = items.find((item) => placeOf(item) < placeOf(line));
-    // Its group may have been of this entry only.
-    if (below && (!above || groupOf(below) === line.dataset.group)) below.before(line);
+    const [isAbove, isBelow] = [above, below].map((item) => item && groupOf(item) === line.dataset.group);
+    if (section && !isAbove && !isBelow) {
+      // All of its group have left. Without the heading, what follows would jump up.
+      find(section, "ul", HTMLElement).replaceChildren(line);
+      if (above) (sectionOf(above) ?? above.parentElement)?.after(section);
+      else this.#list.prepend(section);
+    } else if (below && (isBelow || !above)) below.before(line);
     else if (above) above.after(line);
     else this.#list.appendChild(document.createElement("ul")).append(line);
   }
@@ -80,6 +88,11 @@ function placeOf(item) {
 function groupOf(item) {
   const group = /** @type {HTMLElement | null} */ (item.closest("[data-group]"));
   return group?.dataset.group ?? "";
+}
+
+/** @param {HTMLElement} item @returns {Element | null} the section of its group, whose name a line has too */
+function sectionOf(item) {
+  return item.parentElement?.closest("[data-group]") ?? null;
 }
 
 /** @param {Element} entry */

@@ -252,6 +252,27 @@ def test_deleting_the_open_conversation_stops_its_reply(alice: Page, upstream: U
     expect(button(answer(alice), "Continue")).to_be_visible()
 
 
+def test_the_heading_of_a_day_stays_with_the_lines_below_it(alice: Page, server: Server) -> None:
+    remember(server, "alice", "one", "two", "three", days=3)
+    alice.reload()
+    history = alice.get_by_role("navigation", name="History")
+    headings, items = history.get_by_role("heading"), history.get_by_role("listitem")
+    days = ["Today", "Yesterday", "Previous 7 days"]
+    expect(headings).to_have_text(days)
+    lines = items.filter(has_text="Deleted")
+    for count, title in enumerate(("one", "two"), start=1):
+        version = int(history.get_attribute("data-list-version") or "")
+        choose(alice, "Delete", title)
+        # The list has been renewed.
+        expect(history).to_have_attribute("data-list-version", str(version + 1))
+        expect(lines).to_have_count(count)
+        expect(headings).to_have_text(days)
+    button(alice, "Undo").last.click()
+    expect(lines).to_have_count(1)
+    expect(items).to_have_count(3)
+    expect(headings).to_have_text(days)
+
+
 def test_the_trash_restores_and_deletes_for_ever(alice: Page, server: Server) -> None:
     remember(server, "alice", "one", "two", "three")
     alice.reload()
