@@ -47,13 +47,11 @@ export class UndoLines {
    * @returns {() => void} puts them where they belong, in a list that has been renewed
    */
   keep() {
-    const lines = /** @type {HTMLElement[]} */ ([...this.#list.querySelectorAll("[data-left]")]);
-    const groups = lines.map(sectionOf);
+    const lines = /** @type {NodeListOf<HTMLElement>} */ (this.#list.querySelectorAll("[data-left]"));
+    const kept = [...lines].map((line) => ({ line, section: sectionOf(line) }));
     return () => {
-      for (const [index, line] of lines.entries()) {
-        // Where the entry is back, that has been undone elsewhere.
-        if (!this.#entry(line)) this.#put(line, groups[index]);
-      }
+      // Where the entry is back, that has been undone elsewhere.
+      for (const { line, section } of kept) if (!this.#entry(line)) this.#put(line, section);
     };
   }
 
