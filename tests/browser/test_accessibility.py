@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 
 from chat import asking
 from chat.models import Conversation, Message, Reply, User
-from tests.browser.axe import expect_accessible
+from tests.browser.axe import TRANSITIONS, expect_accessible
 from tests.browser.conftest import Show, Visit, Watch
 from tests.browser.pages import answer, ask, button, choose, expect_end, question, store, top_at_rest, words
 from tests.server import Server, SharedServers
@@ -265,16 +265,10 @@ FOCUSED = """() => {
     const element = document.activeElement;
     // The caret is no such mark.
     element.style.caretColor = "transparent";
-    document.getAnimations().filter((one) => one instanceof CSSTransition).forEach((one) => one.finish());
     const box = element.getBoundingClientRect();
     const name = element.ariaLabel || (element.labels?.[0] ?? element).textContent.trim().replace(/\\s+/g, " ");
     const [left, top] = [Math.max(box.left + scrollX - 8, 0), Math.max(box.top + scrollY - 8, 0)];
     return [name, { x: left, y: top, width: box.width + 16, height: box.height + 16, scale: 1 }];
-}"""
-
-BLUR = """() => {
-    document.activeElement.blur();
-    document.getAnimations().filter((one) => one instanceof CSSTransition).forEach((one) => one.finish());
 }"""
 
 
@@ -291,7 +285,7 @@ def tab_through(page: Page, last: str) -> list[str]:
         names.append(name)
         assert len(names) < 100, f"{last} is not reached: {names}"
         with_focus = picture(page, around)
-        page.evaluate(BLUR)
+        page.evaluate("document.activeElement.blur()")
         shows_it = picture(page, around) != with_focus
         assert shows_it, f"{name} does not show that it has the focus"
     return names
@@ -299,6 +293,7 @@ def tab_through(page: Page, last: str) -> list[str]:
 
 def picture(page: Page, clip: dict[str, float]) -> str:
     """A part of the page, straight from Chromium: Playwright takes more time for its own."""
+    page.evaluate(TRANSITIONS)
     session = page.context.new_cdp_session(page)
     try:
         data: str = session.send("Page.captureScreenshot", {"clip": clip, "optimizeForSpeed": True})["data"]
